@@ -1,0 +1,1 @@
+"""The one thing that crosses from the host to the device: graphs, replay set, manifest."""

@@ -1,0 +1,83 @@
+"""Every error a user can meet, and the exit code of each.
+
+EdgerkdError
+    ConfigError (3)             bad input or configuration; carries all problems at once
+        UnknownNameError        no such profile, data set, exporter ...: names the nearest
+        BudgetError             no student fits: each limit with wanted and actual
+    MissingDependencyError (4)  not installed or not usable here: the exact install line
+    ArtefactError (5)           a damaged, tampered or incompatible file
+    ExportError (6)             export, build or engine failure
+        EngineError
+        ParityError             two implementations of one network disagree
+    Interrupted (130)           stopped by the user; what was done is kept
+
+A message says what was wrong (with the value), where (file, key) and how to mend it.
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class EdgerkdError(Exception):
+    """Root of all errors meant for the user."""
+
+    exit_code = 70
+
+
+class ConfigError(EdgerkdError, ValueError):
+    """Bad input or configuration."""
+
+    exit_code = 3
+
+
+class UnknownNameError(ConfigError):
+    """A name that is not among the known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(f"no {kind} named {name!r}: {hint}known: {', '.join(known) or 'none'}")
+
+
+class BudgetError(ConfigError):
+    """No student fits the budget."""
+
+
+class MissingDependencyError(EdgerkdError):
+    """Something is not installed or not usable here."""
+
+    exit_code = 4
+
+
+class ArtefactError(EdgerkdError):
+    """A damaged, tampered or incompatible file."""
+
+    exit_code = 5
+
+
+class ExportError(EdgerkdError):
+    """Export, build or engine failure."""
+
+    exit_code = 6
+
+
+class EngineError(ExportError):
+    """An engine could not be built or run."""
+
+
+class ParityError(ExportError):
+    """Two implementations of one network give different logits."""
+
+
+class Interrupted(EdgerkdError):
+    """Stopped by the user; what was done is kept."""
+
+    exit_code = 130
+
+
+def problems_text(where: object, problems: Sequence[str]) -> str:
+    """One message for all problems of one file: the file first, then a line each."""
+    if len(problems) == 1:
+        return f"{where}: {problems[0]}"
+    return f"{where}: {len(problems)} problems\n" + "\n".join(f"  - {problem}" for problem in problems)

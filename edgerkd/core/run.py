@@ -1,0 +1,64 @@
+"""Where the files of a run lie: `runs/NAME/`, with `runs/latest` naming the newest."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgerkd.core.errors import ConfigError
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def student(self) -> Path:
+        return self.path / "student"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.pt"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def bundle(self) -> Path:
+        return self.path / "bundle"
+
+    @property
+    def verification(self) -> Path:
+        return self.path / "verify.json"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
+
+
+def latest_run() -> RunFolder:
+    """The newest run below `./runs`. Raises ConfigError where there is none."""
+    link = RUNS / "latest"
+    if not link.exists():
+        raise ConfigError(f"{link}: there is no run here yet: start one with `edgerkd distill`, or name one with --run")
+    return RunFolder(RUNS / os.readlink(link))
+
+
+def mark_latest(run: RunFolder) -> None:
+    """Let `latest`, beside the run's folder, name this run."""
+    link = run.path.parent / "latest"
+    new = link.with_name(f".latest-{os.getpid()}")
+    new.symlink_to(run.path.name)
+    new.replace(link)

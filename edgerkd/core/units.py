@@ -1,0 +1,64 @@
+"""Quantities as people write them: radii such as `8/255`, sizes such as `4 MiB`."""
+
+import re
+from fractions import Fraction
+
+from typing import Any
+
+from edgerkd.core.errors import ConfigError
+
+_SIZES = {"B": 1, "kB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
+
+
+class Radius(Fraction):
+    """A perturbation radius in pixel units, 0 to 1, kept exact: `8/255`, `0.1`.
+
+    Raises ConfigError for anything that is not a number from 0 to 1.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: "str | Fraction | int") -> "Radius":
+        try:
+            value = Fraction(text)
+        except (ValueError, ZeroDivisionError, TypeError) as e:
+            raise ConfigError(f"radius {text!r} is not a number: write it like 8/255 or 0.03") from e
+        if not 0 <= value <= 1:
+            raise ConfigError(f"radius {text!r} is outside 0 to 1 (images lie in [0, 1]): write 8/255, not 8")
+        return super().__new__(cls, value)
+
+    def __str__(self) -> str:
+        """As over 255 where that is whole (`8/255`), else the plain fraction."""
+        of_255 = Fraction(self) * 255
+        return f"{of_255.numerator}/255" if of_255.denominator == 1 else super().__str__()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> Any:  # Any: pydantic's own type
+        """In files a radius is its text; only decoding (files/decode.py) asks for this."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(cls, serialization=core_schema.to_string_ser_schema())
+
+
+def parse_size(text: str) -> int:
+    """Bytes in a size such as `4 MiB` or `512 kB`. Raises ConfigError, naming the units known."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
+    if match is None or match[2] not in _SIZES:
+        raise ConfigError(f"size {text!r} is not understood: write a number and one of {', '.join(_SIZES)}")
+    return round(Fraction(match[1]) * _SIZES[match[2]])
+
+
+def format_size(size: int) -> str:
+    """A size for people, in the largest binary unit that leaves at least 1: `3.5 MiB`."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size >= _SIZES[unit]:
+            return f"{size / _SIZES[unit]:.3g} {unit}"
+    return f"{size} B"
+
+
+def format_count(count: int) -> str:
+    """A count for people: `12.3 k`, `4.56 M`."""
+    for unit, scale in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return str(count)
