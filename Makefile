@@ -1,0 +1,98 @@
+# Each target sets up what it needs in .venv by itself: Python 3.11+ and make are enough.
+#   make test PYTHON=/path/to/python3.12    another Python for a new .venv
+#   make lint BIN=/path/to/env/bin          an environment of your own, used as it is
+
+VENV := .venv
+ifdef BIN
+HOST :=
+DEV :=
+else
+BIN := $(VENV)/bin
+HOST := $(VENV)/.host
+DEV := $(VENV)/.dev
+endif
+
+PY := $(BIN)/python
+# Modules are compiled when first imported: compiling all of torch here would take a minute.
+INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
+EDITABLE := $(INSTALL) --quiet --no-deps --no-build-isolation --editable .
+PINS := $(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --exclude-newer "1 week"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-slow test-gpu cov check fmt lint type arch build bench pins clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+
+setup: $(DEV)  ## install all that development needs, and the git hooks
+	-$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
+
+demo: $(HOST)  ## the whole road on the embedded data, a few minutes
+	$(BIN)/edgerkd demo
+
+test: $(DEV)  ## the tests with their coverage, without the slow ones and those for a GPU
+	$(PY) -m pytest --cov
+
+test-slow: $(DEV)  ## the slow tests
+	$(PY) -m pytest --run-slow -m slow
+
+test-gpu: $(DEV)  ## the tests for a GPU; fails where none of them ran
+	$(PY) -m pytest --run-gpu -m gpu
+
+cov: $(DEV)  ## the tests, and their coverage line by line in build/coverage/index.html
+	$(PY) -m pytest --cov --cov-report=html:build/coverage
+
+check: lint type arch  ## all that a commit should pass, under two minutes
+	$(PY) -m pytest --quiet --ignore=tests/packaging
+
+fmt: $(DEV)  ## format, and mend what can be mended
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lint: $(DEV)  ## ruff and the spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/codespell
+
+type: $(DEV)  ## pyright
+	$(BIN)/pyright --pythonpath $(PY)
+
+arch: $(DEV)  ## who may import whom
+	$(BIN)/lint-imports
+
+build: $(DEV)  ## wheel and sdist in dist/, and the tests of what they hold
+	rm -rf dist
+	$(PY) -m hatchling build
+	$(PY) -m pytest tests/packaging
+
+bench:  ## list the benchmarks
+	@for file in bench/*.py bench/*.sh; do if [ -e $$file ]; then \
+	  printf '  %-28s %s\n' $$file "$$(grep -m 1 -E '^("""|# )' $$file | sed -E 's/^("""|# )//; s/"""$$//')"; fi; done
+
+pins: $(DEV)  ## solve the requirement files anew, each package at least a week old
+	$(PINS) --upgrade pyproject.toml requirements/build.in --extra host --extra ort --extra dev \
+	  -c requirements/pair.in -o requirements/dev.txt
+	$(PINS) pyproject.toml requirements/build.in --extra host --extra ort -c requirements/dev.txt -o requirements/host.txt
+	$(PINS) pyproject.toml requirements/build.in --extra ort -c requirements/dev.txt -o requirements/device.txt
+
+clean:  ## remove what builds and tests leave; .venv stays
+	rm -rf build dist .coverage .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find edgerkd exporters tests bench -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "$$python -m venv $(VENV)"; $$python -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }; exit 0; fi; done; \
+	echo "edgerkd's development needs Python 3.11 or newer; name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1
+
+$(VENV)/.host: requirements/host.txt pyproject.toml | $(VENV)/bin/python
+	$(INSTALL) --require-hashes -r $<
+	$(EDITABLE)
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(INSTALL) --require-hashes -r $<
+	$(EDITABLE)
+	@touch $(VENV)/.host $@
