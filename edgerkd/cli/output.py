@@ -6,17 +6,16 @@ rich is imported where it is used, so that importing a command costs nothing.
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgerkd.core.progress import Advance, Progress, Silent
+
+if TYPE_CHECKING:
+    import rich.progress
+
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")]
-
-
-class Update(Protocol):
-    """Tells how far the work is. Where `total` is not known yet, only the time spent is shown."""
-
-    def __call__(self, done: int, total: int | None = None, title: str | None = None) -> None: ...
 
 
 def emit_json(record: Any) -> None:  # Any: whichever dataclass of core
@@ -32,7 +31,9 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: 
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*headers, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for header in headers:
+        table.add_column(header, overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     width = None if sys.stdout.isatty() else 10_000
@@ -40,32 +41,42 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: 
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Update]:
-    """A bar with the time left on stderr, gone at the end; silent where stderr is not a terminal."""
+def progress() -> Iterator[Progress]:
+    """Bars with the time left on stderr, gone at the end; silent where stderr is not a terminal."""
     if not sys.stderr.isatty():
-        yield _silent
+        yield Silent()
         return
 
-    from rich import progress as bars
+    from rich import progress as parts
     from rich.console import Console
 
     columns = (
-        bars.SpinnerColumn(),
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TimeElapsedColumn(),
-        bars.TextColumn("left"),
-        bars.TimeRemainingColumn(),
+        parts.SpinnerColumn(),
+        parts.TextColumn("{task.description}", markup=False),
+        parts.BarColumn(),
+        parts.MofNCompleteColumn(),
+        parts.TimeElapsedColumn(),
+        parts.TextColumn("left"),
+        parts.TimeRemainingColumn(),
     )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as shown:
-        task = shown.add_task(title, total=None)
-
-        def update(done: int, total: int | None = None, title: str | None = None) -> None:
-            shown.update(task, completed=done, total=total, description=title)
-
-        yield update
+    with parts.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bars:
+        yield _Bars(bars)
 
 
-def _silent(done: int, total: int | None = None, title: str | None = None) -> None:
-    pass
+class _Bars:
+    """One bar a stage; a stage of 0 units only shows the time spent."""
+
+    def __init__(self, bars: "rich.progress.Progress") -> None:
+        self._bars = bars
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
+        task = self._bars.add_task(name, total=total or None)
+
+        def advance(done: int, words: str) -> None:
+            self._bars.update(task, completed=done, description=f"{name}: {words}" if words else name)
+
+        try:
+            yield advance
+        finally:
+            self._bars.remove_task(task)
