@@ -10,10 +10,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgerkd import __version__
+from edgerkd.cli.doctor import doctor
 from edgerkd.cli.profiles import profiles
 from edgerkd.core.errors import EdgerkdError
 
-COMMANDS = (profiles,)
+COMMANDS = (profiles, doctor)
 
 # Plain help text: rich would more than double the time that `--help` takes.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)

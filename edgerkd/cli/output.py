@@ -26,14 +26,14 @@ def emit_json(record: Any) -> None:  # Any: whichever dataclass of core
 
 
 def show_table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Write a table to stdout; without colour, and never cut short, where stdout is not a terminal."""
+    """Write a table to stdout, its first column unbroken; without colour, and never cut short, where stdout is not a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for header in headers:
-        table.add_column(header, overflow="fold")
+        table.add_column(header, overflow="fold", no_wrap=not table.columns)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     width = None if sys.stdout.isatty() else 10_000

@@ -9,6 +9,7 @@ import typer
 from edgerkd.cli.output import Json, emit_json, show_table
 from edgerkd.core.profile import Profile
 from edgerkd.core.record import Record
+from edgerkd.core.units import format_count
 
 
 class Action(str, Enum):
@@ -55,7 +56,7 @@ def profiles(
 
 def _show_all(found: Profiles) -> None:
     rows = [
-        (p.name, p.title, p.device.power_mode, p.budget.params, p.budget.macs, p.budget.latency_ms)
+        (p.name, p.title, p.device.power_mode, _count(p.budget.params), _count(p.budget.macs), p.budget.latency_ms)
         for p in found.profiles
     ]
     headers = ["name", "device", "power mode", "params", "MACs", "ms"]
@@ -72,8 +73,12 @@ def _show(profile: Profile) -> None:
         typer.echo(f"{key}: {profile.sources[key]}")
 
 
+def _count(value: int | None) -> str | None:
+    return None if value is None else format_count(value)
+
+
 def _text(value: Any) -> str:  # Any: whatever a field of a profile holds
-    """None is a dash, and counts are written `500_000` as in the files."""
+    """None is a dash; counts are written `500_000`, as in the files."""
     if value is None:
         return "-"
     return f"{value:_}" if isinstance(value, int) else str(value)
