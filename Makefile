@@ -60,7 +60,7 @@ type: $(DEV)  ## pyright
 	$(BIN)/pyright --pythonpath $(PY)
 
 arch: $(DEV)  ## who may import whom
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 build: $(DEV)  ## wheel and sdist in dist/, and the tests of what they hold
 	rm -rf dist
