@@ -1,0 +1,67 @@
+"""Promises about the repository itself."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import edgerkd
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def _texts() -> dict[str, str]:
+    """Every text file that is, or would be, committed."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.split("\0")
+    files = {name: REPOSITORY / name for name in names if name}
+    return {name: file.read_text(errors="replace") for name, file in files.items() if file.is_file()}
+
+
+def _pins(name: str) -> set[str]:
+    lines = (REPOSITORY / "requirements" / name).read_text().splitlines()
+    return {line.removesuffix(" \\") for line in lines if "==" in line and not line.lstrip().startswith("#")}
+
+
+def test_version_is_the_changelogs_newest() -> None:
+    newest = re.search(r"^## \[(.+?)\]", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest
+    assert newest[1] == edgerkd.__version__
+
+
+def test_no_file_names_a_registry() -> None:
+    """Catches an address that a mirror, or a network without that host, would trip over."""
+    hosts = ("pypi", "org"), ("pythonhosted", "org"), ("download.pytorch", "org"), ("nvidia", "com/simple")
+    hosts += ("npmjs", "org"), ("npmjs", "com"), ("ngc.nvidia", "com")
+    addresses = [".".join(host) for host in hosts]
+    assert [(name, host) for name, text in _texts().items() for host in addresses if host in text] == []
+
+
+def test_no_lock_file_is_committed() -> None:
+    """Lock files record the address of the registry that they were made with."""
+    assert [name for name in _texts() if name.endswith(("uv.lock", "poetry.lock", "Pipfile.lock", "pylock.toml"))] == []
+
+
+def test_requirement_files_nest_and_hold_the_torch_pair() -> None:
+    """Catches files solved at different times, and a pair of torch and torchvision that nobody tried together."""
+    assert _pins("device.txt") < _pins("host.txt") < _pins("dev.txt")
+    assert _pins("pair.in") < _pins("host.txt")
+    assert not any(pin.startswith(("torch", "nvidia")) for pin in _pins("device.txt"))
+
+
+def test_every_requirement_has_a_hash() -> None:
+    for name in ("device.txt", "host.txt", "dev.txt"):
+        entries = re.split(r"^(?=\S)", (REPOSITORY / "requirements" / name).read_text(), flags=re.MULTILINE)
+        assert [entry for entry in entries if entry.strip() and "--hash=sha256:" not in entry] == []
+
+
+def test_every_suppression_names_its_rule_and_its_reason() -> None:
+    """Catches a warning switched off in silence: `# noqa: RULE  why`, `# type: ignore[rule]  why`, and the like."""
+    marker = r"# (noqa|type: ignore|pyright: ignore|pragma: no cover)"
+    complete = r"# (noqa: [A-Z0-9, ]+?|(type|pyright): ignore\[.+?\]|pragma: no cover)  \S"
+    code = {n: t for n, t in _texts().items() if n.endswith(".py") and n != "tests/meta/test_repository.py"}
+    lines = [(n, line.strip()) for n, t in code.items() for line in t.splitlines() if re.search(marker, line)]
+    ruff = (REPOSITORY / "pyproject.toml").read_text().split("[tool.ruff.lint]")[1]
+    ignores = re.findall(r'^.*"[A-Z]+[0-9]+".*$', ruff, re.MULTILINE)
+    assert ignores
+    assert [(name, line) for name, line in lines if not re.search(complete, line)] == []
+    assert [line for line in ignores if "#" not in line] == []
