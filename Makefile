@@ -79,7 +79,7 @@ pins: $(DEV)  ## solve the requirement files anew, each package at least a week 
 
 clean:  ## remove what builds and tests leave; .venv stays
 	rm -rf build dist .coverage .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find edgerkd exporters tests bench -name __pycache__ -prune -exec rm -rf {} +
+	find . -path ./.venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python; do \
