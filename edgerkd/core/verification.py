@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.evaluation import Row
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 
 Verdict = Literal["pass", "fail", "inconclusive"]
-Source = Literal["replay", "direct", "query"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +35,6 @@ class Parity(Record):
     limit: float
     agreement: float
     ok: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row(Record):
-    """One attack on the engine. `source` says where its examples came from."""
-
-    attack: str
-    source: Source
-    robust_acc: Accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,25 @@
+"""How long work says how far it is, without knowing who listens."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+Advance = Callable[[int, str], None]
+"""(units done so far, a few words on how it goes)"""
+
+
+class Progress(Protocol):
+    """Whoever shows progress."""
+
+    def stage(self, name: str, total: int) -> AbstractContextManager[Advance]:
+        """One stretch of `total` units."""
+        ...
+
+
+class Silent:
+    """Nobody listens."""
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
+        """Show nothing."""
+        yield lambda done, words: None

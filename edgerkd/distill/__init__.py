@@ -1,0 +1,1 @@
+"""Training: losses, methods, trainer, checkpoints."""

@@ -1,0 +1,1 @@
+"""The terms a student is trained on, one idea a file."""

@@ -1,0 +1,38 @@
+"""Second-order statistics of features. Source: Dong et al., ECCV 2024, doi 10.1007/978-3-031-73235-5_6 (abstract).
+
+The abstract says which statistics are aligned, not the distance; the relative Frobenius distance is ours.
+"""
+
+import torch
+from torch import Tensor
+
+
+def covariance(features: Tensor) -> Tensor:
+    """The (d, d) covariance of features (n, d), n at least 2, unbiased."""
+    centred = features.float() - features.float().mean(0)
+    return centred.T @ centred / (len(features) - 1)
+
+
+def gram(scores: Tensor) -> Tensor:
+    """The (n, n) matrix of inner products of prediction scores (n, k)."""
+    return scores.float() @ scores.float().T
+
+
+def relative_distance(matrix: Tensor, target: Tensor) -> Tensor:
+    """||matrix - target||_F^2 / ||target||_F^2: 0 where equal, 1 where `matrix` is zero, free of scale.
+
+    Raises ValueError for unequal shapes, which would otherwise broadcast.
+    """
+    if matrix.shape != target.shape:
+        raise ValueError(f"matrices {tuple(matrix.shape)} and {tuple(target.shape)} differ in shape")
+    return (matrix - target).square().sum() / target.square().sum().clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def covariance_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Relative distance of the two covariances of features (n, d); does not see a common shift or rotation."""
+    return relative_distance(covariance(student), covariance(teacher))
+
+
+def gram_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Relative distance of the two Gram matrices of prediction scores (n, k)."""
+    return relative_distance(gram(student), gram(teacher))

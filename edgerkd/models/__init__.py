@@ -1,0 +1,1 @@
+"""Networks: families, costs, storage, and a trained network as a `Classifier`."""

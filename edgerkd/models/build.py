@@ -1,0 +1,15 @@
+"""Architecture -> network."""
+
+from edgerkd.core.architecture import Architecture
+from edgerkd.models.network import Network
+from edgerkd.models.preactresnet import PreActResNet
+from edgerkd.models.resnet import ResNet
+
+FAMILIES: dict[str, type[Network]] = {"resnet": ResNet, "preactresnet": PreActResNet}
+
+
+def build(architecture: Architecture) -> Network:
+    """A network with fresh weights, in training mode, in channels_last memory format."""
+    import torch
+
+    return FAMILIES[architecture.family](architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,32 @@
+"""A torch network as a `Classifier` for the attacks."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class TorchClassifier:
+    """Answers by autograd. The network is used as it is (mode, device, dtype): see `frozen`."""
+
+    def __init__(self, network: nn.Module, *, autocast: bool = False) -> None:
+        self._network = network
+        self._autocast = autocast
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Float32 logits (n, k) of images (n, c, h, w)."""
+        with torch.no_grad():
+            return self._forward(images)
+
+    def gradient(self, images: Tensor, cotangent: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits, and the gradient of sum(logits * cotangent(logits)) with the cotangent held constant."""
+        with torch.enable_grad():
+            images = images.detach().requires_grad_()
+            logits = self._forward(images)
+            (gradient,) = torch.autograd.grad(logits, images, cotangent(logits.detach()))
+        return logits.detach(), gradient
+
+    def _forward(self, images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._autocast):
+            return self._network(images).float()

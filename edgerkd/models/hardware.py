@@ -1,0 +1,22 @@
+"""What to compute on, and how."""
+
+from pathlib import Path
+
+import torch
+
+
+def compute_device() -> torch.device:
+    """The first CUDA GPU, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Whether bf16 autocast is faster than float32 here: on GPUs from Ampere on, and on CPUs with bf16 instructions.
+
+    Measured on an AVX-512-BF16 CPU: 2.2 to 2.5 times faster for 32 x 32 images (bench/); without
+    the instructions bf16 is emulated and slower.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    info = Path("/proc/cpuinfo")
+    return info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))

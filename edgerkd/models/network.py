@@ -1,0 +1,42 @@
+"""What every network here offers: images in [0, 1] to logits, and on request its features."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from edgerkd.core.architecture import Architecture
+
+
+class Features(NamedTuple):
+    """`logits` (n, k); `taps`, one activated map (n, c, h, w) a stage; `penultimate` (n, d)."""
+
+    logits: Tensor
+    taps: tuple[Tensor, ...]
+    penultimate: Tensor
+
+
+class Network(nn.Module):
+    """A classifier that normalises its own input. A family fills in `features`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.register_buffer("mean", torch.tensor(architecture.mean).reshape(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(architecture.std).reshape(1, -1, 1, 1))
+
+    def features(self, images: Tensor) -> Features:
+        """All features of float images (n, c, h, w) in [0, 1]."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, k) of float images (n, c, h, w) in [0, 1]."""
+        return self.features(images).logits
+
+
+def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    """A convolution that keeps the resolution at stride 1, without bias (a batch norm follows or precedes)."""
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)

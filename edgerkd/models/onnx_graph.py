@@ -1,0 +1,36 @@
+"""A network as an ONNX graph."""
+
+import io
+import warnings
+
+import torch
+
+from edgerkd.models.network import Network
+
+OPSET = 17
+"""The newest opset every TensorRT from 8.5 (JetPack 5) on reads. Source: onnx-tensorrt's operator notes."""
+
+
+def onnx_from_network(network: Network) -> bytes:
+    """The network as opset-17 ONNX: `images` float32 (batch, c, h, w) in [0, 1] to `logits` (batch, k).
+
+    Normalisation is inside, batch norms after convolutions are folded, only the batch axis is
+    dynamic. The TorchScript-based exporter is used because the newer one starts at opset 18
+    (docs/adr/0013).
+    """
+    network = network.eval().cpu()
+    images = torch.zeros(2, *network.architecture.image_shape)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the exporter itself
+        torch.onnx.export(
+            network,
+            (images,),
+            buffer,
+            opset_version=OPSET,
+            dynamo=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
+        )
+    return buffer.getvalue()

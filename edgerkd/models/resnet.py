@@ -1,0 +1,53 @@
+"""The CIFAR-type residual network: every batch norm follows a convolution, so all of them fold away on export.
+
+Source: He et al. 2015, arXiv 1512.03385, section 4.2; projection shortcuts as in its option B.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgerkd.core.architecture import Architecture
+from edgerkd.models.network import Features, Network, conv
+
+
+class BasicBlock(nn.Module):
+    """relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv(inputs, outputs, 3, stride), nn.BatchNorm2d(outputs)
+        self.conv2, self.bn2 = conv(outputs, outputs, 3), nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + self.shortcut(x))
+
+
+class ResNet(Network):
+    """Stem, stages, global average pool, linear. Taps are the stage outputs, after their ReLU."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        width = architecture.widths[0]
+        self.conv, self.bn = conv(architecture.channels, width, 3), nn.BatchNorm2d(width)
+        stages: list[nn.Module] = []
+        for index, (outputs, count) in enumerate(zip(architecture.widths, architecture.blocks, strict=True)):
+            strides = [1 if index == 0 else 2] + [1] * (count - 1)
+            blocks: list[nn.Module] = []
+            for stride in strides:
+                blocks.append(BasicBlock(width, outputs, stride))
+                width = outputs
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+        self.linear = nn.Linear(width, architecture.classes)
+
+    def features(self, images: Tensor) -> Features:
+        x = F.relu(self.bn(self.conv((images - self.mean) / self.std)))
+        taps: list[Tensor] = []
+        for stage in self.stages:
+            x = stage(x)
+            taps.append(x)
+        penultimate = x.mean((2, 3))
+        return Features(self.linear(penultimate), tuple(taps), penultimate)

@@ -1,0 +1,56 @@
+"""A network on disk: `weights.safetensors` and `architecture.json` in one folder."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from edgerkd.core.architecture import Architecture
+from edgerkd.core.errors import ArtefactError
+from edgerkd.files.atomic import folder_atomic, write_atomic
+from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.models.build import build
+from edgerkd.models.network import Network
+
+WEIGHTS = "weights.safetensors"
+ARCHITECTURE = "architecture.json"
+
+
+def save_network(network: Network, folder: Path) -> None:
+    """Write the network into `folder`, replacing what was there only once all is written."""
+    with folder_atomic(folder) as new:
+        write_atomic(new / ARCHITECTURE, encode_json(network.architecture))
+        state = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
+        write_atomic(new / WEIGHTS, save(state))
+
+
+def load_network(folder: Path) -> Network:
+    """The network in `folder`, in evaluation mode.
+
+    Raises ArtefactError for missing, damaged or non-finite weights, naming the file and the weight.
+    """
+    network = build(decode_json(Architecture, folder / ARCHITECTURE))
+    path = folder / WEIGHTS
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as e:
+        raise ArtefactError(f"{path}: not a readable safetensors file: {e}") from e
+    fill(network, state, path)
+    return network.eval()
+
+
+def fill(network: Network, state: dict[str, torch.Tensor], source: Path) -> None:
+    """Load `state` into the network, refusing wrong names, wrong shapes and non-finite values."""
+    own = network.state_dict()
+    problems = [f"{name}: missing" for name in own.keys() - state.keys()]
+    problems += [f"{name}: unknown" for name in state.keys() - own.keys()]
+    for name in own.keys() & state.keys():
+        if own[name].shape != state[name].shape:
+            problems.append(f"{name}: shape {tuple(state[name].shape)}, wanted {tuple(own[name].shape)}")
+        elif not torch.isfinite(state[name]).all():
+            problems.append(f"{name}: holds NaN or infinite values")
+    if problems:
+        shown = "; ".join(sorted(problems)[:5])
+        raise ArtefactError(f"{source}: does not fit {network.architecture}: {len(problems)} problems: {shown}")
+    network.load_state_dict(state)

@@ -1,0 +1,1 @@
+"""What runs on the device, without torch: build the engine, attack it, decide."""

@@ -1,0 +1,36 @@
+"""A deployed engine as a `Classifier`: its own logits drive the attack, its gradient twin says which way."""
+
+import numpy as np
+
+from edgerkd.attacks.classifier import Cotangent
+from edgerkd.bundle.ports import FloatArray, LiveEngine
+from edgerkd.core.errors import EngineError
+
+
+class EngineClassifier:
+    """Images float32 (n, c, h, w); BPDA through whatever rounding the engine does (Athalye et al. 2018)."""
+
+    def __init__(self, engine: LiveEngine, twin: LiveEngine) -> None:
+        self._engine = engine
+        self._twin = twin
+
+    def logits(self, images: FloatArray) -> FloatArray:
+        """The engine's logits. Raises EngineError if they are not finite."""
+        (logits,) = self._engine(images)
+        return _finite(logits, self._engine)
+
+    def gradient(self, images: FloatArray, cotangent: Cotangent) -> tuple[FloatArray, FloatArray]:
+        """The engine's logits, and the twin's image gradient for the loss at those logits."""
+        logits = self.logits(images)
+        _, gradient = self._twin(images, np.asarray(cotangent(logits), np.float32))
+        return logits, gradient
+
+
+def _finite(logits: FloatArray, engine: LiveEngine) -> FloatArray:
+    if not np.isfinite(logits).all():
+        rows = int((~np.isfinite(logits)).any(1).sum())
+        raise EngineError(
+            f"{engine.runtime} returns NaN or infinite logits for {rows} of {len(logits)} images: "
+            "a weight or an activation does not fit the engine's precision; build it in fp32"
+        )
+    return logits

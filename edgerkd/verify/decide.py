@@ -1,0 +1,75 @@
+"""From what was measured to pass, fail or inconclusive. Pure rules."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.evaluation import Row
+from edgerkd.core.manifest import HostResult
+from edgerkd.core.profile import Gates
+from edgerkd.core.verification import Gate, Limit, Verdict
+
+TWIN_AGREEMENT = 0.999
+"""Share of equal argmax below which the twin is not the engine. Source: shared method notes, section 9, row 2; ours."""
+
+_RESAMPLES = 2000
+
+
+def judge(gate: str, *, wanted: float, actual: float, low: float, high: float) -> Gate:
+    """Pass if the whole interval is at or above what was wanted, fail if it is below, else inconclusive."""
+    verdict: Verdict = "pass" if low >= wanted else "fail" if high < wanted else "inconclusive"
+    return Gate(gate=gate, wanted=wanted, actual=actual, low=low, high=high, verdict=verdict)
+
+
+def retention_interval(
+    engine: NDArray[np.bool_], host: NDArray[np.bool_], *, generator: np.random.Generator
+) -> tuple[float, float, float]:
+    """Robust accuracy of the engine over the host's on the same images, with a 95 % bootstrap interval.
+
+    Pairs are resampled together. Where the host resists nothing there is nothing to retain: 0, 0, 1.
+    """
+    if not host.any():
+        return 0.0, 0.0, 1.0
+    rows = generator.integers(0, len(host), size=(_RESAMPLES, len(host)))
+    ratios = engine[rows].sum(1) / np.maximum(host[rows].sum(1), 1)
+    low, high = (float(value) for value in np.percentile(ratios, (2.5, 97.5)))
+    return float(engine.sum() / host.sum()), low, high
+
+
+def gates_of(
+    gates: Gates, host: HostResult, *, clean: Accuracy, robust: Accuracy, retention: tuple[float, float, float]
+) -> tuple[Gate, ...]:
+    """Every gate, judged."""
+    clean_wanted = gates.clean_acc_of_teacher * host.teacher_clean_acc.value
+    robust_wanted = gates.robust_acc_of_teacher * host.teacher_robust_acc.value
+    value, low, high = retention
+    return (
+        judge("clean_acc", wanted=clean_wanted, actual=clean.value, low=clean.low, high=clean.high),
+        judge("robust_acc", wanted=robust_wanted, actual=robust.value, low=robust.low, high=robust.high),
+        judge("retention", wanted=gates.retention, actual=value, low=low, high=high),
+    )
+
+
+def decide(
+    *, gates: Sequence[Gate], budget: Sequence[Limit], rows: Sequence[Row], twin_agreement: float
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict, and a reason for everything that keeps it from being a pass.
+
+    Stored examples cannot show new weaknesses: without a row made against the engine itself there is
+    no pass.
+    """
+    failed = [f"{g.gate} {g.actual:.3f} is below {g.wanted:.3f}" for g in gates if g.verdict == "fail"]
+    failed += [f"{b.limit} {b.actual:g} is above {b.wanted:g}" for b in budget if b.ok is False and b.actual is not None]
+    open_ = [
+        f"{g.gate} {g.actual:.3f} lies too near {g.wanted:.3f} for this many images ({g.low:.3f} to {g.high:.3f})"
+        for g in gates
+        if g.verdict == "inconclusive"
+    ]
+    if not any(row.source == "direct" for row in rows):
+        open_.append("only stored examples were replayed: nothing was made against this engine")
+    if twin_agreement < TWIN_AGREEMENT:
+        open_.append(f"the gradient twin agrees with the engine on {twin_agreement:.2%} only: its rows prove little")
+    verdict: Verdict = "fail" if failed else "inconclusive" if open_ else "pass"
+    return verdict, tuple(failed + open_)

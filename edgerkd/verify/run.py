@@ -1,0 +1,161 @@
+"""`edgerkd verify`: attack the deployed engine and decide."""
+
+from pathlib import Path
+
+import numpy as np
+
+from edgerkd.attacks.losses import cross_entropy, margin
+from edgerkd.attacks.pgd import in_batches, pgd
+from edgerkd.bundle.read import Bundle, read_bundle
+from edgerkd.core.accuracy import accuracy_from_correct
+from edgerkd.core.budget import limits
+from edgerkd.core.errors import ParityError
+from edgerkd.core.evaluation import Row
+from edgerkd.core.progress import Progress
+from edgerkd.core.verification import Engine, Latency, Limit, VerifyReport
+from edgerkd.files.atomic import write_atomic
+from edgerkd.files.decode import encode_json
+from edgerkd.verify.build import build_engine, choose_runtime
+from edgerkd.verify.classifier import EngineClassifier
+from edgerkd.verify.decide import decide, gates_of, retention_interval
+from edgerkd.verify.latency import measure_latency
+from edgerkd.verify.parity import parity_of
+
+SCHEMA = 1
+BATCH = 64
+PGD_STEPS = 20
+
+_LOSSES = {"PGD-20 CE": cross_entropy, "PGD-20 margin": margin}
+
+
+def verify(
+    bundle_path: Path, *, target: Path, engines: Path, runtime_name: str | None, seed: int, progress: Progress
+) -> VerifyReport:
+    """Build the engine if need be, measure it on the bundle's images, decide, and write `target`.
+
+    Raises ArtefactError for a damaged bundle, MissingDependencyError where no runtime works, EngineError
+    where the engine fails, ParityError (after writing the report, with verdict fail) where it is not the
+    network the host measured.
+    """
+    bundle = read_bundle(bundle_path)
+    manifest, replay = bundle.manifest, bundle.replay()
+    runtime, why_not = choose_runtime(runtime_name, manifest.profile.runtimes)
+    built = build_engine(bundle, runtime.exporter, engines)
+    eps = float(manifest.threat_model.eps)
+
+    with runtime.load(built.student) as engine, runtime.load(built.twin) as twin:
+        classifier = EngineClassifier(engine, twin)
+        n, total = len(replay), len(replay) * (2 + len(_LOSSES))
+        with progress.stage(f"verify on {engine.runtime}", total) as advance:
+            both = np.concatenate([replay.images, replay.images_adv])
+            host = np.concatenate([replay.logits, replay.logits_adv])
+            logits = np.concatenate([classifier.logits(both[i : i + BATCH]) for i in range(0, 2 * n, BATCH)])
+            zeros = np.zeros((BATCH, manifest.architecture.classes), np.float32)
+            twin_logits = np.concatenate(
+                [twin(part, zeros[: len(part)])[0] for part in (both[i : i + BATCH] for i in range(0, 2 * n, BATCH))]
+            )
+            parity = parity_of(logits, host, precision=manifest.precision)
+            twin_agreement = float((twin_logits.argmax(1) == logits.argmax(1)).mean())
+            advance(2 * n, "parity and replay")
+
+            clean = logits[:n].argmax(1) == replay.labels
+            resisted = {"replay": clean & (logits[n:].argmax(1) == replay.labels)}
+            for index, (name, loss) in enumerate(_LOSSES.items()):
+                generator = np.random.default_rng((seed, index))
+                done = n * (2 + index)
+                images_adv = in_batches(
+                    lambda images, labels, loss=loss, generator=generator: pgd(
+                        classifier,
+                        images,
+                        labels,
+                        eps=eps,
+                        steps=PGD_STEPS,
+                        step_size=eps / 4,
+                        generator=generator,
+                        loss=loss,
+                    ),
+                    replay.images,
+                    replay.labels,
+                    batch=BATCH,
+                    after=lambda k, done=done, name=name: advance(done + k, name),
+                )
+                answers = [classifier.logits(images_adv[i : i + BATCH]) for i in range(0, n, BATCH)]
+                resisted[name] = clean & (np.concatenate(answers).argmax(1) == replay.labels)
+        latency = measure_latency(engine, replay.images[:1])
+        facts = Engine(
+            runtime=engine.runtime,
+            version=engine.version,
+            device=engine.device,
+            precision=manifest.precision,
+            sha256=built.record.student_sha256,
+        )
+
+    robust = np.logical_and.reduce(list(resisted.values()))
+    clean_acc, robust_acc = accuracy_from_correct(clean), accuracy_from_correct(robust)
+    rows = tuple(
+        Row(attack=name, source="replay" if name == "replay" else "direct", robust_acc=accuracy_from_correct(kept))
+        for name, kept in resisted.items()
+    )
+    retention = retention_interval(robust, replay.host_robust, generator=np.random.default_rng(seed))
+    gates = gates_of(manifest.profile.gates, manifest.host, clean=clean_acc, robust=robust_acc, retention=retention)
+    budget = _budget(bundle, built.student, latency, on_target=runtime.name == manifest.profile.runtimes[0])
+    verdict, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=twin_agreement)
+    if not parity.ok:
+        verdict = "fail"
+        reasons = (
+            f"parity: the engine's logits differ from the host's by up to {parity.max_abs_dlogit:.3g} "
+            f"(limit {parity.limit:.3g}), agreement {parity.agreement:.2%}",
+            *reasons,
+        )
+    report = VerifyReport(
+        schema=SCHEMA,
+        verdict=verdict,
+        reasons=reasons,
+        notes=(*why_not, *built.record.notes, *_scope(bundle, facts)),
+        bundle=manifest.name,
+        manifest_sha256=bundle.sha256,
+        threat_model=manifest.threat_model,
+        engine=facts,
+        parity=parity,
+        twin_agreement=twin_agreement,
+        clean_acc=clean_acc,
+        robust_acc=robust_acc,
+        rows=rows,
+        retention=retention[0],
+        gates=gates,
+        latency_ms=latency,
+        budget=budget,
+        seed=seed,
+    )
+    write_atomic(target, encode_json(report))
+    if not parity.ok:
+        raise ParityError(f"{reasons[0]}; the report is in {target}")
+    return report
+
+
+def _budget(bundle: Bundle, engine_file: Path, latency: Latency, *, on_target: bool) -> tuple[Limit, ...]:
+    """Each limit of the profile; the latency only counts where the profile's own runtime runs."""
+    cost = bundle.manifest.cost
+    actual = {
+        "params": float(cost.params),
+        "macs": float(cost.macs),
+        "peak_bytes": float(cost.peak_bytes),
+        "file_bytes": float(engine_file.stat().st_size),
+        "latency_ms": latency.p50 if on_target else None,
+    }
+    found: list[Limit] = []
+    for name, wanted in limits(bundle.manifest.profile.budget).items():
+        value = actual[name]
+        found.append(Limit(limit=name, wanted=wanted, actual=value, ok=None if value is None else value <= wanted))
+    return tuple(found)
+
+
+def _scope(bundle: Bundle, engine: Engine) -> tuple[str, ...]:
+    """What the verdict is not about."""
+    profile = bundle.manifest.profile
+    if engine.runtime == profile.runtimes[0]:
+        return ()
+    return (
+        f"this verdict is about {engine.runtime} on {engine.device}; {profile.title} runs {profile.runtimes[0]}: "
+        "run `edgerkd verify` there, latency is judged there too",
+    )
