@@ -26,7 +26,7 @@ def emit_json(record: Any) -> None:  # Any: whichever dataclass of core
 
 
 def show_table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Write a table to stdout, its first column unbroken; without colour, and never cut short, where stdout is not a terminal."""
+    """Write a table to stdout; without colour, and never folded, where stdout is not a terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -79,4 +79,5 @@ class _Bars:
         try:
             yield advance
         finally:
+            self._bars.refresh()  # so that even a short stage shows where it ended
             self._bars.remove_task(task)

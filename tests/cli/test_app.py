@@ -1,0 +1,163 @@
+"""How the command line starts and how each failure ends."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import typer
+
+import edgerkd
+from edgerkd.cli import app as cli
+from edgerkd.cli.output import emit_json, progress, show_table
+from edgerkd.core import errors
+from edgerkd.core.accuracy import accuracy_from_correct
+
+HEAVY = {"torch", "numpy", "pydantic", "rich", "onnx", "onnxruntime", "tensorrt"}
+
+
+def main_of(command: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of `main` where the command line does `command`."""
+    monkeypatch.setattr(cli, "app", command)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code
+
+
+def typer_app(command: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+    """The real Typer road to one command without arguments."""
+    monkeypatch.setattr(sys, "argv", ["edgerkd"])
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(command)
+    return app
+
+
+def raiser(error: BaseException) -> Callable[[], None]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+def test_help_imports_nothing_heavy_and_lists_the_commands():
+    """Catches a command file that imports numpy, torch or rich at its top."""
+    code = (
+        "import sys\nfrom edgerkd.cli.app import main\nsys.argv = ['edgerkd', '--help']\n"
+        "try: main()\nexcept SystemExit as e: assert not e.code\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert HEAVY & set(done.stderr.split()) == set()
+    assert re.search(r"^ +profiles +\S", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +doctor +\S", done.stdout, re.MULTILINE)
+
+
+def test_every_command_takes_json():
+    """Catches a new command that cannot be read by a program."""
+    for command in cli.COMMANDS:
+        assert "json" in command.__annotations__, command.__name__
+
+
+def test_python_m_edgerkd_says_the_version():
+    """Catches a broken __main__.py, and a version that is written twice."""
+    done = subprocess.run([sys.executable, "-m", "edgerkd", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"edgerkd {edgerkd.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ConfigError("bad key"), 3),
+        (errors.UnknownNameError("profile", "orn", ["orin"]), 3),
+        (errors.MissingDependencyError("not here"), 4),
+        (errors.ArtefactError("damaged"), 5),
+        (errors.ParityError("differs"), 6),
+        (errors.Interrupted("kept in runs/a"), 130),
+    ],
+)
+def test_a_known_failure_is_one_message_and_its_code(error, code, monkeypatch, capsys):
+    """Catches a lost message, a traceback shown to a user, output on stdout, and a wrong code."""
+    assert main_of(typer_app(raiser(error), monkeypatch), monkeypatch) == code
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"error: {error}\n")
+
+
+def test_a_missing_host_package_names_the_line_that_installs_it(monkeypatch, capsys):
+    """Catches a traceback on a device, where torch is missing on purpose."""
+    error = ModuleNotFoundError("No module named 'sklearn.cluster'", name="sklearn.cluster")
+    assert main_of(typer_app(raiser(error), monkeypatch), monkeypatch) == 4
+    err = capsys.readouterr().err
+    assert "sklearn" in err
+    assert "pip install 'edgerkd[host]'" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("oops"), ModuleNotFoundError("no edgerkd.x", name="edgerkd.x")])
+def test_a_bug_shows_its_traceback(error, monkeypatch, capsys):
+    """Catches a `main` that hides our own mistakes, or takes our missing module for the user's."""
+    assert main_of(typer_app(raiser(error), monkeypatch), monkeypatch) == 70
+    err = capsys.readouterr().err
+    assert f"{type(error).__name__}: {error}" in err
+    assert "bug in edgerkd" in err
+
+
+@pytest.mark.parametrize("through_typer", [True, False])
+def test_an_interrupt_says_so_and_exits_130(through_typer, monkeypatch, capsys):
+    """Catches Typer's silent exit, and an interrupt before or after Typer."""
+    command = raiser(KeyboardInterrupt())
+    app = typer_app(command, monkeypatch) if through_typer else command
+    assert main_of(app, monkeypatch) == 128 + signal.SIGINT
+    assert capsys.readouterr().err.startswith("interrupted; ")
+
+
+def test_other_exit_codes_pass_through(monkeypatch, capsys):
+    """Catches a `main` that turns `verify`'s 7 into anything else."""
+    assert main_of(typer_app(raiser(typer.Exit(7)), monkeypatch), monkeypatch) == 7
+    assert capsys.readouterr().err == ""
+
+
+def test_an_unknown_command_is_a_usage_error(monkeypatch, capsys):
+    """Catches usage errors that end as bugs (70) or bad input (3)."""
+    monkeypatch.setattr(sys, "argv", ["edgerkd", "nonsense"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_json_is_one_document(capsys):
+    """Catches a second document, and fields that are lost on the way."""
+    emit_json(accuracy_from_correct([1, 1, 0, 1]))
+    assert json.loads(capsys.readouterr().out)["value"] == 0.75
+
+
+def test_a_table_in_a_pipe_is_neither_folded_nor_coloured_nor_parsed(capsys):
+    """Catches a table cut to 80 columns, escape codes in a file, and `[red]` taken for markup."""
+    show_table(["name", "what"], [("[red]a", "x" * 200)])
+    out = capsys.readouterr().out
+    assert "x" * 200 in out
+    assert "[red]a" in out
+    assert "\x1b" not in out
+
+
+def test_progress_is_silent_in_a_pipe(capsys):
+    """Catches bars in a log file."""
+    with progress() as shown, shown.stage("work", 2) as advance:
+        advance(1, "half")
+        advance(2, "all")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_shows_the_stage_and_the_time_left_on_a_terminal_only_on_stderr(monkeypatch, capsys):
+    """Catches bars on stdout, where the JSON goes, and words read as markup."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress() as shown, shown.stage("distil", 2) as advance:
+        advance(1, "loss [b]0.5")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "distil: loss [b]0.5" in err
+    assert "1/2" in err
