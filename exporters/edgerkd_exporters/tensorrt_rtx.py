@@ -1,0 +1,44 @@
+"""TensorRT-RTX: RTX desktops. Building needs no GPU; the engine is finished just in time where it runs.
+
+The engine runs on compute capability 8.0 and later, the library's default; Turing (7.5) would need its own.
+Source: https://docs.nvidia.com/deeplearning/tensorrt-rtx/latest/inference-library/cpu-engines.html
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgerkd.bundle.ports import LiveEngine
+from edgerkd_exporters import _tensorrt_engine
+from edgerkd_exporters._tensorrt import Flavour, build, library
+
+TENSORRT_RTX = Flavour(module="tensorrt_rtx", install='pip install "edgerkd[trt-rtx]"', tag=b"vtrt")
+
+
+class TensorRTRTXExporter:
+    """Builds ahead of time, on any machine the package installs on."""
+
+    name = "trt-rtx"
+    suffix = ".plan"
+
+    def check(self) -> None:
+        """Raises MissingDependencyError if the package is not installed."""
+        library(TENSORRT_RTX)
+
+    def export(self, graph: Path, target: Path, *, max_batch: int) -> Sequence[str]:
+        """See `_tensorrt.build`."""
+        return build(TENSORRT_RTX, graph, target, max_batch)
+
+
+class TensorRTRTXRuntime:
+    """Runs what `TensorRTRTXExporter` built with this version. The first call compiles: it is no latency."""
+
+    name = "tensorrt-rtx"
+    exporter = "trt-rtx"
+
+    def check(self) -> None:
+        """Raises MissingDependencyError without the package and a GPU."""
+        _tensorrt_engine.check(TENSORRT_RTX)
+
+    def load(self, engine: Path) -> LiveEngine:
+        """See `_tensorrt_engine.load`."""
+        return _tensorrt_engine.load(TENSORRT_RTX, engine)
