@@ -65,14 +65,3 @@ def pgd(
         best_value = value if best_value is None else xp.where(better, value, best_value)
     return best
 
-
-def in_batches(
-    attack: Callable[[Array, Array], Array], images: Array, labels: Array, *, batch: int, after: Callable[[int], None]
-) -> Array:
-    """`attack(images, labels)` batch by batch, joined; `after` hears how many images are done."""
-    xp = array_namespace(images)
-    parts: list[Array] = []
-    for first in range(0, images.shape[0], batch):
-        parts.append(attack(images[first : first + batch], labels[first : first + batch]))
-        after(min(first + batch, images.shape[0]))
-    return xp.concat(parts, axis=0)

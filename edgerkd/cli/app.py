@@ -10,11 +10,20 @@ from typing import Annotated, NoReturn
 import typer
 
 from edgerkd import __version__
+from edgerkd.cli.build import build
+from edgerkd.cli.demo import demo
+from edgerkd.cli.distill import distill
 from edgerkd.cli.doctor import doctor
+from edgerkd.cli.evaluate import evaluate
+from edgerkd.cli.export import export
+from edgerkd.cli.plan import plan
 from edgerkd.cli.profiles import profiles
+from edgerkd.cli.report import report
+from edgerkd.cli.teacher import teacher
+from edgerkd.cli.verify import verify
 from edgerkd.core.errors import EdgerkdError
 
-COMMANDS = (profiles, doctor)
+COMMANDS = (demo, profiles, doctor, teacher, plan, distill, evaluate, export, build, verify, report)
 
 # Plain help text: rich would more than double the time that `--help` takes.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)

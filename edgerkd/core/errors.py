@@ -5,11 +5,11 @@ EdgerkdError
         UnknownNameError        no such profile, data set, exporter ...: names the nearest
         BudgetError             no student fits: each limit with wanted and actual
     MissingDependencyError (4)  not installed or not usable here: the exact install line
+    StorageError (4)            a file cannot be written here: no room, no permission
     ArtefactError (5)           a damaged, tampered or incompatible file
     ExportError (6)             export, build or engine failure
         EngineError
         ParityError             two implementations of one network disagree
-    Interrupted (130)           stopped by the user; what was done is kept
 
 A message says what was wrong (with the value), where (file, key) and how to mend it.
 """
@@ -50,6 +50,12 @@ class MissingDependencyError(EdgerkdError):
     exit_code = 4
 
 
+class StorageError(EdgerkdError):
+    """A file cannot be written here; what was there before is intact."""
+
+    exit_code = 4
+
+
 class ArtefactError(EdgerkdError):
     """A damaged, tampered or incompatible file."""
 
@@ -68,12 +74,6 @@ class EngineError(ExportError):
 
 class ParityError(ExportError):
     """Two implementations of one network give different logits."""
-
-
-class Interrupted(EdgerkdError):
-    """Stopped by the user; what was done is kept."""
-
-    exit_code = 130
 
 
 def problems_text(where: object, problems: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """A device as edgerkd sees it: its facts, the budget a student must keep, the gates it must pass."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.record import Record
@@ -46,8 +47,8 @@ class Budget(Record):
     def __post_init__(self) -> None:
         for key in ("params", "macs", "latency_ms", "teacher_share"):
             value = getattr(self, key)
-            if value is not None and value <= 0:
-                raise ConfigError(f"{key} = {value} is not above 0")
+            if value is not None and not 0 < value < inf:
+                raise ConfigError(f"{key} = {value} is not a number above 0")
         for key in ("file", "peak_memory"):
             if (text := getattr(self, key)) is not None:
                 parse_size(text)

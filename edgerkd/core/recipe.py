@@ -1,12 +1,22 @@
 """How a network is trained, as plain data; every default of edgerkd's training stands here."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from edgerkd.core.errors import UnknownNameError
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 
 MethodName = Literal["standard", "pgd-at", "mixacm", "edgerkd"]
+
+
+def load_method(name: str) -> MethodName:
+    """The method of that name. Raises UnknownNameError."""
+    known: tuple[MethodName, ...] = get_args(MethodName)
+    for method in known:
+        if method == name:
+            return method
+    raise UnknownNameError("method", name, known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +37,11 @@ class Recipe(Record):
     ema_decay: float = 0.995
     attack_steps: int = 10
     """Steps of the inner attack. Source: RSLAD (ICCV 2021), section 4.1."""
-    adversarial_share: float = 0.4
+    adversarial_share: float = 0.8
     """The last share of epochs, in which the student also sees adversarial images (method edgerkd)."""
     mixup_alpha: float = 1.0
     temperature: float = 1.0
-    weight_acm: float = 10.0
+    weight_acm: float = 1.0
     weight_kld: float = 1.0
     weight_cov: float = 0.1
     weight_gram: float = 0.1

@@ -11,9 +11,10 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """The paths of one run."""
+    """The paths of one run. On a device the bundle may have another name: `bundle_name`."""
 
     path: Path
+    bundle_name: str = "bundle"
 
     @property
     def recipe(self) -> Path:
@@ -36,8 +37,22 @@ class RunFolder:
         return self.path / "evaluation.json"
 
     @property
+    def teacher(self) -> Path:
+        """The teacher's evaluation."""
+        return self.path / "teacher.json"
+
+    @property
+    def baseline(self) -> Path:
+        """The evaluation of a standard-trained student of the same size, which `edgerkd demo` makes."""
+        return self.path / "baseline.json"
+
+    @property
     def bundle(self) -> Path:
-        return self.path / "bundle"
+        return self.path / self.bundle_name
+
+    @property
+    def engines(self) -> Path:
+        return self.path / "engines"
 
     @property
     def verification(self) -> Path:

@@ -49,16 +49,18 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size: int) -> str:
-    """A size for people, in the largest binary unit that leaves at least 1: `3.5 MiB`."""
-    for unit in ("GiB", "MiB", "KiB"):
-        if size >= _SIZES[unit]:
-            return f"{size / _SIZES[unit]:.3g} {unit}"
-    return f"{size} B"
+    """A size for people, three digits in the largest binary unit that leaves at least 1: `3.5 MiB`."""
+    return _format(size, (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)), "B")
 
 
 def format_count(count: int) -> str:
-    """A count for people: `12.3 k`, `4.56 M`."""
-    for unit, scale in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= scale:
-            return f"{count / scale:.3g} {unit}"
-    return str(count)
+    """A count for people, three digits: `12.3 k`, `4.56 M`."""
+    return _format(count, (("G", 10**9), ("M", 10**6), ("k", 10**3)), "").strip()
+
+
+def _format(value: int, units: tuple[tuple[str, int], ...], plain: str) -> str:
+    for unit, scale in units:
+        # Just below a unit three digits would round up to a thousand of the smaller one.
+        if value >= scale * 0.9995:
+            return f"{value / scale:.0f} {unit}" if value >= 999.5 * scale else f"{value / scale:.3g} {unit}"
+    return f"{value} {plain}"

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,10 @@ import torch
 from torch import Tensor
 
 from edgerkd.attacks.pgd import pgd
+from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ConfigError, EdgerkdError
 from edgerkd.core.progress import Progress
 from edgerkd.core.recipe import Recipe
-from edgerkd.core.record import Record
 from edgerkd.data.augment import random_crop, random_flip
 from edgerkd.data.dataset import Dataset, Split, to_float
 from edgerkd.distill.adapters import Adapters
@@ -30,19 +29,6 @@ class DivergedError(EdgerkdError):
     """The loss became NaN or infinite."""
 
     exit_code = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch(Record):
-    """One line of metrics.jsonl. `terms` are means over the epoch; accuracies are of the averaged weights on `val`."""
-
-    epoch: int
-    terms: dict[str, float]
-    val_clean_acc: float
-    val_robust_acc: float
-    lr: float
-    seconds: float
-    images_per_second: float
 
 
 def learning_rate(progress: float, recipe: Recipe) -> float:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgerkd.attacks.losses import cross_entropy, margin
-from edgerkd.attacks.pgd import in_batches, pgd
+from edgerkd.attacks.battery import BATTERY, run_battery
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.budget import limits
@@ -23,9 +22,6 @@ from edgerkd.verify.parity import parity_of
 
 SCHEMA = 1
 BATCH = 64
-PGD_STEPS = 20
-
-_LOSSES = {"PGD-20 CE": cross_entropy, "PGD-20 margin": margin}
 
 
 def verify(
@@ -41,11 +37,10 @@ def verify(
     manifest, replay = bundle.manifest, bundle.replay()
     runtime, why_not = choose_runtime(runtime_name, manifest.profile.runtimes)
     built = build_engine(bundle, runtime.exporter, engines)
-    eps = float(manifest.threat_model.eps)
 
     with runtime.load(built.student) as engine, runtime.load(built.twin) as twin:
         classifier = EngineClassifier(engine, twin)
-        n, total = len(replay), len(replay) * (2 + len(_LOSSES))
+        n, total = len(replay), len(replay) * (2 + len(BATTERY))
         with progress.stage(f"verify on {engine.runtime}", total) as advance:
             both = np.concatenate([replay.images, replay.images_adv])
             host = np.concatenate([replay.logits, replay.logits_adv])
@@ -60,27 +55,16 @@ def verify(
 
             clean = logits[:n].argmax(1) == replay.labels
             resisted = {"replay": clean & (logits[n:].argmax(1) == replay.labels)}
-            for index, (name, loss) in enumerate(_LOSSES.items()):
-                generator = np.random.default_rng((seed, index))
-                done = n * (2 + index)
-                images_adv = in_batches(
-                    lambda images, labels, loss=loss, generator=generator: pgd(
-                        classifier,
-                        images,
-                        labels,
-                        eps=eps,
-                        steps=PGD_STEPS,
-                        step_size=eps / 4,
-                        generator=generator,
-                        loss=loss,
-                    ),
-                    replay.images,
-                    replay.labels,
-                    batch=BATCH,
-                    after=lambda k, done=done, name=name: advance(done + k, name),
-                )
-                answers = [classifier.logits(images_adv[i : i + BATCH]) for i in range(0, n, BATCH)]
-                resisted[name] = clean & (np.concatenate(answers).argmax(1) == replay.labels)
+            for outcome in run_battery(
+                classifier,
+                replay.images,
+                replay.labels,
+                threat_model=manifest.threat_model,
+                seed=seed,
+                batch=BATCH,
+                after=lambda done, name: advance(2 * n + done, name),
+            ):
+                resisted[outcome.name] = clean & outcome.resisted
         latency = measure_latency(engine, replay.images[:1])
         facts = Engine(
             runtime=engine.runtime,

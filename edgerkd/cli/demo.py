@@ -1,0 +1,25 @@
+"""`edgerkd demo`: the whole road in a few minutes."""
+
+import typer
+
+from edgerkd.cli.options import ProfileName, Seed
+from edgerkd.cli.output import Json, emit_json, progress, show_table
+
+
+def demo(profile: ProfileName = "jetson-orin", seed: Seed = 0, json: Json = False) -> None:
+    """Walk the whole road on the embedded data: teacher, student, export, verify, report."""
+    from edgerkd.jobs.demo import demo as job
+    from edgerkd.report.load import load_facts
+    from edgerkd.report.page import write_page
+    from edgerkd.report.table import comparison_rows, show_verification
+
+    with progress() as bars:
+        run, verification, engine = job(profile_name=profile, seed=seed, progress=bars)
+    page = write_page(run)
+    if json:
+        emit_json(verification)
+        return
+    typer.echo(engine)
+    show_verification(verification)
+    show_table(*comparison_rows(load_facts(run)))
+    typer.echo(f"report: {page}")

@@ -1,0 +1,52 @@
+"""`edgerkd distill`: a robust student for a device."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgerkd.cli.options import Data, Eps, ProfileName, Seed, Teacher, radius, run_folder
+from edgerkd.cli.output import Json, emit_json, progress, show_table
+
+
+def distill(
+    profile: ProfileName = "jetson-orin",
+    data: Data = "digits",
+    teacher: Teacher = None,
+    method: Annotated[str, typer.Option("--method", help="edgerkd, mixacm, pgd-at or standard.")] = "edgerkd",
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Epochs of training.", min=1)] = None,
+    eps: Eps = None,
+    seed: Seed = 0,
+    run: Annotated[Path | None, typer.Option("--run", help="The run's folder; a new one below runs/ if not given.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run, by its own recipe.")] = False,
+    json: Json = False,
+) -> None:
+    """Distill a compact student from a robust teacher, under the device's budget, and evaluate it."""
+    from edgerkd.core.recipe import load_method
+    from edgerkd.files.profiles import load_profile
+    from edgerkd.jobs import distill as job
+
+    with progress() as bars:
+        if resume:
+            folder = run_folder(run)
+            evaluation = job.resume(folder, progress=bars)
+        else:
+            folder, evaluation = job.start(
+                load_profile(profile),
+                data=data,
+                teacher=teacher,
+                method=load_method(method),
+                epochs=epochs,
+                eps=radius(eps),
+                seed=seed,
+                folder=run,
+                progress=bars,
+            )
+    if json:
+        emit_json(evaluation)
+        return
+    from edgerkd.report.load import load_facts
+    from edgerkd.report.table import comparison_rows
+
+    show_table(*comparison_rows(load_facts(folder)))
+    typer.echo(f"{evaluation.threat_model}, {evaluation.n} test images; run: {folder.path}\nnext: edgerkd export --format trt")

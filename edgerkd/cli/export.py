@@ -1,0 +1,26 @@
+"""`edgerkd export`: the bundle, and an engine where one can be built here."""
+
+from typing import Annotated
+
+import typer
+
+from edgerkd.cli.options import Run, run_folder
+from edgerkd.cli.output import Json, emit_json, progress
+
+
+def export(
+    format: Annotated[str, typer.Option("--format", help="onnx, trt, trt-rtx, or another exporter's name.")] = "trt",
+    run: Run = None,
+    json: Json = False,
+) -> None:
+    """Export a run's student as a bundle for the device, with its engine where one can be built here."""
+    from edgerkd.jobs.export import export as job
+
+    folder = run_folder(run)
+    with progress() as bars:
+        bundle, engine = job(folder, exporter_name=format, progress=bars)
+    typer.echo(engine, err=json)
+    if json:
+        emit_json(bundle.manifest)
+        return
+    typer.echo(f"bundle: {bundle.path}\nnext: edgerkd verify")

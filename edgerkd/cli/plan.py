@@ -1,0 +1,48 @@
+"""`edgerkd plan`: the students that fit a device."""
+
+from typing import Annotated
+
+import typer
+
+from edgerkd.cli.options import Data, ProfileName, Teacher
+from edgerkd.cli.output import Json, emit_json, progress, show_table
+from edgerkd.core.units import format_count, format_size
+
+
+def plan(
+    profile: ProfileName = "jetson-orin",
+    data: Data = "digits",
+    teacher: Teacher = None,
+    show: Annotated[int, typer.Option("--show", help="Students to list.", min=1)] = 10,
+    json: Json = False,
+) -> None:
+    """Show the students that fit the device's budget, the one `distill` would choose, and why."""
+    from edgerkd.data.load import load_dataset
+    from edgerkd.files.profiles import load_profile
+    from edgerkd.jobs.teachers import find_teacher
+    from edgerkd.plan.search import plan_student
+
+    with progress() as bars:
+        network, card = find_teacher(teacher, load_dataset(data), progress=bars)
+    found = plan_student(load_profile(profile), network.architecture)
+    if json:
+        emit_json(found)
+        return
+    fitting = [candidate for candidate in found.candidates if not candidate.violations]
+    rows = [
+        (
+            "chosen" if candidate == found.chosen else "",
+            candidate.architecture,
+            format_count(candidate.cost.params),
+            format_count(candidate.cost.macs),
+            format_size(candidate.cost.file_bytes),
+            "-" if candidate.cost.latency_ms is None else f"{candidate.cost.latency_ms:.3g}",
+        )
+        for candidate in fitting[:show]
+    ]
+    show_table(["", "student", "params", "MACs", "file", "ms (predicted)"], rows)
+    typer.echo(
+        f"{len(fitting)} of {len(found.candidates)} students fit {found.profile} beside teacher {card.name} "
+        f"({format_count(found.teacher.params)} params, {format_count(found.teacher.macs)} MACs); "
+        "the largest that fits is chosen, for robustness costs capacity"
+    )

@@ -1,0 +1,24 @@
+"""What is known of a teacher."""
+
+from dataclasses import dataclass
+
+from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.architecture import Architecture
+from edgerkd.core.record import Record
+from edgerkd.core.threat import ThreatModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherCard(Record):
+    """A teacher in the cache. `origin` says where it came from; accuracies are on the `val` split named there."""
+
+    schema: int
+    name: str
+    dataset: str
+    origin: str
+    architecture: Architecture
+    threat_model: ThreatModel
+    n: int
+    clean_acc: Accuracy
+    robust_acc: Accuracy
+    weights_sha256: str

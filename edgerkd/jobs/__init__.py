@@ -1,0 +1,1 @@
+"""What one command does on the host, from start to end."""

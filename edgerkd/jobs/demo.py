@@ -1,0 +1,78 @@
+"""`edgerkd demo`: the whole road on the embedded digits, with a standard-trained student beside ours."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import torch
+
+from edgerkd.core.errors import EngineError
+from edgerkd.core.evaluation import Evaluation
+from edgerkd.core.progress import Progress
+from edgerkd.core.run import RunFolder
+from edgerkd.core.run_record import RunRecord
+from edgerkd.core.verification import VerifyReport
+from edgerkd.data.load import load_dataset
+from edgerkd.distill.trainer import train
+from edgerkd.files.atomic import write_atomic
+from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.files.profiles import load_profile
+from edgerkd.jobs.distill import TEST_IMAGES, start
+from edgerkd.jobs.evaluate import attack_network
+from edgerkd.jobs.export import export
+from edgerkd.models.build import build
+
+VERDICTS = (0, 1, 7)  # verify's exit codes that come with a verdict
+
+
+def demo(*, profile_name: str, seed: int, progress: Progress) -> tuple[RunFolder, VerifyReport, str]:
+    """Distill, export and verify on the digits; returns the run, its verdict, and the line on the engine.
+
+    `verify` runs as its own process, which never imports torch, just as on a device.
+    Raises EngineError where that process ends without a verdict.
+    """
+    run, _ = start(
+        load_profile(profile_name),
+        data="digits",
+        teacher=None,
+        method="edgerkd",
+        epochs=None,
+        eps=None,
+        seed=seed,
+        folder=None,
+        progress=progress,
+    )
+    write_atomic(run.baseline, encode_json(standard_student(decode_json(RunRecord, run.recipe), progress=progress)))
+    _, engine = export(run, exporter_name="trt", progress=progress)
+    with progress.stage("verify: attacking the engine, without torch", 0):
+        command = [sys.executable, "-m", "edgerkd", "verify", str(run.bundle), "--seed", str(seed), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode not in VERDICTS:
+        raise EngineError(f"`edgerkd verify {run.bundle}` ended with {done.returncode}: {done.stderr.strip()}")
+    return run, decode_json(VerifyReport, run.verification), engine
+
+
+def standard_student(record: RunRecord, *, progress: Progress) -> Evaluation:
+    """The same architecture, data and epochs, trained the standard way and attacked in the same way."""
+    dataset = replace(load_dataset(record.data), threat_model=record.recipe.threat_model)
+    recipe = replace(record.recipe, method="standard")
+    torch.manual_seed(recipe.seed)
+    network = train(
+        build(record.architecture),
+        dataset,
+        recipe,
+        teacher=None,
+        checkpoint=None,
+        resume=False,
+        on_epoch=lambda epoch: None,
+        progress=progress,
+    )
+    return attack_network(
+        network,
+        dataset.test.head(TEST_IMAGES),
+        name="standard",
+        where="test",
+        threat_model=recipe.threat_model,
+        seed=recipe.seed,
+        progress=progress,
+    ).evaluation

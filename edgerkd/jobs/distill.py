@@ -1,0 +1,147 @@
+"""`edgerkd distill`: profile, data and teacher to an evaluated student in a run folder."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from edgerkd.core.errors import ConfigError
+from edgerkd.core.evaluation import Evaluation
+from edgerkd.core.profile import Profile
+from edgerkd.core.progress import Progress
+from edgerkd.core.recipe import MethodName, Recipe
+from edgerkd.core.run import RUNS, RunFolder, mark_latest
+from edgerkd.core.run_record import RunRecord
+from edgerkd.core.units import Radius
+from edgerkd.data.dataset import Dataset
+from edgerkd.data.load import load_dataset
+from edgerkd.distill.methods import NEEDS_TEACHER
+from edgerkd.distill.trainer import Epoch, train
+from edgerkd.files.atomic import write_atomic
+from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.jobs.evaluate import attack_network
+from edgerkd.jobs.teachers import batch_for, find_teacher
+from edgerkd.jobs.versions import host_versions
+from edgerkd.models.build import build
+from edgerkd.models.network import Network
+from edgerkd.models.store import save_network
+from edgerkd.plan.search import plan_student
+
+SCHEMA = 1
+EPOCHS = 30
+TEST_IMAGES = 1000  # of the test split, at most; the figure's interval is about 3 points wide then
+
+
+def start(
+    profile: Profile,
+    *,
+    data: str,
+    teacher: str | None,
+    method: MethodName,
+    epochs: int | None,
+    eps: Radius | None,
+    seed: int,
+    folder: Path | None,
+    progress: Progress,
+) -> tuple[RunFolder, Evaluation]:
+    """Plan, train and evaluate a student in a new run folder, which becomes the newest.
+
+    Raises ConfigError for a folder that holds a run, BudgetError where no student fits.
+    """
+    if folder is not None and RunFolder(folder).recipe.exists():
+        raise ConfigError(f"--run: {folder} holds a run already: go on with --resume, or name another folder")
+    dataset = _with_eps(load_dataset(data), eps)
+    network, card = find_teacher(teacher, dataset, progress=progress)
+    student = plan_student(profile, network.architecture).chosen
+    recipe = Recipe(
+        method=method,
+        threat_model=dataset.threat_model,
+        epochs=EPOCHS if epochs is None else epochs,
+        seed=seed,
+        batch=batch_for(dataset),
+    )
+    record = RunRecord(
+        schema=SCHEMA,
+        data=data,
+        dataset=dataset.name,
+        data_sha256=dataset.sha256,
+        teacher=card.name,
+        teacher_sha256=card.weights_sha256,
+        profile=profile,
+        recipe=recipe,
+        architecture=student.architecture,
+        cost=student.cost,
+        versions=host_versions(),
+    )
+    run = RunFolder(folder if folder is not None else _new_folder(f"{dataset.name}-{profile.name}-{method}"))
+    write_atomic(run.recipe, encode_json(record))
+    mark_latest(run)
+    return run, _carry_out(run, record, dataset, network, resume=False, progress=progress)
+
+
+def resume(run: RunFolder, *, progress: Progress) -> Evaluation:
+    """Go on with a stopped run from its last whole epoch, by its own recipe.
+
+    Raises ConfigError where the data or the teacher are no longer what they were.
+    """
+    record = decode_json(RunRecord, run.recipe)
+    dataset = replace(load_dataset(record.data), threat_model=record.recipe.threat_model)
+    if dataset.sha256 != record.data_sha256:
+        raise ConfigError(f"{run.recipe}: the data {record.data!r} are no longer those the run began with")
+    network, card = find_teacher(record.teacher, dataset, progress=progress)
+    if card.weights_sha256 != record.teacher_sha256:
+        raise ConfigError(f"{run.recipe}: the teacher {card.name!r} is no longer the one the run began with")
+    return _carry_out(run, record, dataset, network, resume=True, progress=progress)
+
+
+def _carry_out(
+    run: RunFolder, record: RunRecord, dataset: Dataset, teacher: Network, *, resume: bool, progress: Progress
+) -> Evaluation:
+    recipe = record.recipe
+    torch.manual_seed(recipe.seed)
+    student = train(
+        build(record.architecture),
+        dataset,
+        recipe,
+        teacher=teacher if recipe.method in NEEDS_TEACHER else None,
+        checkpoint=run.checkpoint,
+        resume=resume,
+        on_epoch=_metrics_writer(run),
+        progress=progress,
+    )
+    save_network(student, run.student)
+    test = dataset.test.head(TEST_IMAGES)
+    evaluations = [
+        attack_network(
+            network, test, name=name, where="test", threat_model=recipe.threat_model, seed=recipe.seed, progress=progress
+        ).evaluation
+        for name, network in (("teacher", teacher), ("student", student))
+    ]
+    write_atomic(run.teacher, encode_json(evaluations[0]))
+    write_atomic(run.evaluation, encode_json(evaluations[1]))
+    return evaluations[1]
+
+
+def _metrics_writer(run: RunFolder) -> Callable[[Epoch], None]:
+    """Writes metrics.jsonl anew after each epoch, dropping lines of epochs that are being repeated."""
+
+    def write(epoch: Epoch) -> None:
+        old = run.metrics.read_text().splitlines() if run.metrics.exists() else []
+        kept = [line for line in old if json.loads(line)["epoch"] < epoch.epoch]
+        write_atomic(run.metrics, "\n".join([*kept, json.dumps(json.loads(encode_json(epoch)))]) + "\n")
+
+    return write
+
+
+def _new_folder(stem: str) -> Path:
+    """`runs/STEM-1`, or the next number that is free."""
+    number = 1
+    while (RUNS / f"{stem}-{number}").exists():
+        number += 1
+    return RUNS / f"{stem}-{number}"
+
+
+def _with_eps(dataset: Dataset, eps: Radius | None) -> Dataset:
+    return dataset if eps is None else replace(dataset, threat_model=replace(dataset.threat_model, eps=eps))

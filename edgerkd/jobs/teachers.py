@@ -1,0 +1,181 @@
+"""Teachers: trained here once, imported from a file, or found in the cache."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+
+from edgerkd.core.architecture import Architecture
+from edgerkd.core.errors import ConfigError, UnknownNameError, problems_text
+from edgerkd.core.progress import Progress
+from edgerkd.core.recipe import Recipe
+from edgerkd.core.teacher import TeacherCard
+from edgerkd.data.dataset import Dataset
+from edgerkd.distill.trainer import train
+from edgerkd.files.atomic import sha256_of, write_atomic
+from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.jobs.evaluate import attack_network
+from edgerkd.models.build import build
+from edgerkd.models.network import Network
+from edgerkd.models.store import WEIGHTS, load_network, save_network
+from edgerkd.models.teacher_file import network_from_state, read_state_dict
+
+SCHEMA = 1
+SAMPLE = 500  # images of the validation split a teacher is checked on
+CARD = "card.json"
+FRAGILE = 0.05  # robust accuracy up to which a teacher has nothing to teach; ours
+
+
+def cache_folder() -> Path:
+    """Where teachers are kept: EDGERKD_CACHE, else `~/.cache/edgerkd`."""
+    return Path(os.environ.get("EDGERKD_CACHE", "~/.cache/edgerkd")).expanduser() / "teachers"
+
+
+def known_teachers() -> tuple[TeacherCard, ...]:
+    """Every teacher in the cache, by name."""
+    return tuple(decode_json(TeacherCard, path) for path in sorted(cache_folder().glob(f"*/{CARD}")))
+
+
+def find_teacher(teacher: str | None, dataset: Dataset, *, progress: Progress) -> tuple[Network, TeacherCard]:
+    """The teacher named (a name in the cache, or a file of weights), or the one there is for these data.
+
+    For the embedded digits one is trained and kept where there is none. Raises ConfigError where the
+    teacher does not fit the data, or none is there.
+    """
+    cards = {card.name: card for card in known_teachers()}
+    if teacher is None:
+        fitting = [card for card in cards.values() if card.dataset == dataset.name]
+        if not fitting and dataset.name == "digits":
+            return train_teacher(dataset, progress=progress)
+        if len(fitting) != 1:
+            known = ", ".join(card.name for card in fitting) or "none"
+            raise ConfigError(
+                f"--teacher: name a robust teacher for {dataset.name} (known: {known}), "
+                "or import one: `edgerkd teacher import FILE --data ...`"
+            )
+        teacher = fitting[0].name
+    elif teacher not in cards:
+        if Path(teacher).suffix in (".pt", ".pth", ".safetensors") or "/" in teacher:
+            return import_teacher(Path(teacher), dataset, name=None, accept_fragile=False, progress=progress)
+        raise UnknownNameError("teacher", teacher, cards)
+    card, network = cards[teacher], load_network(cache_folder() / teacher)
+    _check_fit(network.architecture, dataset, teacher)
+    return network, card
+
+
+def import_teacher(
+    path: Path, dataset: Dataset, *, name: str | None, accept_fragile: bool, progress: Progress
+) -> tuple[Network, TeacherCard]:
+    """Read a file of weights, measure it on `dataset`, and keep it in the cache as `name` (else the file's stem).
+
+    Where the file has no normalisation, images as they are and images normalised by the data's own
+    moments are both tried, and the more accurate one is kept: found by measuring, not by guessing.
+    Raises ArtefactError for a file that is not plain weights, ConfigError for a teacher that does not
+    fit the data or resists nothing.
+    """
+    state = read_state_dict(path)
+    shape = tuple(dataset.train.images.shape[1:])
+    channels = shape[0]
+    moments = [(torch.zeros(channels), torch.ones(channels)), (torch.tensor(dataset.mean), torch.tensor(dataset.std))]
+    networks = [
+        network_from_state(state, path, image_shape=(shape[0], shape[1], shape[2]), moments=pair) for pair in moments
+    ]
+    if networks[0].architecture.mean == networks[1].architecture.mean:
+        networks = networks[:1]
+    for network in networks:
+        _check_fit(network.architecture, dataset, str(path))
+    sample = dataset.val.head(SAMPLE)
+    attacked = [
+        attack_network(
+            network, sample, name=path.name, where="val", threat_model=dataset.threat_model, seed=0, progress=progress
+        )
+        for network in networks
+    ]
+    best = max(range(len(networks)), key=lambda i: attacked[i].evaluation.clean_acc.value)
+    found = attacked[best].evaluation
+    if found.robust_acc.value <= FRAGILE and not accept_fragile:
+        raise ConfigError(
+            f"{path}: this teacher resists nothing: clean {found.clean_acc}, under {found.threat_model} {found.robust_acc}: "
+            "a student would learn no robustness from it; --accept-fragile imports it all the same"
+        )
+    return _keep(networks[best], name or path.stem, dataset, f"imported from {path.name}, sha256 {sha256_of(path)}", progress)
+
+
+def train_teacher(
+    dataset: Dataset, *, progress: Progress, epochs: int = 30, seed: int = 0, name: str | None = None
+) -> tuple[Network, TeacherCard]:
+    """Adversarially train a PreActResNet on `dataset` (PGD-AT with weight averaging) and keep it in the cache."""
+    channels, height, width = dataset.train.images.shape[1:]
+    deep = height >= 32
+    architecture = Architecture(
+        family="preactresnet",
+        widths=(32, 64, 128, 256) if deep else (16, 32, 64),
+        blocks=(2, 2, 2, 2) if deep else (2, 2, 2),
+        channels=channels,
+        height=height,
+        width=width,
+        classes=dataset.classes,
+        mean=dataset.mean,
+        std=dataset.std,
+    )
+    recipe = Recipe(
+        method="pgd-at", threat_model=dataset.threat_model, epochs=epochs, seed=seed, batch=batch_for(dataset)
+    )
+    name = name or f"{dataset.name}-pgd-at"
+    made_of = encode_json(recipe) + encode_json(architecture) + dataset.sha256
+    checkpoint = cache_folder() / f"{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.training.pt"
+    torch.manual_seed(seed)
+    network = train(
+        build(architecture),
+        dataset,
+        recipe,
+        teacher=None,
+        checkpoint=checkpoint,
+        resume=True,
+        on_epoch=lambda epoch: None,
+        progress=progress,
+    )
+    found = _keep(network, name, dataset, f"trained here by {recipe.method}, {epochs} epochs, seed {seed}", progress)
+    checkpoint.unlink()
+    return found
+
+
+def batch_for(dataset: Dataset) -> int:
+    """Images a step: 128, and 64 for data sets so small that an epoch would have few steps. Ours."""
+    return 128 if len(dataset.train) >= 10_000 else 64
+
+
+def _check_fit(architecture: Architecture, dataset: Dataset, teacher: str) -> None:
+    shape = tuple(dataset.train.images.shape[1:])
+    problems: list[str] = []
+    if architecture.image_shape != shape:
+        problems.append(f"it takes images {architecture.image_shape}, {dataset.name} has {shape}")
+    if architecture.classes != dataset.classes:
+        problems.append(f"it knows {architecture.classes} classes, {dataset.name} has {dataset.classes}")
+    if problems:
+        raise ConfigError(problems_text(f"teacher {teacher} does not fit the data", problems) + "\nname its data with --data")
+
+
+def _keep(network: Network, name: str, dataset: Dataset, origin: str, progress: Progress) -> tuple[Network, TeacherCard]:
+    """Measure a teacher on the validation split, and store it with its card."""
+    found = attack_network(
+        network, dataset.val.head(SAMPLE), name=name, where="val",
+        threat_model=dataset.threat_model, seed=0, progress=progress,
+    ).evaluation
+    folder = cache_folder() / name
+    save_network(network.cpu(), folder)
+    card = TeacherCard(
+        schema=SCHEMA,
+        name=name,
+        dataset=dataset.name,
+        origin=origin,
+        architecture=network.architecture,
+        threat_model=dataset.threat_model,
+        n=found.n,
+        clean_acc=found.clean_acc,
+        robust_acc=found.robust_acc,
+        weights_sha256=sha256_of(folder / WEIGHTS),
+    )
+    write_atomic(folder / CARD, encode_json(card))
+    return load_network(folder), card

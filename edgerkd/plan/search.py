@@ -1,0 +1,72 @@
+"""The students that fit, the one chosen, and why."""
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+from edgerkd.core.architecture import Architecture, Cost
+from edgerkd.core.budget import Violation, violations
+from edgerkd.core.errors import BudgetError
+from edgerkd.core.profile import Profile
+from edgerkd.core.record import Record
+from edgerkd.models.cost import count_cost
+from edgerkd.plan.latency import predict_latency_ms
+
+_WIDTHS = (8, 16, 24, 32, 48, 64)  # multiples of 8: TensorRT pads channels to that in any case
+_GROWTHS = ((1, 1, 1), (1, 1.5, 2), (1, 2, 4))  # of the width from stage to stage
+_BLOCKS = (1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate(Record):
+    """One student with its cost and the limits it breaks."""
+
+    architecture: Architecture
+    cost: Cost
+    violations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan(Record):
+    """All candidates, the largest first, and the one chosen."""
+
+    profile: str
+    teacher: Cost
+    chosen: Candidate
+    candidates: tuple[Candidate, ...]
+
+
+def plan_student(profile: Profile, teacher: Architecture) -> Plan:
+    """The largest student, by MACs and then parameters, that keeps the profile's budget.
+
+    The largest, because robustness costs capacity (Madry et al. 2018, section 4). Raises BudgetError where
+    none fits, with each limit the smallest student breaks.
+    """
+    teacher_cost = count_cost(teacher)[0]
+    candidates: list[Candidate] = []
+    smallest: tuple[Cost, tuple[Violation, ...]] | None = None
+    for architecture in _students(teacher):
+        cost, layers = count_cost(architecture)
+        cost = replace(cost, latency_ms=predict_latency_ms(cost, layers, profile.device))
+        broken = violations(profile.budget, cost, teacher_cost)
+        if smallest is None or cost.macs < smallest[0].macs:
+            smallest = cost, broken
+        candidates.append(Candidate(architecture=architecture, cost=cost, violations=tuple(map(str, broken))))
+    candidates.sort(key=lambda c: (c.cost.macs, c.cost.params), reverse=True)
+    fitting = [c for c in candidates if not c.violations]
+    if not fitting:
+        assert smallest is not None
+        lines = "\n".join(f"  - {violation}" for violation in smallest[1])
+        raise BudgetError(
+            f"profile {profile.name}: no student fits; the smallest of {len(candidates)} still breaks\n{lines}\n"
+            "raise these limits in [budget] of the profile"
+        )
+    return Plan(profile=profile.name, teacher=teacher_cost, chosen=fitting[0], candidates=tuple(candidates))
+
+
+def _students(teacher: Architecture) -> list[Architecture]:
+    """The search space: CIFAR-type residual networks for the teacher's images."""
+    found: list[Architecture] = []
+    for width, growth, blocks in product(_WIDTHS, _GROWTHS, _BLOCKS):
+        widths = tuple(round(width * factor / 8) * 8 for factor in growth)
+        found.append(replace(teacher, family="resnet", widths=widths, blocks=(blocks,) * len(widths)))
+    return list(dict.fromkeys(found))

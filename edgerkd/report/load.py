@@ -1,0 +1,111 @@
+"""What the files of a run say, gathered for a report."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from edgerkd.core.epoch import Epoch
+from edgerkd.core.errors import ArtefactError, ConfigError
+from edgerkd.core.evaluation import Evaluation
+from edgerkd.core.manifest import MANIFEST
+from edgerkd.core.record import Record
+from edgerkd.core.run import RunFolder
+from edgerkd.core.run_record import RunRecord
+from edgerkd.core.verification import VerifyReport
+from edgerkd.files.atomic import sha256_of
+from edgerkd.files.decode import decode_json
+
+SCHEMA = 1
+
+T = TypeVar("T", RunRecord, Evaluation, VerifyReport)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(Record):
+    """One run. None, and no epochs, mean: not done yet.
+
+    `baseline` is a network of the student's size trained on clean images; `manifest_sha256` is of the
+    bundle that lies in the run's folder now, which may be newer than `verification`.
+    """
+
+    run: str
+    record: RunRecord
+    epochs: tuple[Epoch, ...]
+    student: Evaluation | None
+    teacher: Evaluation | None
+    baseline: Evaluation | None
+    manifest_sha256: str | None
+    verification: VerifyReport | None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the verification is of another bundle than the run's."""
+        verified = self.verification.manifest_sha256 if self.verification else None
+        return None not in (verified, self.manifest_sha256) and verified != self.manifest_sha256
+
+
+def load_facts(run: RunFolder) -> Facts:
+    """Raises ConfigError where there is no run, ArtefactError for a damaged file, naming it."""
+    if not run.recipe.is_file():
+        raise ConfigError(
+            f"{run.recipe}: missing: a report is made in the folder of a run; "
+            "where `edgerkd verify` ran elsewhere, copy its verify.json into that folder"
+        )
+    manifest = run.bundle / MANIFEST
+    return Facts(
+        run=run.path.resolve().name,
+        record=_read(RunRecord, run.recipe),
+        epochs=_read_epochs(run.metrics) if run.metrics.exists() else (),
+        student=_find(Evaluation, run.evaluation),
+        teacher=_find(Evaluation, run.teacher),
+        baseline=_find(Evaluation, run.baseline),
+        manifest_sha256=sha256_of(manifest) if manifest.is_file() else None,
+        verification=_find(VerifyReport, run.verification),
+    )
+
+
+def undone(facts: Facts) -> tuple[str, ...]:
+    """What has not been done yet, each with the command that does it."""
+    recipe, lines = facts.record.recipe, list[str]()
+    if len(facts.epochs) < recipe.epochs:
+        lines.append(f"trained for {len(facts.epochs)} of {recipe.epochs} epochs: edgerkd distill --resume")
+    if facts.student is None:
+        lines.append("the student is not evaluated yet: edgerkd evaluate")
+    if facts.teacher is None:
+        lines.append("the teacher was not evaluated on these images: edgerkd distill does that when training ends")
+    if facts.baseline is None:
+        lines.append("no standard-trained student to compare with: edgerkd demo trains one")
+    if facts.verification is None:
+        first = "edgerkd export, then " if facts.manifest_sha256 is None else ""
+        lines.append(f"not verified yet: {first}edgerkd verify")
+    elif facts.stale:
+        lines.append("the bundle was exported anew after the verification: edgerkd verify")
+    return tuple(lines)
+
+
+def _find(cls: type[T], path: Path) -> T | None:
+    return _read(cls, path) if path.exists() else None
+
+
+def _read(cls: type[T], path: Path) -> T:
+    found = decode_json(cls, path)
+    if found.schema != SCHEMA:
+        raise ArtefactError(f"{path}: schema {found.schema} is not known to this edgerkd, which reads {SCHEMA}")
+    return found
+
+
+def _read_epochs(path: Path) -> tuple[Epoch, ...]:
+    epochs: list[Epoch] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            epoch = Epoch(**json.loads(line))
+            values = (epoch.val_clean_acc, epoch.val_robust_acc, epoch.lr, epoch.seconds, epoch.images_per_second)
+            sound = all(math.isfinite(value) for value in (epoch.epoch, *values, *epoch.terms.values()))
+        except (ValueError, TypeError, AttributeError) as e:
+            raise ArtefactError(f"{path}: line {number} is not an epoch: {e}") from e
+        if not sound or not 0 <= min(values) or max(values[:2]) > 1:
+            raise ArtefactError(f"{path}: line {number}: a figure is not finite, or an accuracy is outside 0 to 1")
+        epochs.append(epoch)
+    return tuple(epochs)

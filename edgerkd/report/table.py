@@ -1,0 +1,131 @@
+"""The facts as tables of text: for the terminal and for the page alike."""
+
+from typing import NamedTuple
+
+from edgerkd.core.evaluation import Evaluation, Row
+from edgerkd.core.units import format_count
+from edgerkd.core.verification import VerifyReport
+from edgerkd.report.load import Facts
+from edgerkd.report.words import (
+    GATES,
+    HEADLINES,
+    LIMITS,
+    engine_words,
+    interval,
+    judged,
+    limit_value,
+    milliseconds,
+    percent,
+)
+
+
+class Table(NamedTuple):
+    """Text in rows and columns; the first column names the row."""
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def networks(facts: Facts) -> dict[str, Evaluation]:
+    """The networks that were evaluated, by what they are."""
+    found = {"teacher": facts.teacher, "student": facts.student, "standard-trained": facts.baseline}
+    return {name: evaluation for name, evaluation in found.items() if evaluation is not None}
+
+
+def comparison_rows(facts: Facts) -> Table:
+    """Teacher, student and standard-trained student side by side."""
+    rows = tuple(
+        (name, format_count(e.cost.params), format_count(e.cost.macs), str(e.clean_acc), str(e.robust_acc))
+        for name, e in networks(facts).items()
+    )
+    return Table(("network", "params", "MACs", "clean acc. [95%]", "robust acc. [95%]"), rows)
+
+
+def gate_table(report: VerifyReport) -> Table:
+    """What was wanted of the engine, and what it did."""
+    rows = tuple(
+        (GATES.get(g.gate, g.gate), f"at least {percent(g.wanted)}", interval(g.actual, g.low, g.high), g.verdict)
+        for g in report.gates
+    )
+    return Table(("gate", "wanted", "measured [95%]", "verdict"), rows)
+
+
+def attack_table(rows: tuple[Row, ...], worst: str) -> Table:
+    """Each attack, and the worst case over all of them, which is the robust accuracy."""
+    lines = tuple((row.attack, row.source, str(row.robust_acc)) for row in rows)
+    return Table(("attack", "source", "still right [95%]"), (*lines, ("worst case", "all of them", worst)))
+
+
+def budget_table(report: VerifyReport) -> Table:
+    """Each limit of the profile."""
+    rows = tuple(
+        (LIMITS.get(b.limit, b.limit), limit_value(b.limit, b.wanted), limit_value(b.limit, b.actual), judged(b))
+        for b in report.budget
+    )
+    return Table(("limit", "at most", "found", "verdict"), rows)
+
+
+def parity_table(report: VerifyReport) -> Table:
+    """Is the engine the network the host measured?"""
+    parity = report.parity
+    rows = (
+        ("images compared", f"{parity.n}", ""),
+        ("largest difference of a logit", f"{parity.max_abs_dlogit:.3g}", f"at most {parity.limit:.3g}"),
+        ("same answer", percent(parity.agreement), "always, where the host is decided"),
+        ("gradient twin gives the same answer", percent(report.twin_agreement), ""),
+        ("the same network", "yes" if parity.ok else "NO", ""),
+    )
+    return Table(("parity", "found", "wanted"), rows)
+
+
+def latency_table(report: VerifyReport) -> Table:
+    """How long one batch takes."""
+    latency = report.latency_ms
+    row = (f"{latency.batch}", *(milliseconds(ms) for ms in (latency.p50, latency.p95, latency.p99)), f"{latency.runs}")
+    return Table(("batch", "p50 ms", "p95 ms", "p99 ms", "runs"), (row,))
+
+
+def verdict_lines(report: VerifyReport) -> list[str]:
+    """The verdict with its scope: without the scope it means nothing."""
+    word, meaning = HEADLINES[report.verdict]
+    lines = [f"{word}: {meaning}"]
+    lines += [f"  because: {reason}" for reason in report.reasons]
+    lines += [
+        f"  engine:  {engine_words(report.engine)}",
+        f"  attacks: {report.threat_model}, {report.clean_acc.n} images, seed {report.seed}",
+        f"  bundle:  {report.bundle}, manifest sha256 {report.manifest_sha256[:12]}",
+    ]
+    return lines + [f"  note:    {note}" for note in report.notes]
+
+
+def verification_text(report: VerifyReport) -> str:
+    """All that `edgerkd verify` found, the verdict last: there it is read."""
+    tables = (
+        gate_table(report),
+        attack_table(report.rows, str(report.robust_acc)),
+        budget_table(report),
+        parity_table(report),
+        latency_table(report),
+    )
+    parts = [_text(table) for table in tables if table.rows]
+    return "\n\n".join([*parts, "\n".join(verdict_lines(report))]) + "\n"
+
+
+def show_verification(report: VerifyReport) -> None:
+    """Write `verification_text` to stdout, the verdict coloured on a terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+    text = Text(verification_text(report))
+    colour = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}[report.verdict]
+    text.highlight_regex(rf"(?m)^{HEADLINES[report.verdict][0]}:.*$", colour)
+    console.print(text, end="")
+
+
+def _text(table: Table) -> str:
+    """Columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(table.headers, *table.rows, strict=True)]
+    rule = tuple("-" * width for width in widths)
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in (table.headers, rule, *table.rows))
+    return "\n".join(line.rstrip() for line in lines)
