@@ -23,7 +23,9 @@ def log_softmax(logits: Array) -> Array:
 def one_hot(labels: Array, classes: int, like: Array) -> Array:
     """Labels (n,) as rows (n, classes) of zeros and a one, with the type of `like`."""
     xp = array_namespace(labels)
-    return xp.astype(labels[:, None] == xp.arange(classes, dtype=labels.dtype, device=labels.device)[None, :], like.dtype)
+    return xp.astype(
+        labels[:, None] == xp.arange(classes, dtype=labels.dtype, device=labels.device)[None, :], like.dtype
+    )
 
 
 def cross_entropy(labels: Array) -> Loss:

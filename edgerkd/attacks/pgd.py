@@ -64,4 +64,3 @@ def pgd(
         best = xp.where(better[:, None, None, None], images_adv, best)
         best_value = value if best_value is None else xp.where(better, value, best_value)
     return best
-

@@ -1,6 +1,7 @@
 """Exporters and runtimes, found by entry point; edgerkd's own come through the same door."""
 
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from edgerkd.bundle.ports import Exporter, Runtime
 from edgerkd.core.errors import EdgerkdError, MissingDependencyError, UnknownNameError
@@ -29,7 +30,7 @@ def load_runtime(name: str) -> Runtime:
     return _load(RUNTIMES, "runtime", name)()
 
 
-def _load(group: str, kind: str, name: str):  # noqa: ANN202  the class behind the entry point
+def _load(group: str, kind: str, name: str) -> Any:  # Any: the class behind the entry point
     found: dict[str, EntryPoint] = {entry.name: entry for entry in entry_points(group=group)}
     if name not in found:
         raise UnknownNameError(kind, name, found)

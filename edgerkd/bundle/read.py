@@ -47,8 +47,11 @@ def read_bundle(path: Path) -> Bundle:
     manifest = decode_json(Manifest, manifest_path)
     if manifest.schema != SCHEMA:
         raise ArtefactError(f"{manifest_path}: schema {manifest.schema}, this edgerkd reads {SCHEMA}: export again")
-    problems = [f"{name}: not listed in the manifest" for name in (STUDENT_ONNX, TWIN_ONNX, REPLAY)
-                if name not in manifest.files]
+    problems = [
+        f"{name}: not listed in the manifest"
+        for name in (STUDENT_ONNX, TWIN_ONNX, REPLAY)
+        if name not in manifest.files
+    ]
     for name, entry in manifest.files.items():
         file = path / name
         if Path(name).name != name:
@@ -56,9 +59,13 @@ def read_bundle(path: Path) -> Bundle:
         elif not file.is_file():
             problems.append(f"{name}: missing")
         elif file.stat().st_size != entry.size:
-            problems.append(f"{name}: {file.stat().st_size} bytes, the manifest says {entry.size}: truncated or changed")
+            problems.append(
+                f"{name}: {file.stat().st_size} bytes, the manifest says {entry.size}: truncated or changed"
+            )
         elif (digest := sha256_of(file)) != entry.sha256:
             problems.append(f"{name}: SHA-256 {digest[:12]}..., the manifest says {entry.sha256[:12]}...: changed")
     if problems:
-        raise ArtefactError(problems_text(path, problems) + "\ncopy the bundle again, or make it anew with `edgerkd export`")
+        raise ArtefactError(
+            problems_text(path, problems) + "\ncopy the bundle again, or make it anew with `edgerkd export`"
+        )
     return Bundle(path=path, manifest=manifest, sha256=sha256_of(manifest_path))

@@ -26,7 +26,7 @@ class _Tape:
     nodes: list[Node] = field(default_factory=list[Node])
     added: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict[str, np.ndarray[Any, Any]])
 
-    def emit(self, op: str, inputs: Sequence[str], **attributes: object) -> str:
+    def emit(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:  # Any: whatever an ONNX attribute holds
         """Add one node; the name of its output."""
         from onnx import helper
 
@@ -99,8 +99,10 @@ def gradient_twin(student: bytes) -> bytes:
         [*graph.initializer, *(numpy_helper.from_array(value, name) for name, value in tape.added.items())],
     )
     result = helper.make_model(twin, opset_imports=model.opset_import, ir_version=model.ir_version)
-    onnx.checker.check_model(result, full_check=True)
-    return result.SerializeToString()
+    content = result.SerializeToString()
+    checker: Any = onnx.checker  # Any: its functions are only partly typed
+    checker.check_model(content, full_check=True)
+    return content
 
 
 def _total(tape: _Tape, parts: list[str]) -> str:

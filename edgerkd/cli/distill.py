@@ -17,7 +17,9 @@ def distill(
     epochs: Annotated[int | None, typer.Option("--epochs", help="Epochs of training.", min=1)] = None,
     eps: Eps = None,
     seed: Seed = 0,
-    run: Annotated[Path | None, typer.Option("--run", help="The run's folder; a new one below runs/ if not given.")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="The run's folder; a new one below runs/ if not given.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run, by its own recipe.")] = False,
     json: Json = False,
 ) -> None:
@@ -49,4 +51,6 @@ def distill(
     from edgerkd.report.table import comparison_rows
 
     show_table(*comparison_rows(load_facts(folder)))
-    typer.echo(f"{evaluation.threat_model}, {evaluation.n} test images; run: {folder.path}\nnext: edgerkd export --format trt")
+    typer.echo(
+        f"{evaluation.threat_model}, {evaluation.n} test images; run: {folder.path}\nnext: edgerkd export --format trt"
+    )

@@ -56,12 +56,12 @@ def teacher(
             if file is None:
                 _, card = job.train_teacher(dataset, progress=bars, epochs=epochs, seed=seed, name=name)
             else:
-                _, card = job.import_teacher(
-                    file, dataset, name=name, accept_fragile=accept_fragile, progress=bars
-                )
+                _, card = job.import_teacher(file, dataset, name=name, accept_fragile=accept_fragile, progress=bars)
         cards = (card,)
     if json:
         emit_json(Teachers(teachers=cards))
         return
-    rows = [(c.name, c.dataset, c.architecture, c.clean_acc, f"{c.robust_acc} {c.threat_model}", c.origin) for c in cards]
+    rows = [
+        (c.name, c.dataset, c.architecture, c.clean_acc, f"{c.robust_acc} {c.threat_model}", c.origin) for c in cards
+    ]
     show_table(["name", "data", "architecture", "clean", "robust (PGD-20)", "origin"], rows)

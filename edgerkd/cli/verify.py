@@ -13,7 +13,9 @@ EXIT = {"pass": 0, "fail": 1, "inconclusive": 7}
 
 def verify(
     bundle: Bundle = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", help="The runtime to attack; the best here if not given.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="The runtime to attack; the best here if not given.")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:

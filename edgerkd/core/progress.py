@@ -1,6 +1,6 @@
 """How long work says how far it is, without knowing who listens."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -20,6 +20,6 @@ class Silent:
     """Nobody listens."""
 
     @contextmanager
-    def stage(self, name: str, total: int) -> Iterator[Advance]:
+    def stage(self, name: str, total: int) -> Generator[Advance, None, None]:
         """Show nothing."""
         yield lambda done, words: None

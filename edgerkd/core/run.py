@@ -68,7 +68,7 @@ def latest_run() -> RunFolder:
     link = RUNS / "latest"
     if not link.exists():
         raise ConfigError(f"{link}: there is no run here yet: start one with `edgerkd distill`, or name one with --run")
-    return RunFolder(RUNS / os.readlink(link))
+    return RunFolder(RUNS / link.readlink())
 
 
 def mark_latest(run: RunFolder) -> None:

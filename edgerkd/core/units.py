@@ -2,7 +2,6 @@
 
 import re
 from fractions import Fraction
-
 from typing import Any
 
 from edgerkd.core.errors import ConfigError

@@ -38,9 +38,9 @@ def _digits() -> Dataset:
     """The 1,797 handwritten digits, 8 x 8, that scikit-learn carries (UCI, Alpaydin and Kaynak 1998)."""
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    labels = bunch.target.astype(np.int64)
+    pixels, target = load_digits(return_X_y=True)
+    images = np.rint(np.asarray(pixels) * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    labels = np.asarray(target, np.int64)
     order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
     parts = np.split(order, [1200, 1400])  # 1,200 to learn, 200 to choose, 397 to report
     splits = [Split(images=torch.from_numpy(images[p]), labels=torch.from_numpy(labels[p])) for p in parts]
@@ -87,7 +87,9 @@ def _npz(path: Path) -> Dataset:
         with np.load(path, allow_pickle=False) as arrays:
             missing = [key for key in keys if key not in arrays]
             if missing:
-                raise ConfigError(f"{path}: no array named {', '.join(missing)}: an .npz data set has {', '.join(keys)}")
+                raise ConfigError(
+                    f"{path}: no array named {', '.join(missing)}: an .npz data set has {', '.join(keys)}"
+                )
             x_train, y_train, x_test, y_test = (arrays[key] for key in keys)
     except (OSError, ValueError, EOFError) as e:
         if isinstance(e, ConfigError):
@@ -102,7 +104,7 @@ def _npz(path: Path) -> Dataset:
 
 
 def _image_folder(path: Path) -> Dataset:
-    """`DIR/train/CLASS/*` and `DIR/test/CLASS/*`, or `DIR/CLASS/*`, of which one image in five is for the test."""
+    """`DIR/train/CLASS/*` and `DIR/test/CLASS/*`; or `DIR/CLASS/*`, of which one image in five is for the test."""
     from torchvision.datasets import ImageFolder
 
     def arrays(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
@@ -110,13 +112,15 @@ def _image_folder(path: Path) -> Dataset:
             found = ImageFolder(str(folder))
         except FileNotFoundError as e:
             raise ConfigError(f"{folder}: not a folder of images: wanted DIR/CLASS/image.png ({e})") from e
-        sizes = {(image.size): file for (image, _), (file, _) in zip(found, found.samples, strict=True)}
+        pictures = [found[index][0] for index in range(len(found))]
+        sizes = {picture.size: file for picture, (file, _) in zip(pictures, found.samples, strict=True)}
         if len(sizes) > 1:
             (a, file_a), (b, file_b) = list(sizes.items())[:2]
             raise ConfigError(
-                f"{folder}: images differ in size: {file_a} is {a[0]}x{a[1]}, {file_b} is {b[0]}x{b[1]}: resize them to one"
+                f"{folder}: images differ in size: {file_a} is {a[0]}x{a[1]}, {file_b} is {b[0]}x{b[1]}: "
+                "resize them to one size"
             )
-        images = np.stack([np.asarray(image) for image, _ in found])
+        images = np.stack([np.asarray(picture) for picture in pictures])
         return images, np.asarray(found.targets, np.int64), found.classes
 
     if (path / "train").is_dir() and (path / "test").is_dir():
@@ -134,7 +138,7 @@ def _image_folder(path: Path) -> Dataset:
 def _from_arrays(
     name: str, train: tuple[NDArray[np.uint8], NDArray[np.int64]], test: tuple[NDArray[np.uint8], NDArray[np.int64]]
 ) -> Dataset:
-    """Channels first; the last of the training images become the validation split (they are shuffled already or not)."""
+    """Channels first; the last training images, a tenth and at most 1,000, become the validation split."""
     splits: list[Split] = []
     for images, labels in (train, test):
         images = images[..., None] if images.ndim == 3 else images
@@ -142,10 +146,13 @@ def _from_arrays(
             raise ConfigError(f"{name}: {len(images)} images but {len(labels)} labels")
         channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         splits.append(Split(images=torch.from_numpy(channels_first), labels=torch.from_numpy(labels.astype(np.int64))))
-    train_val, test_split = splits
-    n_val = max(1, min(1000, int(len(train_val) * _VALIDATION_SHARE)))
-    train_split = train_val.head(len(train_val) - n_val)
-    val = Split(images=train_val.images[-n_val:], labels=train_val.labels[-n_val:])
+    known, test_split = splits
+    n_val = max(1, min(1000, int(len(known) * _VALIDATION_SHARE)))
+    if set(known.labels[-n_val:].tolist()) != set(known.labels.tolist()):  # sorted by class: shuffle first
+        order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(known)))
+        known = Split(images=known.images[order], labels=known.labels[order])
+    train_split = known.head(len(known) - n_val)
+    val = Split(images=known.images[-n_val:], labels=known.labels[-n_val:])
     height = train_split.images.shape[2]
     return _dataset(name, train_split, val, test_split, eps=Radius("8/255"), crop=height // 8, flip=True)
 

@@ -50,15 +50,13 @@ def load_checkpoint(path: Path, recipe: Recipe) -> Checkpoint:
     """Raises ArtefactError where the file is damaged, of another schema, or of another recipe."""
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # noqa: BLE001  torch.load raises what the damage happens to cause
+    except Exception as e:  # torch.load raises what the damage happens to cause
         raise ArtefactError(f"{path}: not a readable checkpoint ({e}): start again without --resume") from e
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise ArtefactError(f"{path}: a checkpoint of another schema: start again without --resume")
     if data["recipe"] != encode_json(recipe):
         raise ArtefactError(f"{path}: made with another recipe: resume with the flags of the first call")
-    return Checkpoint(
-        epoch=data["epoch"], states=data["states"], generator=data["generator"], noise=data["noise"]
-    )
+    return Checkpoint(epoch=data["epoch"], states=data["states"], generator=data["generator"], noise=data["noise"])
 
 
 def noise_state(generator: np.random.Generator) -> str:

@@ -3,7 +3,8 @@
 import copy
 
 import torch
-from torch import nn
+
+from edgerkd.models.network import Network
 
 
 class WeightAverage:
@@ -12,18 +13,19 @@ class WeightAverage:
     Source of the warm-up: TensorFlow's ExponentialMovingAverage, `num_updates`.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
+    def update(self, network: Network) -> None:
         """Move towards the network's weights; batch-norm statistics are averaged too, counters are copied."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         own, new = self.network.state_dict(), network.state_dict()
-        floats = [name for name, value in own.items() if value.is_floating_point()]
-        torch._foreach_lerp_([own[name] for name in floats], [new[name] for name in floats], 1 - decay)
-        for name in own.keys() - set(floats):
-            own[name].copy_(new[name])
+        for name, value in own.items():
+            if value.is_floating_point():
+                value.lerp_(new[name], 1 - decay)
+            else:
+                value.copy_(new[name])

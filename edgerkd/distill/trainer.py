@@ -32,7 +32,7 @@ class DivergedError(EdgerkdError):
 
 
 def learning_rate(progress: float, recipe: Recipe) -> float:
-    """One cycle: linear from 0 to the peak over `warmup`, then half a cosine to 0. Source: arXiv 1708.07120, fig. 1a."""
+    """One cycle: linear from 0 to the peak over `warmup`, then half a cosine. Source: arXiv 1708.07120, fig. 1a."""
     if progress < recipe.warmup:
         return recipe.lr * progress / recipe.warmup
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))

@@ -115,7 +115,13 @@ def _carry_out(
     test = dataset.test.head(TEST_IMAGES)
     evaluations = [
         attack_network(
-            network, test, name=name, where="test", threat_model=recipe.threat_model, seed=recipe.seed, progress=progress
+            network,
+            test,
+            name=name,
+            where="test",
+            threat_model=recipe.threat_model,
+            seed=recipe.seed,
+            progress=progress,
         ).evaluation
         for name, network in (("teacher", teacher), ("student", student))
     ]

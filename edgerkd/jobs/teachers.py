@@ -8,6 +8,7 @@ import torch
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.errors import ConfigError, UnknownNameError, problems_text
+from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.teacher import TeacherCard
@@ -96,10 +97,11 @@ def import_teacher(
     found = attacked[best].evaluation
     if found.robust_acc.value <= FRAGILE and not accept_fragile:
         raise ConfigError(
-            f"{path}: this teacher resists nothing: clean {found.clean_acc}, under {found.threat_model} {found.robust_acc}: "
-            "a student would learn no robustness from it; --accept-fragile imports it all the same"
+            f"{path}: this teacher resists nothing: clean {found.clean_acc}, under {found.threat_model} "
+            f"{found.robust_acc}: a student would learn no robustness from it; --accept-fragile imports it all the same"
         )
-    return _keep(networks[best], name or path.stem, dataset, f"imported from {path.name}, sha256 {sha256_of(path)}", progress)
+    origin = f"imported from {path.name}, sha256 {sha256_of(path)}"
+    return _keep(networks[best], name or path.stem, dataset, origin, found)
 
 
 def train_teacher(
@@ -136,9 +138,18 @@ def train_teacher(
         on_epoch=lambda epoch: None,
         progress=progress,
     )
-    found = _keep(network, name, dataset, f"trained here by {recipe.method}, {epochs} epochs, seed {seed}", progress)
+    found = attack_network(
+        network,
+        dataset.val.head(SAMPLE),
+        name=name,
+        where="val",
+        threat_model=dataset.threat_model,
+        seed=0,
+        progress=progress,
+    ).evaluation
+    kept = _keep(network, name, dataset, f"trained here by {recipe.method}, {epochs} epochs, seed {seed}", found)
     checkpoint.unlink()
-    return found
+    return kept
 
 
 def batch_for(dataset: Dataset) -> int:
@@ -154,15 +165,13 @@ def _check_fit(architecture: Architecture, dataset: Dataset, teacher: str) -> No
     if architecture.classes != dataset.classes:
         problems.append(f"it knows {architecture.classes} classes, {dataset.name} has {dataset.classes}")
     if problems:
-        raise ConfigError(problems_text(f"teacher {teacher} does not fit the data", problems) + "\nname its data with --data")
+        raise ConfigError(
+            problems_text(f"teacher {teacher} does not fit the data", problems) + "\nname its data with --data"
+        )
 
 
-def _keep(network: Network, name: str, dataset: Dataset, origin: str, progress: Progress) -> tuple[Network, TeacherCard]:
-    """Measure a teacher on the validation split, and store it with its card."""
-    found = attack_network(
-        network, dataset.val.head(SAMPLE), name=name, where="val",
-        threat_model=dataset.threat_model, seed=0, progress=progress,
-    ).evaluation
+def _keep(network: Network, name: str, dataset: Dataset, origin: str, found: Evaluation) -> tuple[Network, TeacherCard]:
+    """Store a teacher with its card, which says what was found on the validation split."""
     folder = cache_folder() / name
     save_network(network.cpu(), folder)
     card = TeacherCard(

@@ -1,17 +1,12 @@
 """The versions a result depends on."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 
 PACKAGES = ("edgerkd", "torch", "torchvision", "onnx", "onnxruntime", "numpy", "safetensors", "scikit-learn")
 
 
 def host_versions() -> dict[str, str]:
     """Python's and each installed package's version."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    installed = {name: d.version for d in distributions() if (name := d.name) in PACKAGES}
+    return {"python": platform.python_version(), **dict(sorted(installed.items()))}

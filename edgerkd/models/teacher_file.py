@@ -15,7 +15,7 @@ from edgerkd.models.build import build
 from edgerkd.models.network import Network
 from edgerkd.models.store import fill
 
-# Names in the wild -> ours, in this order: kuangliu-style (layer1.0.conv1, shortcut.0, linear) and short ones (c1, sc, fc).
+# Names in the wild -> ours, in this order: layer1.0.conv1, shortcut.0, linear; and the short layer1.0.c1, sc, fc.
 _RENAMES = (
     (r"^(module|model|_orig_mod)\.", ""),
     (r"^layer(\d+)\.", lambda m: f"layers.{int(m[1]) - 1}."),
@@ -37,7 +37,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         data = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, OSError) as e:
         raise ArtefactError(f"{path}: not a readable safetensors file: {e}") from e
-    except Exception as e:  # noqa: BLE001  torch.load raises what the damage happens to cause
+    except Exception as e:  # torch.load raises what the damage happens to cause
         raise ArtefactError(
             f"{path}: refused: it is not a plain state dict of tensors, and nothing in it was executed; save it with "
             f"`torch.save(model.state_dict(), ...)` or as .safetensors ({str(e).splitlines()[0]})"
@@ -69,7 +69,8 @@ def network_from_state(
     channels = renamed["conv1.weight"].shape[1]
     if channels != image_shape[0]:
         raise ConfigError(
-            f"{source}: the teacher takes {channels} channels, the data have {image_shape[0]}: name its data with --data"
+            f"{source}: the teacher takes {channels} channels, the data have {image_shape[0]}: "
+            "name its data with --data"
         )
     mean, std = (renamed.pop(key, moment).flatten() for key, moment in zip(("mean", "std"), moments, strict=True))
     network = build(

@@ -1,8 +1,9 @@
 """Drawings as inline SVG: an interval against a wish, curves over epochs. Colours come from the page's style."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
-from edgerkd.report.markup import Markup, join, tag
+from edgerkd.report.markup import Markup, tag
 from edgerkd.report.words import interval, percent
 
 Points = Sequence[tuple[int, float]]
@@ -44,8 +45,10 @@ def accuracy_chart(curves: Mapping[str, Points], epochs: int) -> Markup:
     for share in (0, 0.25, 0.5, 0.75, 1):
         parts.append(tag("line", class_="grid", x1=left, x2=right, y1=f"{y(share):.1f}", y2=f"{y(share):.1f}"))
         parts.append(tag("text", f"{share:.0%}", x=left - 6, y=f"{y(share) + 4:.1f}", text_anchor="end"))
-    for epoch in sorted({1, (1 + epochs) // 2, epochs}):
-        parts.append(tag("text", f"{epoch}", x=f"{x(epoch):.1f}", y=bottom + 17, text_anchor="middle"))
+    parts += [
+        tag("text", f"{epoch}", x=f"{x(epoch):.1f}", y=bottom + 17, text_anchor="middle")
+        for epoch in sorted({1, (1 + epochs) // 2, epochs})
+    ]
     parts.append(tag("text", "epoch", x=f"{(left + right) / 2:.1f}", y=bottom + 33, text_anchor="middle"))
     ends = _apart([y(points[-1][1]) for points in curves.values()], least=30)
     for (name, points), end in zip(curves.items(), ends, strict=True):
@@ -97,15 +100,7 @@ def _apart(heights: Sequence[float], *, least: float) -> list[float]:
     """The heights, moved down where two labels would cover each other."""
     moved = list(heights)
     order = sorted(range(len(moved)), key=moved.__getitem__)
-    for above, below in zip(order, order[1:], strict=False):
+    for above, below in pairwise(order):
         moved[below] = max(moved[below], moved[above] + least)
     return moved
 
-
-def legend() -> Markup:
-    """What the parts of an interval bar mean."""
-    return tag(
-        "p",
-        join("Bars: the dot is what was measured, the thick line its 95 % interval, the upright line the least wanted."),
-        class_="aside",
-    )

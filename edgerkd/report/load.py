@@ -105,7 +105,7 @@ def _read_epochs(path: Path) -> tuple[Epoch, ...]:
             sound = all(math.isfinite(value) for value in (epoch.epoch, *values, *epoch.terms.values()))
         except (ValueError, TypeError, AttributeError) as e:
             raise ArtefactError(f"{path}: line {number} is not an epoch: {e}") from e
-        if not sound or not 0 <= min(values) or max(values[:2]) > 1:
+        if not sound or not min(values) >= 0 or max(values[:2]) > 1:
             raise ArtefactError(f"{path}: line {number}: a figure is not finite, or an accuracy is outside 0 to 1")
         epochs.append(epoch)
     return tuple(epochs)

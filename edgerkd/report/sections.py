@@ -28,21 +28,13 @@ from edgerkd.report.words import (
     NETWORKS,
     SOURCES,
     TERMS,
-    interval,
     milliseconds,
     percent,
     threat_words,
 )
 
-_NOTHING = Markup("")
 
-_SIGNS = {"pass": "M9 16.5 14 21.5 23 11", "fail": "M11 11 21 21 M21 11 11 21", "inconclusive": "M10 16 22 16"}
 
-_TONES = {
-    **dict.fromkeys(("pass", "within", "yes"), "good"),
-    **dict.fromkeys(("fail", "exceeded", "NO"), "bad"),
-    **dict.fromkeys(("inconclusive", "not judged here"), "open"),
-}
 
 
 def verdict(facts: Facts) -> Markup:
@@ -51,7 +43,7 @@ def verdict(facts: Facts) -> Markup:
     if report is None:
         return tag(
             "section",
-            _sign("inconclusive", "NOT VERIFIED"),
+            verdict_heading("inconclusive", "NOT VERIFIED"),
             tag("p", "No engine has been attacked. What follows was measured on the host only.", class_="meaning"),
             class_="verdict",
         )
@@ -64,11 +56,11 @@ def verdict(facts: Facts) -> Markup:
     engine = report.engine
     return tag(
         "section",
-        _sign(report.verdict, word),
+        verdict_heading(report.verdict, word),
         tag("p", f"{meaning[0].upper()}{meaning[1:]}.", class_="meaning"),
-        _bullets(why),
+        bullets(why),
         tag("p", "This verdict is about the following, and about nothing else:"),
-        _pairs(
+        pairs(
             [
                 ("runtime", f"{engine.runtime} {engine.version}"),
                 ("device", engine.device),
@@ -91,8 +83,8 @@ def key_figures(facts: Facts) -> Markup:
         tiles = [
             _accuracy_tile("clean accuracy on the engine", report.clean_acc),
             _accuracy_tile("robust accuracy on the engine", report.robust_acc),
-            _tile("of the host's robust accuracy retained", percent(report.retention), span),
-            _tile("latency, median", f"{milliseconds(report.latency_ms.p50)} ms", f"batch {report.latency_ms.batch}"),
+            tile("of the host's robust accuracy retained", percent(report.retention), span),
+            tile("latency, median", f"{milliseconds(report.latency_ms.p50)} ms", f"batch {report.latency_ms.batch}"),
         ]
     elif student is not None:
         tiles = [
@@ -100,56 +92,60 @@ def key_figures(facts: Facts) -> Markup:
             _accuracy_tile("robust accuracy on the host", student.robust_acc),
         ]
     else:
-        return _NOTHING
+        return NOTHING
     return tag("div", *tiles, class_="tiles")
 
 
 def not_done(facts: Facts) -> Markup:
     """What the run lacks."""
     lines = undone(facts)
-    return _section("Not done yet", _bullets(lines)) if lines else _NOTHING
+    return section("Not done yet", bullets(lines)) if lines else NOTHING
 
 
 def attacks(facts: Facts) -> Markup:
     """The attacker, in words, and each attack's outcome."""
     report, student = facts.verification, facts.student
     if report is None and student is None:
-        return _NOTHING
+        return NOTHING
     rows: tuple[Row, ...] = (*(report.rows if report else ()), *(student.rows if student else ()))
     threats = {str(e.threat_model): e.threat_model for e in (report, student) if e is not None}
-    parts = [
-        tag("p", tag("strong", f"{name}: "), f"{threat_words(threat)}.") for name, threat in threats.items()
-    ]
+    parts = [tag("p", tag("strong", f"{name}: "), f"{threat_words(threat)}.") for name, threat in threats.items()]
     parts.append(
-        tag("p", "An image counts as robust only if it is answered right untouched and under every attack of the table.")
+        tag(
+            "p", "An image counts as robust only if it is answered right untouched and under every attack of the table."
+        )
     )
     used = [source for source in SOURCES if any(row.source == source for row in rows)]
-    parts.append(_pairs([(source, SOURCES[source]) for source in used]))
+    parts.append(pairs([(source, SOURCES[source]) for source in used]))
     if report is not None:
         parts.append(
-            _attacks("On the engine", report.rows, report.robust_acc, f"{report.clean_acc.n} images, {report.threat_model}")
+            _attacks(
+                "On the engine", report.rows, report.robust_acc, f"{report.clean_acc.n} images, {report.threat_model}"
+            )
         )
     if student is not None:
         where = f"{student.n} images of the {student.split} split, {student.threat_model}, seed {student.seed}"
         parts.append(_attacks("On the host, before export", student.rows, student.robust_acc, where))
-        parts.append(_bullets(student.flags))
-    return _section("What was attacked, and how", *parts, legend())
+        parts.append(bullets(student.flags))
+    return section("What was attacked, and how", *parts, legend())
 
 
 def comparison(facts: Facts) -> Markup:
     """Teacher, student and standard training."""
     found = networks(facts)
     if not found:
-        return _NOTHING
+        return NOTHING
     how = {f"{e.n} images of the {e.split} split, {e.threat_model}" for e in found.values()}
     caption = "On the host: " + "; ".join(
-        sorted(how) if len(how) == 1 else [f"{name}: {e.n} images of {e.split}, {e.threat_model}" for name, e in found.items()]
+        sorted(how)
+        if len(how) == 1
+        else [f"{name}: {e.n} images of {e.split}, {e.threat_model}" for name, e in found.items()]
     )
-    differ = tag("p", "These were not measured alike: compare with care.") if len(how) > 1 else _NOTHING
-    return _section(
+    differ = tag("p", "These were not measured alike: compare with care.") if len(how) > 1 else NOTHING
+    return section(
         "Compared with its teacher, and with standard training",
         differ,
-        _table(
+        data_table(
             comparison_rows(facts),
             caption,
             graphics=[interval_bar(e.robust_acc.value, e.robust_acc.low, e.robust_acc.high) for e in found.values()],
@@ -162,16 +158,16 @@ def gates(facts: Facts) -> Markup:
     """Wanted and measured."""
     report = facts.verification
     if report is None:
-        return _NOTHING
+        return NOTHING
     bars = [interval_bar(g.actual, g.low, g.high, g.wanted) for g in report.gates]
-    return _section(
+    return section(
         "Gates",
         tag(
             "p",
             "A gate passes when the whole 95 % interval is at or above what was wanted, fails when all of it is below, "
             "and is inconclusive in between: then more images are needed.",
         ),
-        _table(
+        data_table(
             gate_table(report),
             f"{report.clean_acc.n} images, the same the host was measured on",
             graphics=bars,
@@ -184,10 +180,10 @@ def budget(facts: Facts) -> Markup:
     """The device's limits."""
     report = facts.verification
     if report is None or not report.budget:
-        return _NOTHING
-    return _section(
+        return NOTHING
+    return section(
         "Budget",
-        _table(budget_table(report), f"Profile {facts.record.profile.name}: {facts.record.profile.title}"),
+        data_table(budget_table(report), f"Profile {facts.record.profile.name}: {facts.record.profile.title}"),
         tag(
             "p",
             "Parameters, multiply-accumulates and peak memory are counted on the network, in float32; "
@@ -201,8 +197,8 @@ def parity(facts: Facts) -> Markup:
     """Is the engine the student?"""
     report = facts.verification
     if report is None:
-        return _NOTHING
-    return _section(
+        return NOTHING
+    return section(
         "Is the engine the network that was trained?",
         tag(
             "p",
@@ -210,7 +206,7 @@ def parity(facts: Facts) -> Markup:
             "nothing else on this page speaks about the engine. The gradient twin is the graph that tells the "
             "attack how to change an image: where it disagrees with the engine, the attack aims badly.",
         ),
-        _table(parity_table(report), "Logits of the engine against the host's"),
+        data_table(parity_table(report), "Logits of the engine against the host's"),
     )
 
 
@@ -218,16 +214,16 @@ def latency(facts: Facts) -> Markup:
     """Milliseconds."""
     report = facts.verification
     if report is None:
-        return _NOTHING
+        return NOTHING
     caption = f"{report.engine.runtime} on {report.engine.device}: images in host memory to logits in host memory"
-    return _section("Latency", _table(latency_table(report), caption))
+    return section("Latency", data_table(latency_table(report), caption))
 
 
 def training(facts: Facts) -> Markup:
     """Curves."""
     epochs, recipe = facts.epochs, facts.record.recipe
     if not epochs:
-        return _NOTHING
+        return NOTHING
     curves = {
         "clean": [(e.epoch, e.val_clean_acc) for e in epochs],
         "robust": [(e.epoch, e.val_robust_acc) for e in epochs],
@@ -235,6 +231,15 @@ def training(facts: Facts) -> Markup:
     last = max(recipe.epochs, epochs[-1].epoch)
     names = list(dict.fromkeys(name for e in epochs for name in e.terms))
     figures = [_term(name, [(e.epoch, e.terms[name]) for e in epochs if name in e.terms], last) for name in names]
+    seconds = sum(e.seconds for e in epochs)
+    summary = [
+        ("method", recipe.method),
+        ("epochs", f"{len(epochs)} of {recipe.epochs}"),
+        ("time", f"{seconds:,.0f} s in all" if seconds >= 100 else f"{seconds:.3g} s in all"),
+        ("speed", f"{epochs[-1].images_per_second:,.0f} images/s in the last epoch"),
+        ("batch", f"{recipe.batch}"),
+        ("peak learning rate", f"{recipe.lr:g}"),
+    ]
     lines = Table(
         ("epoch", "clean", "robust", "learning rate", "seconds", "images/s", *names),
         tuple(
@@ -250,20 +255,23 @@ def training(facts: Facts) -> Markup:
             for e in epochs
         ),
     )
-    return _section(
+    return section(
         "Training",
-        tag("p", f"{METHODS[recipe.method][0].upper()}{METHODS[recipe.method][1:]}."),
         tag(
             "p",
             "Accuracy on the validation split, with a short attack. It serves to choose the epoch whose weights are kept, "
             "and is not the robust accuracy reported above. The test split is not looked at in training.",
             class_="aside",
         ),
-        accuracy_chart(curves, last),
+        tag("div", accuracy_chart(curves, last), pairs(summary), class_="beside"),
         tag("h3", "Terms of the loss"),
-        tag("p", "Weighted as they were summed; each from 0 to its own greatest value, over the whole run.", class_="aside"),
+        tag(
+            "p",
+            "Weighted as they were summed; each from 0 to its own greatest value, over the whole run.",
+            class_="aside",
+        ),
         tag("div", *figures, class_="terms"),
-        tag("details", tag("summary", "Every epoch as a table"), _table(lines, "metrics.jsonl")),
+        tag("details", tag("summary", "Every epoch as a table"), data_table(lines, "metrics.jsonl")),
     )
 
 
@@ -283,15 +291,15 @@ def provenance(facts: Facts) -> Markup:
     values = [
         (f"{part}.{key}", value)
         for part, holder in (("device", profile.device), ("budget", profile.budget), ("gates", profile.gates))
-        for key, value in _fields(holder)
+        for key, value in field_texts(holder)
     ]
     rows = [(key, value, profile.sources.get(key, "")) for key, value in values if value != "-"]
     rows += [(key, "", source) for key, source in profile.sources.items() if key not in dict(values)]
-    cost = [(f"cost.{key}", value) for key, value in _fields(record.cost)]
-    return _section(
+    cost = [(f"cost.{key}", value) for key, value in field_texts(record.cost) if value != "-"]
+    return section(
         "Provenance",
         tag("h3", "Run"),
-        _pairs(
+        pairs(
             [
                 ("data", f"{record.dataset} (--data {record.data})"),
                 ("teacher", record.teacher or "none"),
@@ -301,14 +309,15 @@ def provenance(facts: Facts) -> Markup:
             ]
         ),
         tag("h3", "Digests (SHA-256)"),
-        _pairs([(name, tag("code", digest)) for name, digest in digests if digest is not None]),
+        pairs([(name, tag("code", digest)) for name, digest in digests if digest is not None]),
         tag("h3", "Recipe"),
-        _pairs([("method", METHODS[record.recipe.method]), *_fields(record.recipe)]),
+        tag("p", f"{METHODS[record.recipe.method][0].upper()}{METHODS[record.recipe.method][1:]}."),
+        many_pairs(field_texts(record.recipe)),
         tag("h3", "Network"),
-        _pairs([*_fields(record.architecture), *cost]),
+        many_pairs([*field_texts(record.architecture), *cost]),
         tag("h3", "Device profile"),
         tag("p", f"{profile.name}: {profile.title}; runtimes: {', '.join(profile.runtimes)}"),
-        _table(Table(("key", "value", "source"), tuple(rows)), "Each number with where it comes from", sources=True),
+        data_table(Table(("key", "value", "source"), tuple(rows)), "Each number with where it comes from", sources=True),
     )
 
 
@@ -325,7 +334,7 @@ def limits(facts: Facts) -> Markup:
     ]
     if report is None:
         lines.insert(0, "No engine was attacked: the conversion for the device may cost accuracy and robustness.")
-        return _section("What this report does not show", _bullets(lines))
+        return section("What this report does not show", bullets(lines))
     lines.insert(0, "Another engine file, runtime version, device or precision is another thing: verify it there.")
     lines.append("The device's power mode and temperature are not recorded; they move the latency.")
     if all(row.source == "replay" for row in report.rows):
@@ -333,100 +342,23 @@ def limits(facts: Facts) -> Markup:
     if not any(row.source == "query" for row in report.rows):
         lines.append("No attack that only asks questions was run; it would notice gradients that mislead.")
     lines += report.notes
-    return _section("What this report does not show", _bullets(lines))
-
-
-def _section(title: str, *children: Markup) -> Markup:
-    return tag("section", tag("h2", title), *children)
-
-
-def _sign(kind: str, word: str) -> Markup:
-    """The verdict's word behind its sign; the sign is decoration."""
-    sign = tag(
-        "svg",
-        tag("circle", cx=16, cy=16, r=15),
-        tag("path", d=_SIGNS[kind]),
-        class_="sign",
-        viewBox="0 0 32 32",
-        aria_hidden="true",
-    )
-    return tag("h2", sign, tag("span", word))
-
-
-def _bullets(lines: Iterable[str]) -> Markup:
-    items = [tag("li", line) for line in lines]
-    return tag("ul", *items) if items else _NOTHING
-
-
-def _pairs(pairs: Iterable[tuple[str, str]]) -> Markup:
-    return tag("dl", *(join(tag("dt", key), tag("dd", value)) for key, value in pairs))
-
-
-def _tile(label: str, value: str, below: str) -> Markup:
-    return tag("div", tag("span", label), tag("b", value), tag("span", below), class_="tile")
+    return section("What this report does not show", bullets(lines))
 
 
 def _accuracy_tile(label: str, accuracy: Accuracy) -> Markup:
     span = f"95 %: {percent(accuracy.low)} to {percent(accuracy.high)}, {accuracy.n} images"
-    return _tile(label, percent(accuracy.value), span)
+    return tile(label, percent(accuracy.value), span)
 
 
 def _attacks(title: str, rows: Sequence[Row], worst: Accuracy, where: str) -> Markup:
     figures = [*(row.robust_acc for row in rows), worst]
     bars = [interval_bar(a.value, a.low, a.high) for a in figures]
-    return join(tag("h3", title), _table(attack_table(tuple(rows), str(worst)), where, graphics=bars))
+    return join(tag("h3", title), data_table(attack_table(tuple(rows), str(worst)), where, graphics=bars))
 
 
 def _term(name: str, points: Sequence[tuple[int, float]], epochs: int) -> Markup:
-    words = tag("span", f"{points[0][1]:.3g} → {points[-1][1]:.3g}, epochs {points[0][0]} to {points[-1][0]}")
+    (first, start), (end, stop) = points[0], points[-1]
+    span = f"epoch {first}" if first == end else f"epochs {first} to {end}"
+    words = join(tag("span", f"{start:.3g} → {stop:.3g}"), tag("span", span))
     title = TERMS.get(name, name)
     return tag("figure", tag("figcaption", title, words), small_chart(title, points, epochs))
-
-
-def _table(
-    table: Table,
-    caption: str,
-    *,
-    graphics: Sequence[Markup] = (),
-    notes: dict[str, str] | None = None,
-    sources: bool = False,
-) -> Markup:
-    """A table in a frame that scrolls by itself where the page is narrow; `graphics` is one more column."""
-    headers = [tag("th", header, scope="col") for header in table.headers]
-    if graphics:
-        headers.append(tag("td", _NOTHING))
-    rows: list[Markup] = []
-    for number, (name, *cells) in enumerate(table.rows):
-        note = (notes or {}).get(name)
-        first = tag("th", name, tag("small", note) if note else _NOTHING, scope="row")
-        written = [tag("td", _cell(cell)) for cell in cells]
-        if sources:
-            written[-1] = tag("td", cells[-1], class_="source")
-        if graphics:
-            written.append(tag("td", graphics[number]))
-        rows.append(tag("tr", first, *written))
-    inner = tag("table", tag("caption", caption), tag("thead", tag("tr", *headers)), tag("tbody", *rows))
-    return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=caption)
-
-
-def _cell(text: str) -> Markup:
-    """A verdict in its colour, an interval smaller than what it belongs to."""
-    if text in _TONES:
-        return tag("span", text, class_=f"mark {_TONES[text]}")
-    value, bracket, span = text.partition(" [")
-    return join(value, tag("small", bracket + span)) if bracket and span.endswith("]") else join(text)
-
-
-def _fields(record: Record) -> list[tuple[str, str]]:
-    """Every field of a plain record as text, under the name it has in the files."""
-    return [(f.name, _text(getattr(record, f.name))) for f in fields(record)]  # pyright: ignore[reportArgumentType]
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, tuple):
-        return ", ".join(map(_text, value))
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else str(value)

@@ -71,8 +71,8 @@ def parity_table(report: VerifyReport) -> Table:
     rows = (
         ("images compared", f"{parity.n}", ""),
         ("largest difference of a logit", f"{parity.max_abs_dlogit:.3g}", f"at most {parity.limit:.3g}"),
-        ("same answer", percent(parity.agreement), "always, where the host is decided"),
-        ("gradient twin gives the same answer", percent(report.twin_agreement), ""),
+        ("same answer", f"{parity.agreement:.2%}", "always, where the host is decided"),
+        ("gradient twin gives the same answer", f"{report.twin_agreement:.2%}", ""),
         ("the same network", "yes" if parity.ok else "NO", ""),
     )
     return Table(("parity", "found", "wanted"), rows)
@@ -127,5 +127,7 @@ def _text(table: Table) -> str:
     """Columns as wide as their widest cell."""
     widths = [max(map(len, column)) for column in zip(table.headers, *table.rows, strict=True)]
     rule = tuple("-" * width for width in widths)
-    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in (table.headers, rule, *table.rows))
+    lines = (
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in (table.headers, rule, *table.rows)
+    )
     return "\n".join(line.rstrip() for line in lines)

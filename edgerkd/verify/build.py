@@ -46,14 +46,19 @@ def choose_runtime(wanted: str | None, preferred: tuple[str, ...]) -> tuple[Runt
         return runtime, ()
     why_not: list[str] = []
     for name in dict.fromkeys((*preferred, FALLBACK_RUNTIME)):
-        try:
-            runtime = load_runtime(name)
-            runtime.check()
-        except MissingDependencyError as e:
-            why_not.append(f"{name} is not used: {e}")
-        else:
+        runtime = load_runtime(name)
+        if (reason := _why_not(runtime)) is None:
             return runtime, tuple(why_not)
+        why_not.append(f"{name} is not used: {reason}")
     raise MissingDependencyError("no runtime works here:\n  " + "\n  ".join(why_not))
+
+
+def _why_not(runtime: Runtime) -> str | None:
+    try:
+        runtime.check()
+    except MissingDependencyError as e:
+        return str(e)
+    return None
 
 
 def build_engine(bundle: Bundle, exporter_name: str, folder: Path) -> BuiltEngine:

@@ -61,7 +61,9 @@ def decide(
     no pass.
     """
     failed = [f"{g.gate} {g.actual:.3f} is below {g.wanted:.3f}" for g in gates if g.verdict == "fail"]
-    failed += [f"{b.limit} {b.actual:g} is above {b.wanted:g}" for b in budget if b.ok is False and b.actual is not None]
+    failed += [
+        f"{b.limit} {b.actual:g} is above {b.wanted:g}" for b in budget if b.ok is False and b.actual is not None
+    ]
     open_ = [
         f"{g.gate} {g.actual:.3f} lies too near {g.wanted:.3f} for this many images ({g.low:.3f} to {g.high:.3f})"
         for g in gates

@@ -25,5 +25,9 @@ def parity_of(logits: FloatArray, host: FloatArray, *, precision: str) -> Parity
     agreement = float((logits.argmax(1) == host.argmax(1))[clear].mean()) if clear.any() else 1.0
     difference = float(np.abs(logits - host).max())
     return Parity(
-        n=len(host), max_abs_dlogit=difference, limit=limit, agreement=agreement, ok=difference <= limit and agreement == 1.0
+        n=len(host),
+        max_abs_dlogit=difference,
+        limit=limit,
+        agreement=agreement,
+        ok=difference <= limit and agreement == 1.0,
     )

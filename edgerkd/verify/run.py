@@ -74,7 +74,7 @@ def verify(
             sha256=built.record.student_sha256,
         )
 
-    robust = np.logical_and.reduce(list(resisted.values()))
+    robust = np.asarray(np.stack(list(resisted.values())).all(0), np.bool_)
     clean_acc, robust_acc = accuracy_from_correct(clean), accuracy_from_correct(robust)
     rows = tuple(
         Row(attack=name, source="replay" if name == "replay" else "direct", robust_acc=accuracy_from_correct(kept))

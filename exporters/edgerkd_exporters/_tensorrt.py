@@ -5,13 +5,16 @@ One code path for TensorRT 8.5 to 11 and TensorRT-RTX. It asks the module what i
 
 import importlib
 import logging
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError, problems_text
+from edgerkd.core.errors import ArtefactError, EdgerkdError, EngineError, MissingDependencyError, problems_text
 from edgerkd.files.atomic import write_atomic
 from edgerkd_exporters._checks import read_onnx
 
@@ -38,8 +41,12 @@ def library(flavour: Flavour) -> ModuleType:
     return trt
 
 
+@cache
 def logger(trt: ModuleType) -> Any:  # a class made of a module imported late
-    """An ILogger that keeps the messages of errors in `.errors` and passes all but chatter on to `logging`."""
+    """The one ILogger of the process: the library sends what concerns no builder or engine to the first it was given.
+
+    It keeps the messages of errors and passes all but chatter on to `logging`.
+    """
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
@@ -52,15 +59,36 @@ def logger(trt: ModuleType) -> Any:  # a class made of a module imported late
             if severity not in (trt.ILogger.INFO, trt.ILogger.VERBOSE):
                 log.debug("%s: %s", trt.__name__, message)
 
+        def reasons(self) -> list[str]:
+            """The errors since the last call."""
+            reasons, self.errors = self.errors or ["no reason given"], []
+            return reasons
+
     return Log()
 
 
 def create(kind: Any, messages: Any) -> Any:
     """A `Builder` or a `Runtime`. Raises EngineError if the library gives none."""
+    messages.errors.clear()
     try:
         return kind(messages)
     except TypeError as e:  # how pybind11 tells of a null pointer
-        raise EngineError(problems_text(f"{kind.__name__} cannot be created", messages.errors or [str(e)])) from e
+        raise EngineError(problems_text(f"{kind.__name__} cannot be created", messages.reasons())) from e
+
+
+@contextmanager
+def released() -> Iterator[None]:
+    """What the library gave to a frame that failed is freed at once, not when the error is forgotten.
+
+    It is much memory for a small device. And an error may become cyclic garbage: collected while the library, in a
+    lock of its own, calls the logger, the destructor of an old builder waits for that lock for ever (seen with
+    TensorRT-RTX 1.7.1.116).
+    """
+    try:
+        yield
+    except EdgerkdError as e:
+        traceback.clear_frames(e.__traceback__)
+        raise
 
 
 def build(flavour: Flavour, graph: Path, target: Path, max_batch: int) -> Sequence[str]:
@@ -83,11 +111,13 @@ def build(flavour: Flavour, graph: Path, target: Path, max_batch: int) -> Sequen
     notes = ["TF32 off", f"batch 1 to {max_batch}, tuned for 1"]
     strong = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
     try:
-        plan, typing = _plan(trt, graph, onnx, max_batch, strong)
+        with released():
+            plan, typing = _plan(trt, graph, onnx, max_batch, strong)
     except EngineError as e:
         if not (strong and hasattr(trt.BuilderFlag, "FP16")):
             raise
-        plan, typing = _plan(trt, graph, onnx, max_batch, False)
+        with released():
+            plan, typing = _plan(trt, graph, onnx, max_batch, False)
         notes.append(f"the strongly typed build failed: {' '.join(str(e).split())}")
     write_atomic(target, plan)
     return [*notes, typing]
@@ -119,7 +149,7 @@ def _plan(trt: ModuleType, graph: Path, onnx: bytes, max_batch: int, strong: boo
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         what = f"{graph}: {trt.__name__} {trt.__version__} cannot build it"
-        raise EngineError(problems_text(what, messages.errors or ["no reason given"]))
+        raise EngineError(problems_text(what, messages.reasons()))
     return bytes(plan), typing
 
 

@@ -15,7 +15,7 @@ from edgerkd.bundle.ports import FloatArray, LiveEngine
 from edgerkd.core.errors import EngineError, MissingDependencyError, problems_text
 from edgerkd_exporters._checks import Shape, check_inputs
 from edgerkd_exporters._cuda import Gpu
-from edgerkd_exporters._tensorrt import Flavour, create, library, logger, read_plan
+from edgerkd_exporters._tensorrt import Flavour, create, library, logger, read_plan, released
 
 
 def check(flavour: Flavour) -> None:
@@ -43,6 +43,11 @@ def load(flavour: Flavour, path: Path) -> LiveEngine:
         EngineError: the library refuses the engine, or there is too little memory.
     """
     plan = read_plan(flavour, path)
+    with released():
+        return _open(flavour, path, plan)
+
+
+def _open(flavour: Flavour, path: Path, plan: bytes) -> "_Engine":
     trt = library(flavour)
     with ExitStack() as stack:
         gpu = stack.enter_context(Gpu())
@@ -51,7 +56,7 @@ def load(flavour: Flavour, path: Path) -> LiveEngine:
         context = None if engine is None else engine.create_execution_context()
         if context is None:
             what = f"{path}: {flavour.module} {trt.__version__} cannot load it; build it on this device"
-            raise EngineError(problems_text(what, messages.errors or ["no reason given"]))
+            raise EngineError(problems_text(what, messages.reasons()))
         live = _Engine(flavour, trt, path, gpu, engine, context, messages)
         stack.pop_all()  # from here on the live engine holds the GPU
     return live
@@ -105,9 +110,7 @@ class _Engine:
 
     def _ask(self, granted: bool, what: str) -> None:
         if not granted:
-            raise EngineError(
-                problems_text(f"{self._path}: {what} refused", self._messages.errors or ["no reason given"])
-            )
+            raise EngineError(problems_text(f"{self._path}: {what} refused", self._messages.reasons()))
 
     def __enter__(self) -> "_Engine":
         return self

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+import traceback
 from enum import Enum, IntEnum
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
-from edgerkd_exporters._tensorrt import build
+from edgerkd_exporters._tensorrt import build, logger
 from edgerkd_exporters.tensorrt import TENSORRT, TensorRTExporter
 from edgerkd_exporters.tensorrt_rtx import TENSORRT_RTX, TensorRTRTXExporter, TensorRTRTXRuntime
 from tests.exporters.small_graphs import classifier, half_inside, save, twin, unsupported
@@ -69,6 +70,29 @@ def test_rtx_refuses_damage_inside_the_graph(rtx, graph, target):
     graph.write_bytes(data[: at - 1] + b"\x7f" + data[at:])  # the length of the operator's name
     with pytest.raises(ArtefactError, match=r"student\.onnx: not an ONNX graph, or damaged"):
         TensorRTRTXExporter().export(graph, target, max_batch=8)
+
+
+def test_rtx_failure_keeps_nothing_of_the_library(rtx, tmp_path, target):
+    """A builder kept by the error: garbage later, whose destruction within a log message hangs the library for ever."""
+    with pytest.raises(EngineError) as caught:
+        TensorRTRTXExporter().export(save(unsupported(), tmp_path / "odd.onnx"), target, max_batch=8)
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    assert "_plan" in [frame.f_code.co_name for frame in frames]
+    assert [kind for frame in frames for kind in frame.f_locals.values() if isinstance(kind, rtx.Builder)] == []
+
+
+def test_rtx_has_one_logger(rtx):
+    """A logger a build: the library sends part of the errors to the first, so that a later failure has no reason."""
+    assert logger(rtx) is logger(rtx)
+
+
+def test_reasons_are_those_of_this_build(monkeypatch, graph, target):
+    """The errors of an earlier build told again."""
+    fake = FakeBuilder("11.4.0.106", fails=["build"])
+    for _ in range(2):
+        with pytest.raises(EngineError) as caught:
+            built(monkeypatch, graph, target, fake)
+        assert str(caught.value).count("could not find any") == 1
 
 
 def test_rtx_names_every_node_it_cannot_parse(rtx, tmp_path, target):
