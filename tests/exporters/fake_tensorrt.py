@@ -123,6 +123,7 @@ class FakeTensorRT(ModuleType):
         self.function, self.max_batch = function, max_batch
         self.dtype = self.DataType.FLOAT
         self.refuse = ""  # "runtime", "engine", "context" or "execution"
+        self.unbatched: set[str] = set()  # outputs without a batch
         self.contexts: list[FakeContext] = []
 
     def Runtime(self, logger):
@@ -162,7 +163,8 @@ class FakeContext:
 
     def get_tensor_shape(self, name):
         (batch,) = {shape[0] for shape in self.shapes.values()} if self.shapes else {-1}
-        return (batch, *{**self.trt.inputs, **self.trt.outputs}[name])
+        shape = {**self.trt.inputs, **self.trt.outputs}[name]
+        return shape if name in self.trt.unbatched else (batch, *shape)
 
     def set_tensor_address(self, name, address):
         self.addresses[name] = address

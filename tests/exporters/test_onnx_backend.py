@@ -27,9 +27,9 @@ def graph(tmp_path):
 
 def damaged(path, how):
     data = path.read_bytes()
-    path.write_bytes(
-        {"empty": b"", "text": b"hello, this is no graph\n" * 9, "cut": data[:-9], "longer": data + b"x"}[how]
-    )
+    texts = {"empty": b"", "text": b"hello, this is no graph\n" * 9, "no graph": data[:2]}
+    texts |= {"cut": data[:-9], "cut by one": data[:-1], "longer": data + b"x", "a fixed-size field": data + b"\x7d\0"}
+    path.write_bytes(texts[how])
     return path
 
 
@@ -40,7 +40,7 @@ def test_export_copies_the_graph(graph, tmp_path):
     assert target.read_bytes() == graph.read_bytes()
 
 
-@pytest.mark.parametrize("how", ["empty", "text", "cut", "longer"])
+@pytest.mark.parametrize("how", ["empty", "text", "no graph", "cut", "cut by one", "longer", "a fixed-size field"])
 def test_export_refuses_what_is_not_onnx_and_writes_nothing(graph, tmp_path, how):
     """A plain copy, or a check of the first bytes only."""
     target = tmp_path / "engine.onnx"

@@ -87,12 +87,14 @@ def test_rtx_has_one_logger(rtx):
 
 
 def test_reasons_are_those_of_this_build(monkeypatch, graph, target):
-    """The errors of an earlier build told again."""
+    """The errors of something earlier told again."""
     fake = FakeBuilder("11.4.0.106", fails=["build"])
+    logger(fake).log(fake.ILogger.ERROR, "old news")
     for _ in range(2):
         with pytest.raises(EngineError) as caught:
             built(monkeypatch, graph, target, fake)
         assert str(caught.value).count("could not find any") == 1
+        assert "old news" not in str(caught.value)
 
 
 def test_rtx_names_every_node_it_cannot_parse(rtx, tmp_path, target):

@@ -156,6 +156,14 @@ def test_ends_that_are_not_float32_are_refused(trt, cuda, plan):
     check_free(cuda)
 
 
+def test_outputs_without_a_batch_are_refused(trt, cuda, plan):
+    """A buffer for one row, from which a row an image is read."""
+    trt.unbatched = {"logits"}
+    with pytest.raises(EngineError, match="must be the batch, but for logits it is not"):
+        TensorRTRuntime().load(plan)
+    check_free(cuda)
+
+
 @pytest.mark.parametrize("reported", ["10.13.3.9", "10.13.3"])
 def test_a_version_of_three_parts_matches_a_header_of_four(trt, plan, reported):
     """Jetson's binding leaves out the build number: a plain comparison would refuse every engine there."""
