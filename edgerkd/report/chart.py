@@ -103,4 +103,3 @@ def _apart(heights: Sequence[float], *, least: float) -> list[float]:
     for above, below in pairwise(order):
         moved[below] = max(moved[below], moved[above] + least)
     return moved
-

@@ -1,14 +1,23 @@
 """The parts of the page, from the verdict to its limits. Each maps the facts to HTML, or to nothing."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.evaluation import Row
-from edgerkd.core.record import Record
-from edgerkd.report.chart import accuracy_chart, interval_bar, legend, small_chart
+from edgerkd.report.chart import accuracy_chart, interval_bar, small_chart
 from edgerkd.report.load import Facts, undone
 from edgerkd.report.markup import Markup, join, tag
+from edgerkd.report.parts import (
+    NOTHING,
+    bullets,
+    data_table,
+    field_texts,
+    many_pairs,
+    pairs,
+    section,
+    tile,
+    verdict_heading,
+)
 from edgerkd.report.table import (
     Table,
     attack_table,
@@ -33,8 +42,7 @@ from edgerkd.report.words import (
     threat_words,
 )
 
-
-
+_BARS = "Bars: the dot is what was measured, the thick line its 95 % interval, the upright line the least wanted."
 
 
 def verdict(facts: Facts) -> Markup:
@@ -48,15 +56,16 @@ def verdict(facts: Facts) -> Markup:
             class_="verdict",
         )
     word, meaning = HEADLINES[report.verdict]
-    why = list(report.reasons)
+    kind, why = report.verdict, list(report.reasons)
     if facts.stale:
+        word, kind = f"{word}, OUT OF DATE", "inconclusive"
         why.insert(0, "the run's bundle has been exported anew since: this verdict is about the earlier one")
     if open_limits := [LIMITS.get(b.limit, b.limit) for b in report.budget if b.ok is None]:
         why.append(f"not judged on this machine: {', '.join(open_limits)}")
     engine = report.engine
     return tag(
         "section",
-        verdict_heading(report.verdict, word),
+        verdict_heading(kind, word),
         tag("p", f"{meaning[0].upper()}{meaning[1:]}.", class_="meaning"),
         bullets(why),
         tag("p", "This verdict is about the following, and about nothing else:"),
@@ -70,7 +79,7 @@ def verdict(facts: Facts) -> Markup:
                 ("images", f"{report.clean_acc.n}"),
             ]
         ),
-        class_=f"verdict {report.verdict}",
+        class_=f"verdict {kind}",
     )
 
 
@@ -127,7 +136,7 @@ def attacks(facts: Facts) -> Markup:
         where = f"{student.n} images of the {student.split} split, {student.threat_model}, seed {student.seed}"
         parts.append(_attacks("On the host, before export", student.rows, student.robust_acc, where))
         parts.append(bullets(student.flags))
-    return section("What was attacked, and how", *parts, legend())
+    return section("What was attacked, and how", *parts, tag("p", _BARS, class_="aside"))
 
 
 def comparison(facts: Facts) -> Markup:
@@ -259,8 +268,8 @@ def training(facts: Facts) -> Markup:
         "Training",
         tag(
             "p",
-            "Accuracy on the validation split, with a short attack. It serves to choose the epoch whose weights are kept, "
-            "and is not the robust accuracy reported above. The test split is not looked at in training.",
+            "Accuracy on the validation split, with a short attack. It serves to choose the epoch whose weights "
+            "are kept, and is not the robust accuracy reported above. The test split is not looked at in training.",
             class_="aside",
         ),
         tag("div", accuracy_chart(curves, last), pairs(summary), class_="beside"),
@@ -271,7 +280,7 @@ def training(facts: Facts) -> Markup:
             class_="aside",
         ),
         tag("div", *figures, class_="terms"),
-        tag("details", tag("summary", "Every epoch as a table"), data_table(lines, "metrics.jsonl")),
+        tag("details", tag("summary", "Every epoch as a table"), data_table(lines, "metrics.jsonl", kind="scrolls")),
     )
 
 
@@ -317,7 +326,11 @@ def provenance(facts: Facts) -> Markup:
         many_pairs([*field_texts(record.architecture), *cost]),
         tag("h3", "Device profile"),
         tag("p", f"{profile.name}: {profile.title}; runtimes: {', '.join(profile.runtimes)}"),
-        data_table(Table(("key", "value", "source"), tuple(rows)), "Each number with where it comes from", sources=True),
+        data_table(
+            Table(("key", "value", "source"), tuple(rows)),
+            "Each value with its source",
+            kind="stacks sources",
+        ),
     )
 
 
@@ -329,7 +342,8 @@ def limits(facts: Facts) -> Markup:
         "the figure is an upper bound, and no proof.",
         "It holds for the threat model named above only: not for larger or other changes, such as rotation, blur, "
         "weather, stickers or another norm.",
-        "The images come from one data set. Images from another camera, place or time may fare worse, clean and attacked.",
+        "The images come from one data set. Images from another camera, place or time may fare worse, with and "
+        "without an attack.",
         "The intervals are about which images were drawn; they do not cover how another training seed would turn out.",
     ]
     if report is None:

@@ -81,8 +81,12 @@ def parity_table(report: VerifyReport) -> Table:
 def latency_table(report: VerifyReport) -> Table:
     """How long one batch takes."""
     latency = report.latency_ms
-    row = (f"{latency.batch}", *(milliseconds(ms) for ms in (latency.p50, latency.p95, latency.p99)), f"{latency.runs}")
-    return Table(("batch", "p50 ms", "p95 ms", "p99 ms", "runs"), (row,))
+    row = (
+        f"batch {latency.batch}",
+        *(milliseconds(ms) for ms in (latency.p50, latency.p95, latency.p99)),
+        f"{latency.runs}",
+    )
+    return Table(("latency", "p50 ms", "p95 ms", "p99 ms", "runs"), (row,))
 
 
 def verdict_lines(report: VerifyReport) -> list[str]:

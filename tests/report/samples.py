@@ -1,0 +1,192 @@
+"""A made-up run. Every number is invented here, and no two that a page shows are equal."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from edgerkd.core.accuracy import Accuracy, wilson_interval
+from edgerkd.core.architecture import Architecture, Cost
+from edgerkd.core.epoch import Epoch
+from edgerkd.core.evaluation import Evaluation, Row
+from edgerkd.core.profile import Budget, Device, Gates, Profile
+from edgerkd.core.recipe import Recipe
+from edgerkd.core.run import RunFolder
+from edgerkd.core.run_record import RunRecord
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.core.verification import Engine, Gate, Latency, Limit, Parity, Verdict, VerifyReport
+from edgerkd.files.decode import encode_json
+from edgerkd.report.load import Facts
+
+THREAT = ThreatModel(norm="Linf", eps=Radius("9/255"))
+
+
+def accuracy(hits: int, n: int) -> Accuracy:
+    low, high = wilson_interval(hits, n)
+    return Accuracy(value=hits / n, n=n, low=low, high=high)
+
+
+def architecture(widths: tuple[int, ...]) -> Architecture:
+    return Architecture(
+        family="resnet",
+        widths=widths,
+        blocks=(1,) * len(widths),
+        channels=1,
+        height=8,
+        width=8,
+        classes=10,
+        mean=(0.3125,),
+        std=(0.375,),
+    )
+
+
+def evaluation(name: str, cost: Cost, clean: int, robust: tuple[int, int, int], *, n: int = 797) -> Evaluation:
+    """`robust` counts the images that withstand the first attack, the second, and both."""
+    return Evaluation(
+        schema=1,
+        name=name,
+        architecture=architecture((4, 8)),
+        cost=cost,
+        split="test",
+        n=n,
+        clean_acc=accuracy(clean, n),
+        robust_acc=accuracy(robust[2], n),
+        rows=(
+            Row(attack="PGD-21 CE", source="direct", robust_acc=accuracy(robust[0], n)),
+            Row(attack="PGD-21 margin", source="direct", robust_acc=accuracy(robust[1], n)),
+        ),
+        flags=(),
+        threat_model=THREAT,
+        seed=11,
+    )
+
+
+STUDENT_COST = Cost(params=19_234, macs=1_730_512, file_bytes=76_936, peak_bytes=102_408)
+TEACHER_COST = Cost(params=312_778, macs=18_905_600, file_bytes=1_251_112, peak_bytes=1_404_712)
+
+PROFILE = Profile(
+    schema=1,
+    name="toy-board",
+    title="Toy Board 3000",
+    runtimes=("tensorrt", "onnxruntime"),
+    device=Device(soc="T0, Amperish", power_mode="13W", sms=7, fp32_tflops=1.37),
+    budget=Budget(params=120_000, macs=6_000_000, latency_ms=2.5, file="1 MiB"),
+    gates=Gates(clean_acc_of_teacher=0.9, robust_acc_of_teacher=0.8, retention=0.95),
+    sources={"device.sms": "a datasheet that does not exist", "budget": "ours: chosen for the test"},
+)
+
+RECORD = RunRecord(
+    schema=1,
+    data="digits",
+    dataset="digits",
+    data_sha256="d1" * 32,
+    teacher="digits-teacher",
+    teacher_sha256="7e" * 32,
+    profile=PROFILE,
+    recipe=Recipe(method="edgerkd", threat_model=THREAT, epochs=12, seed=11),
+    architecture=architecture((4, 8)),
+    cost=STUDENT_COST,
+    versions={"python": "3.11.2", "edgerkd": "0.0.7", "torch": "2.98.1"},
+)
+
+
+def epochs(count: int = 12) -> tuple[Epoch, ...]:
+    """Two phases with terms of their own, as method edgerkd has them."""
+    found: list[Epoch] = []
+    for k in range(1, count + 1):
+        early = {"mix": 2.3 / k, "kld": 1.1 / k, "acm": 0.51 / k}
+        late = {"kld": 0.31 / k, "kld_adv": 1.7 / k, "cov": 0.07 / k, "cov_adv": 0.09 / k}
+        found.append(
+            Epoch(
+                epoch=k,
+                terms=early if k <= 5 else late,
+                val_clean_acc=1 - 0.83 / k,
+                val_robust_acc=0.81 - 0.79 / k,
+                lr=0.2 * (13 - k) / 13,
+                seconds=3.125 + k / 100,
+                images_per_second=4321.0 + k,
+            )
+        )
+    return tuple(found)
+
+
+def verification(verdict: Verdict = "pass") -> VerifyReport:
+    """What verify would have found; its gates and reasons fit the verdict."""
+    robust = accuracy({"pass": 451, "fail": 214, "inconclusive": 389}[verdict], 503)
+    gates = (
+        Gate(gate="clean_acc", wanted=0.8831, actual=0.9662, low=0.9466, high=0.9788, verdict="pass"),
+        Gate(gate="robust_acc", wanted=0.7711, actual=robust.value, low=robust.low, high=robust.high, verdict=verdict),
+        Gate(gate="retention", wanted=0.95, actual=0.9953, low=0.9884, high=1.0021, verdict="pass"),
+    )
+    reasons = {
+        "pass": (),
+        "fail": ("robust_acc 0.425 is below 0.771",),
+        "inconclusive": ("robust_acc 0.773 lies too near 0.771 for this many images (0.735 to 0.808)",),
+    }
+    return VerifyReport(
+        schema=1,
+        verdict=verdict,
+        reasons=reasons[verdict],
+        notes=("tensorrt is not used: libnvinfer.so was not found",),
+        bundle="toy-run",
+        manifest_sha256="ab" * 32,
+        threat_model=THREAT,
+        engine=Engine(
+            runtime="onnxruntime",
+            version="1.77.2",
+            device="Toy CPU @ 1 GHz",
+            precision="fp32",
+            sha256="0f1e2d3c4b5a" + "9" * 52,
+        ),
+        parity=Parity(n=1006, max_abs_dlogit=3.43e-6, limit=0.00171, agreement=1.0, ok=True),
+        twin_agreement=0.9992,
+        clean_acc=accuracy(486, 503),
+        robust_acc=robust,
+        rows=(
+            Row(attack="replay", source="replay", robust_acc=accuracy(463, 503)),
+            Row(attack="PGD-21 CE", source="direct", robust_acc=accuracy(457, 503)),
+            Row(attack="PGD-21 margin", source="direct", robust_acc=accuracy(452, 503)),
+        ),
+        retention=0.9953,
+        gates=gates,
+        latency_ms=Latency(p50=0.0423, p95=0.0517, p99=0.0931, batch=1, runs=222),
+        budget=(
+            Limit(limit="params", wanted=120_000.0, actual=19_234.0, ok=True),
+            Limit(limit="macs", wanted=6_000_000.0, actual=1_730_512.0, ok=True),
+            Limit(limit="file_bytes", wanted=1_048_576.0, actual=81_307.0, ok=True),
+            Limit(limit="latency_ms", wanted=2.5, actual=None, ok=None),
+        ),
+        seed=13,
+    )
+
+
+def facts(verdict: Verdict | None = "pass") -> Facts:
+    """A finished run; None leaves it unverified."""
+    return Facts(
+        run="toy-run",
+        record=RECORD,
+        epochs=epochs(),
+        student=evaluation("student", STUDENT_COST, 771, (722, 716, 713)),
+        teacher=evaluation("teacher", TEACHER_COST, 783, (769, 766, 765)),
+        baseline=evaluation("baseline", replace(STUDENT_COST, params=19_235), 788, (64, 41, 39)),
+        manifest_sha256="ab" * 32,
+        verification=verification(verdict) if verdict else None,
+    )
+
+
+def written(facts: Facts, folder: Path) -> RunFolder:
+    """The facts as the files of a run in `folder`; the bundle is left out."""
+    run = RunFolder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    run.recipe.write_text(encode_json(facts.record))
+    if facts.epochs:
+        run.metrics.write_text("".join(json.dumps(json.loads(encode_json(epoch))) + "\n" for epoch in facts.epochs))
+    for path, value in (
+        (run.evaluation, facts.student),
+        (run.teacher, facts.teacher),
+        (run.baseline, facts.baseline),
+        (run.verification, facts.verification),
+    ):
+        if value is not None:
+            path.write_text(encode_json(value))
+    return run

@@ -1,0 +1,347 @@
+"""The HTML page."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.evaluation import Row
+from edgerkd.core.record import Record
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.report.load import Facts
+from edgerkd.report.page import render_page, write_page
+from tests.report import samples
+
+VOID = {"meta"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags close in order, and collects what a reader sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+
+def read(facts: Facts) -> tuple[Reader, str]:
+    """The page's tags, and its text with all white space as one space."""
+    reader = Reader()
+    reader.feed(render_page(facts))
+    reader.close()
+    assert reader.open == []
+    return reader, re.sub(r"\s+", " ", " ".join(reader.text))
+
+
+UNFINISHED = replace(samples.facts(None), epochs=(), student=None, teacher=None, baseline=None, manifest_sha256=None)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *(samples.facts(verdict) for verdict in ("pass", "fail", "inconclusive", None)),
+        replace(samples.facts(), epochs=samples.epochs(1)),
+        UNFINISHED,
+    ],
+)
+def test_well_formed_and_alone(facts):
+    """Catches tags that do not close, and anything that the page would fetch or run."""
+    reader, _ = read(facts)
+    names = {name for name, _ in reader.tags}
+    assert not names & {"script", "link", "img", "iframe", "object", "a", "base", "form"}
+    for name, attributes in reader.tags:
+        assert not any(key.startswith("on") or key in ("src", "href", "style") for key in attributes), name
+    page = render_page(facts)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "default-src &#x27;none&#x27;" in page or "default-src 'none'" in page
+
+
+def test_drawings_speak():
+    """Catches a drawing that a screen reader passes over, and one that draws outside the numbers."""
+    reader, _ = read(samples.facts())
+    drawings = [attributes for name, attributes in reader.tags if name == "svg"]
+    assert len(drawings) > 10
+    assert all(d.get("aria-label") and d.get("role") == "img" for d in drawings if d.get("aria-hidden") != "true")
+    assert not re.search(r'="[^"]*\b(nan|inf)\b', render_page(samples.facts()))
+
+
+def test_every_table_has_a_caption_and_named_columns():
+    """Catches a table that cannot be read aloud."""
+    names = [name for name, _ in read(samples.facts())[0].tags]
+    assert names.count("table") == names.count("caption") == names.count("thead") == 9
+
+
+HOSTILE = "<script>alert('x')</script>&\"'"
+
+
+def _hostile(facts: Facts) -> Facts:
+    assert facts.verification is not None
+    assert facts.student is not None
+    record, report = facts.record, facts.verification
+    row = Row(attack=HOSTILE, source="direct", robust_acc=samples.accuracy(1, 2))
+    return replace(
+        facts,
+        run=HOSTILE,
+        record=replace(
+            record,
+            data=HOSTILE,
+            dataset=HOSTILE,
+            teacher=HOSTILE,
+            data_sha256=HOSTILE,
+            profile=replace(
+                record.profile,
+                name=HOSTILE,
+                title=HOSTILE,
+                runtimes=(HOSTILE,),
+                device=replace(record.profile.device, soc=HOSTILE),
+                sources={HOSTILE: HOSTILE, "device.soc": HOSTILE},
+            ),
+            versions={HOSTILE: HOSTILE},
+        ),
+        epochs=tuple(replace(epoch, terms={HOSTILE: 1.0}) for epoch in facts.epochs),
+        student=replace(facts.student, split=HOSTILE, flags=(HOSTILE,), rows=(row,)),
+        verification=replace(
+            report,
+            bundle=HOSTILE,
+            manifest_sha256=HOSTILE,
+            reasons=(HOSTILE,),
+            notes=(HOSTILE,),
+            rows=(row,),
+            engine=replace(
+                report.engine, runtime=HOSTILE, version=HOSTILE, device=HOSTILE, precision=HOSTILE, sha256=HOSTILE
+            ),
+            gates=(replace(report.gates[0], gate=HOSTILE),),
+            budget=(replace(report.budget[3], limit=HOSTILE),),
+        ),
+    )
+
+
+def test_everything_is_escaped():
+    """Catches any text of the files that reaches the page as markup."""
+    facts = _hostile(samples.facts())
+    reader, text = read(facts)
+    assert "<script" not in render_page(facts)
+    assert "script" not in {name for name, _ in reader.tags}
+    assert text.count(HOSTILE) > 25
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word", "words"),
+    [
+        ("pass", "PASS", "Every gate is met and no limit judged here is exceeded."),
+        ("fail", "FAIL", "At least one requirement is not met: this engine is not shown to be robust."),
+        ("inconclusive", "INCONCLUSIVE", "Nothing failed, but the evidence is not enough: this is not a pass."),
+        (None, "NOT VERIFIED", "No engine has been attacked. What follows was measured on the host only."),
+    ],
+)
+def test_the_banner(verdict, word, words):
+    """Catches the wrong banner, two banners, and a banner without its scope."""
+    reader, text = read(samples.facts(verdict))
+    assert text.index(word) < text.index(words) < 400
+    others = {"PASS", "FAIL", "INCONCLUSIVE", "NOT VERIFIED"} - {word}
+    assert not any(other in text for other in others)
+    classes = [a["class"] for n, a in reader.tags if n == "section" and (a.get("class") or "").startswith("verdict")]
+    assert classes == [f"verdict {verdict}" if verdict else "verdict"]
+    if verdict:
+        scope = text[text.index(words) : text.index("What was attacked")]
+        for part in ("onnxruntime 1.77.2", "Toy CPU @ 1 GHz", "fp32", "0f1e2d3c4b5a", "Linf 9/255", "503"):
+            assert part in scope
+        assert "not judged on this machine: latency (median)" in scope
+
+
+def test_the_key_figures():
+    """Catches a figure under another's name."""
+    _, text = read(samples.facts())
+    assert "clean accuracy on the engine 96.6% 95 %: 94.7% to 97.9%, 503 images" in text
+    assert "robust accuracy on the engine 89.7% 95 %: 86.7% to 92.0%, 503 images" in text
+    assert "of the host's robust accuracy retained 99.5% 95 %: 98.8% to 100.2%" in text
+    assert "latency, median 0.0423 ms batch 1" in text
+    assert "robust accuracy on the host 89.5% 95 %: 87.1% to 91.4%, 797 images" in read(samples.facts(None))[1]
+
+
+def test_each_bar_is_of_its_row():
+    """Catches a bar beside another row's figures, and a gate drawn without what was wanted."""
+    page = render_page(samples.facts())
+    for row, words in (
+        ("replay", "92.0% [89.4%, 94.1%]"),
+        ("PGD-21 CE", "90.9% [88.0%, 93.1%]"),
+        ("clean accuracy", "96.6% [94.7%, 97.9%], wanted at least 88.3%"),
+        ("retention", "99.5% [98.8%, 100.2%], wanted at least 95.0%"),
+        ("standard-trained", "4.9% [3.6%, 6.6%]"),
+    ):
+        line = page[page.index(f'<th scope="row">{row}<') :]
+        assert f'aria-label="{words}"' in line[: line.index("</tr>")]
+
+
+def test_reasons_and_notes_are_shown():
+    """Catches a failure without its reason."""
+    _, text = read(samples.facts("fail"))
+    assert "robust_acc 0.425 is below 0.771" in text
+    assert "tensorrt is not used: libnvinfer.so was not found" in text
+
+
+def test_a_stale_verdict_says_so():
+    """Catches a pass shown for a bundle that was never verified."""
+    _, text = read(replace(samples.facts(), manifest_sha256="cd" * 32))
+    assert text.index("exported anew since: this verdict is about the earlier one") < text.index("What was attacked")
+    assert "cd" * 32 in text
+    assert "PASS, OUT OF DATE" in text
+    assert 'class="verdict pass"' not in render_page(replace(samples.facts(), manifest_sha256="cd" * 32))
+    assert "exported anew" not in read(samples.facts())[1]
+
+
+def test_an_unfinished_run():
+    """Catches sections, figures or verdicts for what does not exist."""
+    _, text = read(UNFINISHED)
+    for words in ("trained for 0 of 12 epochs", "edgerkd export, then edgerkd verify", "edgerkd evaluate"):
+        assert words in text
+    for title in ("Gates", "Latency", "Terms of the loss", "Compared with", "What was attacked", "%"):
+        assert title not in text
+    assert "Not done yet" not in read(samples.facts())[1]
+
+
+def test_unlike_measurements_are_not_shown_as_like():
+    """Catches a comparison across radii or image counts that looks fair."""
+    facts = samples.facts()
+    assert facts.teacher is not None
+    assert "not measured alike" not in read(facts)[1]
+    other = replace(facts.teacher, threat_model=ThreatModel(norm="L2", eps=Radius("1/2")))
+    _, text = read(replace(facts, teacher=other))
+    assert "not measured alike" in text
+    assert "teacher: 797 images of test, L2 1/2" in text
+
+
+def _numbers(record: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Every number below a dataclass, as (path, value)."""
+    if isinstance(record, Record):
+        for field in fields(record):  # pyright: ignore[reportArgumentType]  every Record is a dataclass
+            yield from _numbers(getattr(record, field.name), (*path, field.name))
+    elif isinstance(record, (tuple, list)):
+        for index, item in enumerate(record):
+            yield from _numbers(item, (*path, str(index)))
+    elif isinstance(record, (int, float)) and not isinstance(record, bool):
+        yield path, record
+
+
+def _changed(record, path: tuple[str, ...], value):
+    """The record with another value at the path."""
+    if not path:
+        return value
+    head, rest = path[0], path[1:]
+    if isinstance(record, tuple):
+        items = list(record)
+        items[int(head)] = _changed(items[int(head)], rest, value)
+        return tuple(items)
+    return replace(record, **{head: _changed(getattr(record, head), rest, value)})
+
+
+_FACTS = samples.facts()
+# Left out on purpose: formats, what the record's own architecture shows, the teacher's single attacks, and a row's
+# or a total's `n`, which is the split's and stands once above them.
+_HIDDEN = re.compile(
+    r".*\.schema|.*\.architecture\..*|.*\.cost\.(file|peak)_bytes|.*\.rows\..*\.n|.*\.robust_acc\.n"
+    r"|(student|teacher|baseline)\.clean_acc\.n|(teacher|baseline)\.rows\..*"
+)
+_SHOWN = [
+    path
+    for part in ("verification", "student", "teacher", "baseline")
+    for path, _ in _numbers(getattr(_FACTS, part), (part,))
+    if not _HIDDEN.fullmatch(".".join(path))
+]
+
+
+@pytest.mark.parametrize("path", _SHOWN, ids=".".join)
+def test_each_number_is_taken_from_its_file(path):
+    """Catches a figure that is fixed, copied from its neighbour, or left out."""
+    value = dict(_numbers(_FACTS))[path]
+    other = value + 0.03 if isinstance(value, float) and abs(value) <= 1.1 else value + 100_003
+    if path[-1] == "low":
+        other = value - 0.03
+    assert render_page(_changed(_FACTS, path, other)) != render_page(_FACTS)
+
+
+def test_no_accuracy_is_made_up():
+    """Catches a percentage that no file holds: all come from accuracies, gates, agreements or axes."""
+    _, text = read(_FACTS)
+    allowed = {f"{share:.0%}" for share in (0, 0.25, 0.5, 0.75, 1)} | {"95%"}
+    for _, value in _numbers(_FACTS):
+        allowed |= {f"{value:.1%}", f"{value:.2%}"}
+    assert set(re.findall(r"[\d.]+%", text)) <= allowed
+
+
+def test_the_curves_follow_the_epochs():
+    """Catches a curve drawn upside down, or not to its end."""
+    page = render_page(_FACTS)
+    found = re.search(r'class="curve clean" points="([^"]+)"', page)
+    assert found is not None
+    points = [[float(number) for number in point.split(",")] for point in found[1].split()]
+    assert len(points) == len(_FACTS.epochs)
+    assert [x for x, _ in points] == sorted(x for x, _ in points)
+    assert [y for _, y in points] == sorted((y for _, y in points), reverse=True)
+    assert "soft labels, adversarial 0.283 → 0.142 epochs 6 to 12" in re.sub(r"\s+", " ", read(_FACTS)[1])
+
+
+def test_close_curves_keep_their_labels_apart():
+    """Catches two names printed over each other."""
+    epochs = tuple(replace(epoch, val_robust_acc=epoch.val_clean_acc) for epoch in _FACTS.epochs)
+    heights = re.findall(r'<text class="name \w+" x="[\d.]+" y="([\d.]+)"', render_page(replace(_FACTS, epochs=epochs)))
+    ordered = sorted(map(float, heights))
+    assert len(ordered) == 4
+    assert all(below - above >= 14 for above, below in pairwise(ordered))
+
+
+def test_an_interval_above_one_stays_within_its_bar():
+    """Catches a retention above 100 % that is drawn outside."""
+    assert _FACTS.verification is not None
+    gate = replace(_FACTS.verification.gates[2], actual=1.3, low=1.1, high=1.5)
+    page = render_page(replace(_FACTS, verification=replace(_FACTS.verification, gates=(gate,))))
+    assert max(float(x) for x in re.findall(r'x2="([\d.]+)" y1="10"', page)) <= 196
+
+
+def test_the_same_facts_give_the_same_page():
+    """Catches a date, a path or a hash order on the page."""
+    assert render_page(samples.facts()) == render_page(samples.facts())
+
+
+def test_replay_alone_is_named_as_weak():
+    """Catches a report that lets stored images pass for an attack."""
+    assert _FACTS.verification is not None
+    words = "Only stored images were replayed"
+    assert words not in read(_FACTS)[1]
+    replayed = replace(_FACTS.verification, rows=_FACTS.verification.rows[:1])
+    assert words in read(replace(_FACTS, verification=replayed))[1]
+
+
+def test_write_page(tmp_path):
+    """Catches a page elsewhere, one of other facts, and leftovers of writing."""
+    facts = replace(samples.facts(), manifest_sha256=None)
+    run = samples.written(facts, tmp_path / "toy-run")
+    before = set(run.path.iterdir())
+    path = write_page(run)
+    assert path == run.page
+    assert path.read_text(encoding="utf-8") == render_page(facts)
+    assert set(run.path.iterdir()) - before == {path}
+
+
+def test_a_share_that_rounds_to_all_is_not_all():
+    """Pins how shares round: the interval, not the point, says that it is not everything."""
+    assert str(Accuracy(value=0.9996, n=5000, low=0.998, high=0.9999)) == "100.0% [99.8%, 100.0%]"

@@ -1,0 +1,126 @@
+"""Tables of text."""
+
+from dataclasses import replace
+
+import pytest
+
+from edgerkd.core.verification import Latency
+from edgerkd.report.table import comparison_rows, show_verification, verdict_lines, verification_text
+from tests.report import samples
+
+PASS = """\
+gate             wanted          measured [95%]         verdict
+---------------  --------------  ---------------------  -------
+clean accuracy   at least 88.3%  96.6% [94.7%, 97.9%]   pass
+robust accuracy  at least 77.1%  89.7% [86.7%, 92.0%]   pass
+retention        at least 95.0%  99.5% [98.8%, 100.2%]  pass
+
+attack         source       still right [95%]
+-------------  -----------  --------------------
+replay         replay       92.0% [89.4%, 94.1%]
+PGD-21 CE      direct       90.9% [88.0%, 93.1%]
+PGD-21 margin  direct       89.9% [86.9%, 92.2%]
+worst case     all of them  89.7% [86.7%, 92.0%]
+
+limit                 at most              found                verdict
+--------------------  -------------------  -------------------  ---------------
+parameters            120,000              19,234               within
+multiply-accumulates  6,000,000            1,730,512            within
+engine file           1 MiB (1,048,576 B)  79.4 KiB (81,307 B)  within
+latency (median)      2.5 ms               -                    not judged here
+
+parity                               found     wanted
+-----------------------------------  --------  ---------------------------------
+images compared                      1006
+largest difference of a logit        3.43e-06  at most 0.00171
+same answer                          100.00%   always, where the host is decided
+gradient twin gives the same answer  99.92%
+the same network                     yes
+
+latency  p50 ms  p95 ms  p99 ms  runs
+-------  ------  ------  ------  ----
+batch 1  0.0423  0.0517  0.0931  222
+
+PASS: every gate is met and no limit judged here is exceeded
+  engine:  onnxruntime 1.77.2 on Toy CPU @ 1 GHz, fp32, sha256 0f1e2d3c4b5a
+  attacks: Linf 9/255, 503 images, seed 13
+  bundle:  toy-run, manifest sha256 abababababab
+  note:    tensorrt is not used: libnvinfer.so was not found
+"""
+
+
+def test_the_whole_verification():
+    """Catches any figure that is lost, swapped or shown as a bare fraction."""
+    assert verification_text(samples.verification()) == PASS
+
+
+def test_it_fits_a_terminal():
+    """Catches tables that 80 columns would break; notes may be longer."""
+    assert max(map(len, verification_text(samples.verification()).splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("verdict", "first"),
+    [
+        ("pass", "PASS: every gate is met and no limit judged here is exceeded"),
+        ("fail", "FAIL: at least one requirement is not met: this engine is not shown to be robust"),
+        ("inconclusive", "INCONCLUSIVE: nothing failed, but the evidence is not enough: this is not a pass"),
+    ],
+)
+def test_the_verdict_is_unmistakable_and_has_its_scope(verdict, first):
+    """Catches a verdict softened, without a reason, or about nothing in particular."""
+    report = samples.verification(verdict)
+    lines = verdict_lines(report)
+    assert lines[0] == first
+    assert [line for line in lines if "because" in line] == [f"  because: {reason}" for reason in report.reasons]
+    assert "  engine:  onnxruntime 1.77.2 on Toy CPU @ 1 GHz, fp32, sha256 0f1e2d3c4b5a" in lines
+    assert "  attacks: Linf 9/255, 503 images, seed 13" in lines
+    words = "\n".join(lines)
+    assert [word for word in ("PASS", "FAIL", "INCONCLUSIVE") if word in words] == [verdict.upper()]
+
+
+def test_broken_parity_is_loud():
+    """Catches an engine that is another network, in a table that looks as always."""
+    report = samples.verification("fail")
+    text = verification_text(replace(report, parity=replace(report.parity, ok=False, agreement=0.9996)))
+    assert "the same network                     NO" in text
+    assert "99.96%" in text
+
+
+def test_an_exceeded_limit_is_told_from_an_unjudged_one():
+    """Catches None that passes for True or False."""
+    report = samples.verification("fail")
+    exceeded = replace(report.budget[3], actual=2.53, ok=False)
+    text = verification_text(replace(report, budget=(exceeded,)))
+    assert "latency (median)  2.5 ms   2.53 ms  exceeded" in text
+    assert "not judged here" not in text
+
+
+@pytest.mark.parametrize(("ms", "shown"), [(0.04234, "0.0423"), (1.5, "1.5"), (41.68, "41.7"), (1234.4, "1234")])
+def test_milliseconds_keep_three_digits(ms, shown):
+    """Catches 0.0 ms for a fast engine, and 1.23e+03 for a slow one."""
+    report = replace(samples.verification(), latency_ms=Latency(p50=ms, p95=7777, p99=8888, batch=3, runs=5))
+    assert f"\nbatch 3  {shown} " in verification_text(report)
+
+
+def test_the_terminal_gets_the_same_text(capsys):
+    """Catches markup, wrapping or colour where stdout is not a terminal."""
+    show_verification(samples.verification())
+    assert capsys.readouterr().out == PASS
+
+
+def test_comparison():
+    """Catches networks or figures that change places."""
+    headers, rows = comparison_rows(samples.facts())
+    assert headers == ("network", "params", "MACs", "clean acc. [95%]", "robust acc. [95%]")
+    assert rows == (
+        ("teacher", "313 k", "18.9 M", "98.2% [97.1%, 99.0%]", "96.0% [94.4%, 97.1%]"),
+        ("student", "19.2 k", "1.73 M", "96.7% [95.3%, 97.8%]", "89.5% [87.1%, 91.4%]"),
+        ("standard-trained", "19.2 k", "1.73 M", "98.9% [97.9%, 99.4%]", "4.9% [3.6%, 6.6%]"),
+    )
+
+
+def test_comparison_leaves_out_what_was_not_evaluated():
+    """Catches a row of nothing."""
+    facts = replace(samples.facts(), baseline=None, teacher=None)
+    assert [row[0] for row in comparison_rows(facts).rows] == ["student"]
