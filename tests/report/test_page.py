@@ -18,6 +18,7 @@ from edgerkd.report.page import render_page, write_page
 from tests.report import samples
 
 VOID = {"meta"}
+L2 = ThreatModel(norm="L2", eps=Radius("1/2"))
 
 
 class Reader(HTMLParser):
@@ -224,7 +225,7 @@ def test_unlike_measurements_are_not_shown_as_like():
     facts = samples.facts()
     assert facts.teacher is not None
     assert "not measured alike" not in read(facts)[1]
-    other = replace(facts.teacher, threat_model=ThreatModel(norm="L2", eps=Radius("1/2")))
+    other = replace(facts.teacher, threat_model=L2)
     _, text = read(replace(facts, teacher=other))
     assert "not measured alike" in text
     assert "teacher: 797 images of test, L2 1/2" in text
@@ -298,6 +299,25 @@ def test_the_curves_follow_the_epochs():
     assert [x for x, _ in points] == sorted(x for x, _ in points)
     assert [y for _, y in points] == sorted((y for _, y in points), reverse=True)
     assert "soft labels, adversarial 0.283 → 0.142 epochs 6 to 12" in re.sub(r"\s+", " ", read(_FACTS)[1])
+
+
+def test_a_long_run_has_curves_without_dots():
+    """Catches thousands of dots, and a curve cut off."""
+    record = replace(_FACTS.record, recipe=replace(_FACTS.record.recipe, epochs=300))
+    page = render_page(replace(_FACTS, record=record, epochs=samples.epochs(300)))
+    assert 'class="dot clean"' not in page
+    assert 'class="dot clean"' in render_page(_FACTS)
+    found = re.search(r'class="curve clean" points="([^"]+)"', page)
+    assert found is not None
+    assert len(found[1].split()) == 300
+
+
+def test_each_norm_is_put_in_words():
+    """Catches one norm described as the other."""
+    assert _FACTS.student is not None
+    _, text = read(replace(_FACTS, student=replace(_FACTS.student, threat_model=L2)))
+    assert "Linf 9/255: every value of every pixel may be changed by up to 9/255 of full brightness" in text
+    assert "L2 1/2: all changes together may have a Euclidean length of up to 1/2" in text
 
 
 def test_close_curves_keep_their_labels_apart():
