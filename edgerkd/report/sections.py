@@ -77,6 +77,7 @@ def verdict(facts: Facts) -> Markup:
                 ("engine file", tag("code", f"sha256 {engine.sha256[:12]}")),
                 ("threat model", f"{report.threat_model}: {threat_words(report.threat_model)}"),
                 ("images", f"{report.clean_acc.n}"),
+                *(("note", note) for note in report.notes),
             ]
         ),
         class_=f"verdict {kind}",
@@ -355,7 +356,6 @@ def limits(facts: Facts) -> Markup:
         lines.append("Only stored images were replayed: a weakness of this engine alone cannot show.")
     if not any(row.source == "query" for row in report.rows):
         lines.append("No attack that only asks questions was run; it would notice gradients that mislead.")
-    lines += report.notes
     return section("What this report does not show", bullets(lines))
 
 
