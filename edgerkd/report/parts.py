@@ -96,7 +96,8 @@ def _cell(text: str) -> Markup:
 
 def field_texts(record: Record) -> list[tuple[str, str]]:
     """Every field of a plain record as text, under the name it has in the files."""
-    return [(f.name, _text(getattr(record, f.name))) for f in fields(record)]  # pyright: ignore[reportArgumentType]
+    known = fields(record)  # pyright: ignore[reportArgumentType]  every Record is a dataclass
+    return [(f.name, _text(getattr(record, f.name))) for f in known]
 
 
 def _text(value: object) -> str:
