@@ -56,7 +56,9 @@ def read_replay(path: Path) -> ReplaySet:
     for name, wanted in _TYPES.items():
         array = getattr(replay, name)
         if array.dtype != wanted or len(array) != len(replay):
-            raise ArtefactError(f"{path}: {name} is {array.dtype} of length {len(array)}: wanted {wanted.__name__}")
+            raise ArtefactError(
+                f"{path}: {name} is {array.dtype} of length {len(array)}: wanted {wanted.__name__}, and {len(replay)} labels"
+            )
     for name in ("images", "images_adv"):
         array = getattr(replay, name)
         if array.ndim != 4 or not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):

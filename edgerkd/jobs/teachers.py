@@ -25,7 +25,6 @@ from edgerkd.models.teacher_file import network_from_state, read_state_dict
 SCHEMA = 1
 SAMPLE = 500  # images of the validation split a teacher is checked on
 CARD = "card.json"
-FRAGILE = 0.05  # robust accuracy up to which a teacher has nothing to teach; ours
 
 
 def cache_folder() -> Path:
@@ -95,7 +94,7 @@ def import_teacher(
     ]
     best = max(range(len(networks)), key=lambda i: attacked[i].evaluation.clean_acc.value)
     found = attacked[best].evaluation
-    if found.robust_acc.value <= FRAGILE and not accept_fragile:
+    if found.robust_acc.low <= 1 / dataset.classes and not accept_fragile:  # no better than chance; ours
         raise ConfigError(
             f"{path}: this teacher resists nothing: clean {found.clean_acc}, under {found.threat_model} "
             f"{found.robust_acc}: a student would learn no robustness from it; --accept-fragile imports it all the same"

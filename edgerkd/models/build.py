@@ -12,4 +12,4 @@ def build(architecture: Architecture) -> Network:
     """A network with fresh weights, in training mode, in channels_last memory format."""
     import torch
 
-    return FAMILIES[architecture.family](architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs miss it
+    return FAMILIES[architecture.family](architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs miss it

@@ -26,7 +26,7 @@ def onnx_from_network(network: Network) -> bytes:
         torch.onnx.export(
             network,
             (images,),
-            buffer,  # type: ignore[arg-type]  # the annotation forgets the buffers that this exporter takes
+            buffer,  # type: ignore[arg-type]  the annotation forgets the buffers that this exporter takes
             opset_version=OPSET,
             dynamo=False,
             input_names=["images"],

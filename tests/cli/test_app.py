@@ -75,7 +75,7 @@ def test_python_m_edgerkd_says_the_version():
         (errors.MissingDependencyError("not here"), 4),
         (errors.ArtefactError("damaged"), 5),
         (errors.ParityError("differs"), 6),
-        (errors.Interrupted("kept in runs/a"), 130),
+        (errors.StorageError("no room"), 4),
     ],
 )
 def test_a_known_failure_is_one_message_and_its_code(error, code, monkeypatch, capsys):

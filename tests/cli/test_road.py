@@ -1,0 +1,281 @@
+"""distill, export, verify: the main job, through the real command line."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from edgerkd.core.run import RunFolder
+from edgerkd.core.verification import VerifyReport
+from edgerkd.files.decode import decode_json
+from edgerkd.jobs import distill as job
+from tests.cli.conftest import process
+
+
+def test_the_three_commands_work_in_an_empty_folder_without_further_flags(road):
+    """Catches a default that is missing: profile, data, teacher, run, bundle."""
+    for ended in (road.distilled, road.exported, road.verified):
+        assert ended.code == 0, ended.err
+    assert "will be built on the device" in road.exported.out
+    run = RunFolder(road.folder / "runs" / (road.folder / "runs" / "latest").readlink())
+    for path in (run.recipe, run.metrics, run.student, run.evaluation, run.teacher, run.bundle, run.verification):
+        assert path.exists(), path
+    assert "pass" in road.verified.out.lower()
+
+
+def test_an_honestly_distilled_student_passes_and_a_standard_trained_one_fails(road):
+    """Catches gates that let everything through, and gates that nothing can pass."""
+    latest = road.folder / "runs" / "latest"
+    passed = decode_json(VerifyReport, RunFolder(latest).verification)
+    assert passed.verdict == "pass", passed.reasons
+    ended = process(road.folder, "verify", str(road.standard / "bundle"), "--json")
+    failed = json.loads(ended.out)
+    assert ended.code == 1
+    assert failed["verdict"] == "fail"
+    assert any("robust_acc" in reason for reason in failed["reasons"])
+    assert failed["clean_acc"]["value"] > 0.95, "it must fail for its robustness, not because it learned nothing"
+    assert passed.robust_acc.low > failed["robust_acc"]["high"]
+
+
+def test_the_student_keeps_the_budget_and_is_smaller_than_its_teacher(road):
+    """Catches a plan that is not the student trained."""
+    record = json.loads((road.folder / "runs" / "latest" / "run.json").read_text())
+    teacher = json.loads((road.folder / "runs" / "latest" / "teacher.json").read_text())
+    assert record["cost"]["params"] <= record["profile"]["budget"]["params"]
+    assert record["cost"]["macs"] <= 0.25 * teacher["cost"]["macs"]
+    weights = load_file(road.folder / "runs" / "latest" / "student" / "weights.safetensors")
+    assert weights["linear.weight"].shape[1] == record["architecture"]["widths"][-1]
+
+
+def test_verify_never_imports_torch(road):
+    """Catches an import that a device cannot make."""
+    code = (
+        "import sys\nsys.modules['torch'] = None\nsys.argv = ['edgerkd', 'verify', sys.argv[1]]\n"
+        "from edgerkd.cli.app import main\nmain()"
+    )
+    import subprocess
+
+    bundle = road.folder / "runs" / "latest" / "bundle"
+    done = subprocess.run([sys.executable, "-c", code, str(bundle)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_json_is_one_document_with_what_the_design_promises(road, edgerkd, monkeypatch):
+    """Catches progress or a table on stdout, and a field renamed."""
+    monkeypatch.chdir(road.folder)
+    verified = json.loads(edgerkd("verify", "--json").out)
+    for key in ("verdict", "engine", "parity", "clean_acc", "robust_acc", "rows", "retention", "latency_ms", "budget"):
+        assert key in verified
+    assert set(verified["engine"]) >= {"runtime", "version", "device", "precision", "sha256"}
+    assert set(verified["clean_acc"]) == {"value", "n", "low", "high"}
+    evaluated = json.loads(edgerkd("evaluate", "-n", "40", "--json").out)
+    for key in ("clean_acc", "robust_acc", "rows", "flags", "threat_model", "n"):
+        assert key in evaluated
+    assert evaluated["n"] == 40
+    assert json.loads(edgerkd("plan", "--json").out)["chosen"]["violations"] == []
+    assert json.loads(edgerkd("teacher", "list", "--json").out)["teachers"][0]["dataset"] == "digits"
+    assert json.loads(edgerkd("build", "--json").out)["exporter"] == "onnx"
+
+
+def test_a_larger_radius_is_never_easier(road, edgerkd, monkeypatch):
+    """Catches --eps that goes nowhere."""
+    monkeypatch.chdir(road.folder)
+    found = [
+        json.loads(edgerkd("evaluate", "-n", "100", "--eps", eps, "--json").out)
+        for eps in ("8/255", "32/255", "96/255")
+    ]
+    values = [f["robust_acc"]["value"] for f in found]
+    assert values[0] > values[1] > values[2]
+    assert found[2]["threat_model"]["eps"] == "96/255"
+
+
+@pytest.fixture
+def copied(road, tmp_path) -> Path:
+    return Path(shutil.copytree(road.folder / "runs" / "latest" / "bundle", tmp_path / "carried"))
+
+
+def test_a_bundle_carried_elsewhere_is_verified_beside_itself(copied, edgerkd):
+    """Catches a verify that needs the run's folder: a device has only the bundle."""
+    assert edgerkd("verify", copied).code == 0
+    assert (copied.parent / "verify.json").exists()
+    assert sorted(p.name for p in copied.iterdir()) == ["manifest.json", "replay.npz", "student.onnx", "twin.onnx"]
+
+
+@pytest.mark.parametrize("name", ["student.onnx", "twin.onnx", "replay.npz", "manifest.json"])
+def test_a_missing_file_exits_5(copied, edgerkd, name):
+    """Catches another exit code than the design's."""
+    (copied / name).unlink()
+    ended = edgerkd("verify", copied)
+    assert ended.code == 5
+    assert name in ended.err
+
+
+def test_a_changed_file_exits_5_and_writes_no_verdict(copied, edgerkd):
+    """Catches a verdict about a tampered bundle."""
+    path = copied / "student.onnx"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+    ended = edgerkd("verify", copied)
+    assert ended.code == 5
+    assert "student.onnx" in ended.err
+    assert not (copied.parent / "verify.json").exists()
+
+
+def test_a_student_that_is_no_onnx_exits_5(copied, edgerkd):
+    """Catches a digest trusted for a format: the manifest agrees, the file is still no graph."""
+    import hashlib
+
+    content = b"this is no graph"
+    (copied / "student.onnx").write_bytes(content)
+    manifest = json.loads((copied / "manifest.json").read_text())
+    manifest["files"]["student.onnx"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    ended = edgerkd("verify", copied)
+    assert ended.code == 5
+    assert "student.onnx" in ended.err
+    assert "ONNX" in ended.err
+
+
+def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
+    """Catches a student that answers NaN, exported as if nothing were wrong."""
+    from safetensors.torch import save_file
+
+    monkeypatch.chdir(road.folder)
+    run = Path(shutil.copytree(road.folder / "runs" / "latest", tmp_path / "run"))
+    weights = load_file(run / "student" / "weights.safetensors")
+    weights["linear.bias"][0] = torch.nan
+    save_file(weights, run / "student" / "weights.safetensors")
+    before = (run / "bundle" / "manifest.json").read_bytes()
+    ended = edgerkd("export", "--run", run)
+    assert ended.code == 5
+    assert "linear.bias: holds NaN" in ended.err
+    assert (run / "bundle" / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["distill", "--profile", "jetson-orim"], 3, "did you mean 'jetson-orin'"),
+        (["distill", "--data", "digit"], 3, "did you mean 'digits'"),
+        (["distill", "--method", "mixacn"], 3, "did you mean 'mixacm'"),
+        (["distill", "--eps", "8"], 3, "write 8/255, not 8"),
+        (["distill", "--eps", "-1/255"], 3, "outside 0 to 1"),
+        (["distill", "--teacher", "nobody"], 3, "no teacher named 'nobody'"),
+        (["distill", "--teacher", "./gone.pt"], 3, "there is no such file"),
+        (["distill", "--epochs", "0"], 2, "--epochs"),
+        (["export", "--format", "tr"], 3, "did you mean 'trt'"),
+        (["verify", "--runtime", "onnxruntim"], 3, "did you mean 'onnxruntime'"),
+        (["verify", "nowhere"], 5, "not a bundle"),
+        (["evaluate", "--run", "nowhere"], 3, "not a run's folder"),
+        (["teacher", "import"], 2, "import needs a file"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_clear_error(road, edgerkd, monkeypatch, arguments, code, message):
+    """Catches a traceback, another exit code, and a message that does not say how to mend it."""
+    monkeypatch.chdir(road.folder)
+    ended = edgerkd(*arguments)
+    assert ended.code == code
+    assert message in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_an_empty_folder_says_how_to_start(edgerkd, workdir):
+    """Catches a FileNotFoundError on runs/latest."""
+    for command in ("export", "verify", "evaluate"):
+        ended = edgerkd(command)
+        assert ended.code == 3
+        assert "edgerkd distill" in ended.err
+
+
+def test_a_budget_nothing_fits_names_each_limit_with_wanted_and_actual(road, edgerkd, workdir):
+    """Catches a bare 'no student': the user must know what to raise."""
+    from edgerkd.files.profiles import load_profile
+    from edgerkd.files.profiles import _named_files
+
+    text = _named_files()["jetson-orin"].read_text()
+    text = text.replace('name = "jetson-orin"', 'name = "tiny"').replace("params = 500_000", "params = 10")
+    (workdir / "tiny.toml").write_text(text.replace('file = "4 MiB"', 'file = "1 KiB"'))
+    assert load_profile(workdir / "tiny.toml").budget.params == 10
+    ended = edgerkd("distill", "--profile", "./tiny.toml")
+    assert ended.code == 3
+    assert "params: wanted at most 10, actual" in ended.err
+    assert "file_bytes: wanted at most 1024, actual" in ended.err
+    assert not (workdir / "runs").exists()
+
+
+def test_a_hostile_teacher_file_exits_5_and_runs_nothing(road, edgerkd, workdir):
+    """Catches an unpickled file."""
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (workdir / "executed",))
+
+    torch.save({"conv1.weight": Evil()}, workdir / "teacher.pt")
+    ended = edgerkd("teacher", "import", "teacher.pt")
+    assert ended.code == 5
+    assert "nothing in it was executed" in ended.err
+    assert not (workdir / "executed").exists()
+
+
+def test_a_fragile_teacher_is_refused_unless_accepted(road, edgerkd, monkeypatch):
+    """Catches robustness distilled from a teacher that has none."""
+    import re
+
+    monkeypatch.chdir(road.folder)
+    from edgerkd.data.load import load_dataset
+    from tests.zoo import network
+
+    data = load_dataset("digits")
+    net = network(family="preactresnet", widths=(8, 16), mean=data.mean, std=data.std)
+    path = road.folder / "fragile.pt"
+    state = net.state_dict()
+    torch.save({re.sub(r"^layers\.(\d+)", lambda m: f"layer{int(m[1]) + 1}", k): v for k, v in state.items()}, path)
+    ended = edgerkd("teacher", "import", path)
+    assert ended.code == 3
+    assert "resists nothing" in ended.err
+    accepted = edgerkd("teacher", "import", path, "--name", "fragile", "--accept-fragile", "--json")
+    assert accepted.code == 0
+    try:
+        assert json.loads(accepted.out)["teachers"][0]["name"] == "fragile"
+    finally:
+        from edgerkd.jobs.teachers import cache_folder
+
+        shutil.rmtree(cache_folder() / "fragile")
+
+
+def test_an_interrupt_exits_130_and_resume_ends_with_the_same_weights(road, edgerkd, workdir, monkeypatch):
+    """Catches work lost by Ctrl-C, and a resumed run that is another run."""
+    arguments = ("distill", "--method", "pgd-at", "--epochs", "3")
+    assert edgerkd(*arguments, "--run", "runs/whole").code == 0
+    writer = job._metrics_writer
+
+    def interrupting(run):
+        write = writer(run)
+
+        def write_and_stop(epoch):
+            write(epoch)
+            if epoch.epoch == 2:
+                raise KeyboardInterrupt
+
+        return write_and_stop
+
+    monkeypatch.setattr(job, "_metrics_writer", interrupting)
+    ended = edgerkd(*arguments, "--run", "runs/stopped")
+    assert ended.code == 130
+    assert "kept" in ended.err
+    monkeypatch.setattr(job, "_metrics_writer", writer)
+    refused = edgerkd(*arguments, "--run", "runs/stopped")
+    assert refused.code == 3
+    assert "--resume" in refused.err
+    assert edgerkd("distill", "--resume").code == 0
+    runs = [workdir / "runs" / name for name in ("whole", "stopped")]
+    whole, resumed = (load_file(run / "student" / "weights.safetensors") for run in runs)
+    for name, value in whole.items():
+        assert_close(resumed[name], value, rtol=0, atol=0)
+    epochs = [[json.loads(line)["epoch"] for line in (run / "metrics.jsonl").read_text().splitlines()] for run in runs]
+    assert epochs == [[1, 2, 3], [1, 2, 3]]

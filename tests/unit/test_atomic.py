@@ -1,0 +1,71 @@
+"""Writes that fail leave what was there."""
+
+import errno
+import resource
+
+import pytest
+
+from edgerkd.core.errors import StorageError
+from edgerkd.files.atomic import folder_atomic, sha256_of, write_atomic
+
+
+@pytest.fixture
+def full_disk():
+    """The kernel refuses files of more than 1 KiB: a write breaks off in the middle, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_write_that_breaks_off_leaves_the_old_file_and_no_litter(tmp_path, full_disk):
+    """Catches writing in place, and temporary files that pile up."""
+    path = tmp_path / "result.json"
+    write_atomic(path, "old")
+    with pytest.raises(StorageError, match=r"result\.json: cannot be written.*intact") as error:
+        write_atomic(path, "x" * 5000)
+    assert error.value.exit_code == 4
+    assert error.value.__cause__.errno == errno.EFBIG
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_folder_that_cannot_be_finished_leaves_the_old_one(tmp_path, full_disk):
+    """Catches half a bundle."""
+    target = tmp_path / "bundle"
+    with folder_atomic(target) as new:
+        write_atomic(new / "a", "old")
+    with pytest.raises(StorageError), folder_atomic(target) as new:
+        write_atomic(new / "a", "new")
+        write_atomic(new / "b", "x" * 5000)
+    assert [p.name for p in target.iterdir()] == ["a"]
+    assert (target / "a").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_an_interrupt_while_a_folder_is_filled_leaves_the_old_one(tmp_path):
+    """Catches cleaning up on Exception only, which an interrupt is not."""
+    target = tmp_path / "bundle"
+    with folder_atomic(target) as new:
+        write_atomic(new / "a", "old")
+    with pytest.raises(KeyboardInterrupt), folder_atomic(target) as new:
+        write_atomic(new / "a", "new")
+        raise KeyboardInterrupt
+    assert (target / "a").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_complete_folder_replaces_the_old_one(tmp_path):
+    """Catches files of the old folder that stay behind."""
+    target = tmp_path / "bundle"
+    for name in ("a", "b"):
+        with folder_atomic(target) as new:
+            write_atomic(new / name, name)
+    assert [p.name for p in target.iterdir()] == ["b"]
+
+
+def test_sha256_is_the_standards(tmp_path):
+    """Catches a digest of a part, or of the name. Source: FIPS 180-2, appendix B.1."""
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    assert sha256_of(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,275 @@
+"""The trainer: it learns, resumes bit for bit, and says when it cannot go on."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from edgerkd.attacks.losses import cross_entropy
+from edgerkd.core.errors import ArtefactError, ConfigError
+from edgerkd.core.progress import Silent
+from edgerkd.core.recipe import Recipe
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.data.dataset import to_float
+from edgerkd.distill import trainer
+from edgerkd.distill.adapters import Adapters
+from edgerkd.distill.ema import WeightAverage
+from edgerkd.distill.methods import METHODS, NEEDS_TEACHER, Step
+from edgerkd.distill.trainer import DivergedError, learning_rate, train
+from edgerkd.models.build import build
+from tests.zoo import architecture, dataset, network
+
+DATA = dataset(n=240)
+EPS = Radius("16/255")
+
+
+def recipe(method="standard", **changes) -> Recipe:
+    given = {
+        "method": method,
+        "threat_model": ThreatModel(norm="Linf", eps=EPS),
+        "epochs": 4,
+        "batch": 16,
+        "attack_steps": 2,
+        "ema_decay": 0.5,
+        "lr": 0.05,
+    }
+    return Recipe(**{**given, **changes})
+
+
+def teacher():
+    return network(seed=7, family="preactresnet", widths=(16, 16), classes=3)
+
+
+def run(method="edgerkd", *, checkpoint=None, resume=False, epochs_seen=None, stop_after=None, **changes):
+    torch.manual_seed(1)
+    student = build(architecture(classes=3))
+
+    def on_epoch(epoch):
+        if epochs_seen is not None:
+            epochs_seen.append(epoch)
+        if stop_after == epoch.epoch:
+            raise KeyboardInterrupt
+
+    return train(
+        student,
+        DATA,
+        recipe(method, **changes),
+        teacher=teacher() if method in NEEDS_TEACHER else None,
+        checkpoint=checkpoint,
+        resume=resume,
+        on_epoch=on_epoch,
+        progress=Silent(),
+    )
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, method):
+    """Catches any state left out of the checkpoint: momentum, averages, adapters, random numbers."""
+    whole = run(method).state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        run(method, checkpoint=tmp_path / "c.pt", stop_after=2)
+    again = run(method, checkpoint=tmp_path / "c.pt", resume=True).state_dict()
+    for name, value in whole.items():
+        assert_close(again[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_training_learns(tmp_path):
+    """Catches an optimiser that is never stepped: bars this clear are learned in a few epochs."""
+    seen = []
+    run("standard", epochs=8, epochs_seen=seen)
+    assert seen[-1].val_clean_acc > 0.9
+    assert seen[-1].terms["ce"] < 0.5 * seen[0].terms["ce"]
+
+
+def test_adversarial_training_resists_more_than_standard_training():
+    """Catches an inner attack that is not used."""
+    robust = {}
+    for method in ("standard", "pgd-at"):
+        seen = []
+        run(
+            method,
+            epochs=10,
+            epochs_seen=seen,
+            attack_steps=5,
+            threat_model=ThreatModel(norm="Linf", eps=Radius("64/255")),
+        )
+        robust[method] = seen[-1].val_robust_acc
+    assert robust["pgd-at"] > robust["standard"] + 0.2
+
+
+def test_the_method_of_edgerkd_is_cheap_first_and_adversarial_later():
+    """Catches the two phases swapped, and an adversarial image made in a MixACM epoch."""
+    seen = []
+    run("edgerkd", epochs=4, adversarial_share=0.5, epochs_seen=seen)
+    assert set(seen[0].terms) == {"mix", "kld", "acm"}
+    assert set(seen[-1].terms) == {"kld", "kld_adv", "cov", "cov_adv", "gram", "gram_adv"}
+
+
+def step(method="pgd-at", **changes) -> Step:
+    student = network(classes=3)
+    return Step(
+        student=student,
+        teacher=teacher(),
+        adapters=Adapters(student.architecture, teacher().architecture),
+        images=to_float(DATA.train.images[:16]),
+        labels=DATA.train.labels[:16],
+        recipe=recipe(method, **changes),
+        progress=0.0,
+        generator=torch.Generator().manual_seed(0),
+        noise=__import__("numpy").random.default_rng(0),
+    )
+
+
+@pytest.mark.parametrize("eps", ["2/255", "16/255"])
+def test_the_inner_attack_uses_the_whole_radius_and_no_more(eps):
+    """Catches a step size and radius swapped, which trained published baselines at a quarter of their radius."""
+    given = step(threat_model=ThreatModel(norm="Linf", eps=Radius(eps)), attack_steps=5)
+    given.student.train()
+    moved = (given.attack(cross_entropy(given.labels)) - given.images).abs().max().item()
+    assert moved == pytest.approx(float(Radius(eps)), abs=1e-6)
+    assert given.student.training
+
+
+def test_the_inner_attack_leaves_batch_norm_statistics_alone():
+    """Catches an attack in training mode."""
+    given = step()
+    before = {name: value.clone() for name, value in given.student.state_dict().items()}
+    given.attack(cross_entropy(given.labels))
+    for name, value in given.student.state_dict().items():
+        assert_close(value, before[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", sorted(NEEDS_TEACHER))
+def test_no_gradient_reaches_the_teacher(method):
+    """Catches a teacher that is trained along."""
+    given = step(method)
+    torch.stack(list(METHODS[method](given).values())).sum().backward()
+    assert all(p.grad is None for p in given.teacher.parameters())
+    assert all(p.grad is not None for p in given.student.parameters())
+
+
+def test_weights_scale_their_terms():
+    """Catches a weight of the recipe that goes nowhere."""
+    one, two = (METHODS["mixacm"](step("mixacm", weight_acm=w, weight_kld=3 * w)) for w in (1.0, 2.0))
+    assert_close(two["acm"], 2 * one["acm"])
+    assert_close(two["kld"], 2 * one["kld"])
+    assert_close(two["mix"], one["mix"])
+
+
+def test_taps_are_paired_from_the_deepest():
+    """Catches the stem's map matched to the teacher's last where stages differ in number."""
+    student, bigger = (
+        architecture(widths=(8, 16)),
+        architecture(family="preactresnet", widths=(8, 16, 32), blocks=(1,) * 3),
+    )
+    adapters = Adapters(student, bigger)
+    own = network(widths=(8, 16)).features(torch.rand(2, 1, 8, 8)).taps
+    theirs = network(family="preactresnet", widths=(8, 16, 32), blocks=(1,) * 3).features(torch.rand(2, 1, 8, 8)).taps
+    pairs = adapters.pairs(own, theirs)
+    assert [(s.shape[1], t.shape[1]) for _, s, t in pairs] == [(16, 32), (8, 16)]
+    assert [tuple(adapter(s.mean((2, 3))).shape) for adapter, s, _ in pairs] == [(2, 32), (2, 16)]
+
+
+def test_the_learning_rate_rises_and_falls_once():
+    """Catches a peak that is never reached and an end that is not zero."""
+    given = recipe(lr=0.4, warmup=0.25)
+    rates = [learning_rate(p / 100, given) for p in range(101)]
+    assert rates[0] == 0
+    assert max(rates) == rates[25] == 0.4
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    assert rates[:26] == sorted(rates[:26])
+    assert rates[25:] == sorted(rates[25:], reverse=True)
+
+
+def test_the_average_follows_the_weights():
+    """Catches decay and its complement swapped."""
+    net = network()
+    average = WeightAverage(net, 0.9)
+    start = average.network.linear.weight.clone()
+    target = start + 1
+    net.linear.weight.data.copy_(target)
+    for _ in range(100):
+        average.update(net)
+    moved = (average.network.linear.weight - start).mean().item()
+    assert moved == pytest.approx(1, abs=0.01)
+    average.updates = 10_000
+    net.linear.weight.data.copy_(target + 1)
+    average.update(net)
+    assert (average.network.linear.weight - start).mean().item() == pytest.approx(1.1, abs=0.01)
+
+
+def test_the_test_split_is_never_looked_at():
+    """Catches model selection on the test split: poisoned test labels must change nothing."""
+    global DATA
+    original, before = DATA, run("pgd-at").state_dict()
+    poisoned = replace(original.test, labels=torch.full_like(original.test.labels, 99))
+    DATA = replace(original, test=poisoned)
+    try:
+        after = run("pgd-at").state_dict()
+    finally:
+        DATA = original
+    for name, value in before.items():
+        assert_close(after[name], value, rtol=0, atol=0)
+
+
+def test_divergence_is_said_within_the_epoch_and_the_last_good_state_kept(tmp_path, monkeypatch):
+    """Catches NaN weights written over a good checkpoint."""
+    path = tmp_path / "c.pt"
+    real = METHODS["standard"]
+    calls = {"n": 0}
+
+    def breaks(given):
+        calls["n"] += 1
+        return {"ce": real(given)["ce"] * (float("nan") if calls["n"] > 7 else 1.0)}
+
+    monkeypatch.setitem(trainer.METHODS, "standard", breaks)
+    with pytest.raises(DivergedError, match=r"epoch 2 .*lower lr .*c\.pt"):
+        run("standard", checkpoint=path)
+    monkeypatch.setitem(trainer.METHODS, "standard", real)
+    seen = []
+    run("standard", checkpoint=path, resume=True, epochs_seen=seen)
+    assert [epoch.epoch for epoch in seen] == [2, 3, 4]
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    """Catches weights of one recipe trained on under another."""
+    run("standard", checkpoint=tmp_path / "c.pt", epochs=1)
+    with pytest.raises(ArtefactError, match="another recipe"):
+        run("standard", checkpoint=tmp_path / "c.pt", resume=True, lr=0.3)
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage"])
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    """Catches a raw unpickling error."""
+    (tmp_path / "c.pt").write_bytes(damage)
+    with pytest.raises(ArtefactError, match="not a readable checkpoint"):
+        run("standard", checkpoint=tmp_path / "c.pt", resume=True)
+
+
+def test_distilling_without_a_teacher_is_refused():
+    """Catches a crash in the first step."""
+    with pytest.raises(ConfigError, match="--teacher"):
+        train(
+            build(architecture(classes=3)),
+            DATA,
+            recipe("edgerkd"),
+            teacher=None,
+            checkpoint=None,
+            resume=False,
+            on_epoch=lambda epoch: None,
+            progress=Silent(),
+        )
+
+
+def test_metrics_of_an_epoch_are_plain_numbers():
+    """Catches a tensor in metrics.jsonl."""
+    from edgerkd.files.decode import encode_json
+
+    seen = []
+    run("standard", epochs=1, epochs_seen=seen)
+    line = json.loads(encode_json(seen[0]))
+    assert line["images_per_second"] > 0
+    assert 0 <= line["val_robust_acc"] <= line["val_clean_acc"] <= 1

@@ -1,0 +1,108 @@
+"""The gradient twin against autograd."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from onnx import TensorProto, helper, numpy_helper
+
+from edgerkd.bundle.twin import gradient_twin
+from edgerkd.core.errors import ExportError
+from edgerkd.models.classifier import TorchClassifier
+from edgerkd.models.onnx_graph import OPSET, onnx_from_network
+from tests.zoo import network
+
+
+def session(model: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("family", ["resnet", "preactresnet"])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 11), (7, 6)])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_logits_and_gradient_are_autograds(family, height, width, batch):
+    """Catches a wrong output padding at odd sizes, a lost branch of a sum, and a fixed batch size."""
+    net = network(family=family, height=height, width=width, channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
+    graph = onnx_from_network(net)
+    twin = session(gradient_twin(graph))
+    generator = torch.Generator().manual_seed(batch)
+    images = torch.rand(batch, 3, height, width, generator=generator)
+    cotangent = torch.randn(batch, 10, generator=generator)
+    logits, gradient = TorchClassifier(net).gradient(images, lambda _: cotangent)
+    found_logits, found = twin.run(None, {"images": images.numpy(), "cotangent": cotangent.numpy()})
+    assert_allclose(found_logits, logits.numpy(), atol=1e-5)
+    assert_allclose(found, gradient.numpy(), atol=1e-6)
+    assert np.abs(found).max() > 1e-3
+    (alone,) = session(graph).run(None, {"images": images.numpy()})
+    assert_allclose(found_logits, alone, atol=1e-6)
+
+
+def test_graphs_are_opset_17_dynamic_in_the_batch_only_and_share_the_weights():
+    """Catches a graph TensorRT 8.5 cannot read, a second copy of the weights, and unfolded batch norms."""
+    graph = onnx_from_network(network())
+    twin = gradient_twin(graph)
+    for content in (graph, twin):
+        model = onnx.load_from_string(content)
+        assert [entry.version for entry in model.opset_import] == [OPSET]
+        for value in (*model.graph.input, *model.graph.output):
+            first, *rest = value.type.tensor_type.shape.dim
+            assert first.dim_param
+            assert all(d.dim_value > 0 for d in rest)
+            assert value.type.tensor_type.elem_type == TensorProto.FLOAT
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load_from_string(graph).graph.node}
+    assert len(twin) < 1.3 * len(graph)
+
+
+def graph_of(*nodes, constants=None, shape=("batch", 4), classes=4) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, list(shape))],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
+        [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8).SerializeToString()
+
+
+def test_an_operator_without_a_rule_is_named():
+    """Catches a twin that silently skips what it does not know."""
+    with pytest.raises(ExportError, match=r"Erf .*'spike'.*Conv"):
+        gradient_twin(graph_of(helper.make_node("Erf", ["images"], ["logits"], name="spike")))
+
+
+def test_a_graph_that_ignores_its_images_is_refused():
+    """Catches a twin with an all-zero gradient, which would look like perfect robustness."""
+    node = helper.make_node("Identity", ["fixed"], ["logits"])
+    with pytest.raises(ExportError, match="does not depend"):
+        gradient_twin(graph_of(node, constants={"fixed": np.zeros((1, 4), np.float32)}))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "shape"),
+    [
+        ([("Mul", ["images", "k"], "a"), ("Sub", ["k", "a"], "logits")], {"k": np.float32([1, 2, 3, 4])}, ("batch", 4)),
+        ([("Mul", ["images", "images"], "a"), ("Div", ["a", "k"], "logits")], {"k": np.float32([2])}, ("batch", 4)),
+        ([("GlobalAveragePool", ["images"], "a"), ("Flatten", ["a"], "logits")], {}, ("batch", 4, 3, 2)),
+        ([("Relu", ["images"], "a"), ("Add", ["a", "images"], "logits")], {}, ("batch", 4)),
+        ([("Gemm", ["images", "w"], "logits")], {"w": np.arange(16, dtype=np.float32).reshape(4, 4)}, ("batch", 4)),
+    ],
+    ids=["mul-sub", "square-div", "pool-flatten", "relu-add", "gemm"],
+)
+def test_each_rule_agrees_with_finite_differences(nodes, constants, shape):
+    """Catches a wrong sign, a missing factor and an operand mixed up."""
+    content = graph_of(*(helper.make_node(op, i, [o], name=o) for op, i, o in nodes), constants=constants, shape=shape)
+    student, twin = session(content), session(gradient_twin(content))
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(2, *shape[1:])).astype(np.float32)
+    cotangent = rng.normal(size=(2, 4)).astype(np.float32)
+    _, gradient = twin.run(None, {"images": images, "cotangent": cotangent})
+    direction = rng.normal(size=images.shape).astype(np.float32)
+    step = np.float32(1e-2)
+
+    def value(x):
+        return float((student.run(None, {"images": x})[0].astype(np.float64) * cotangent).sum())
+
+    slope = (value(images + step * direction) - value(images - step * direction)) / (2 * step)
+    assert slope == pytest.approx(float((gradient * direction).sum()), rel=2e-2, abs=2e-3)
