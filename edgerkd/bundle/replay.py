@@ -57,7 +57,8 @@ def read_replay(path: Path) -> ReplaySet:
         array = getattr(replay, name)
         if array.dtype != wanted or len(array) != len(replay):
             raise ArtefactError(
-                f"{path}: {name} is {array.dtype} of length {len(array)}: wanted {wanted.__name__}, and {len(replay)} labels"
+                f"{path}: {name} is {array.dtype} of length {len(array)}: "
+                f"wanted {wanted.__name__}, and {len(replay)} labels"
             )
     for name in ("images", "images_adv"):
         array = getattr(replay, name)

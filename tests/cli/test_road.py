@@ -1,20 +1,27 @@
 """distill, export, verify: the main job, through the real command line."""
 
+import hashlib
 import json
+import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from edgerkd.core.run import RunFolder
 from edgerkd.core.verification import VerifyReport
+from edgerkd.data.load import load_dataset
 from edgerkd.files.decode import decode_json
+from edgerkd.files.profiles import _named_files, load_profile
 from edgerkd.jobs import distill as job
+from edgerkd.jobs.teachers import cache_folder
 from tests.cli.conftest import process
+from tests.zoo import network
 
 
 def test_the_three_commands_work_in_an_empty_folder_without_further_flags(road):
@@ -58,8 +65,6 @@ def test_verify_never_imports_torch(road):
         "import sys\nsys.modules['torch'] = None\nsys.argv = ['edgerkd', 'verify', sys.argv[1]]\n"
         "from edgerkd.cli.app import main\nmain()"
     )
-    import subprocess
-
     bundle = road.folder / "runs" / "latest" / "bundle"
     done = subprocess.run([sys.executable, "-c", code, str(bundle)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -127,8 +132,6 @@ def test_a_changed_file_exits_5_and_writes_no_verdict(copied, edgerkd):
 
 def test_a_student_that_is_no_onnx_exits_5(copied, edgerkd):
     """Catches a digest trusted for a format: the manifest agrees, the file is still no graph."""
-    import hashlib
-
     content = b"this is no graph"
     (copied / "student.onnx").write_bytes(content)
     manifest = json.loads((copied / "manifest.json").read_text())
@@ -142,8 +145,6 @@ def test_a_student_that_is_no_onnx_exits_5(copied, edgerkd):
 
 def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
     """Catches a student that answers NaN, exported as if nothing were wrong."""
-    from safetensors.torch import save_file
-
     monkeypatch.chdir(road.folder)
     run = Path(shutil.copytree(road.folder / "runs" / "latest", tmp_path / "run"))
     weights = load_file(run / "student" / "weights.safetensors")
@@ -194,9 +195,6 @@ def test_an_empty_folder_says_how_to_start(edgerkd, workdir):
 
 def test_a_budget_nothing_fits_names_each_limit_with_wanted_and_actual(road, edgerkd, workdir):
     """Catches a bare 'no student': the user must know what to raise."""
-    from edgerkd.files.profiles import load_profile
-    from edgerkd.files.profiles import _named_files
-
     text = _named_files()["jetson-orin"].read_text()
     text = text.replace('name = "jetson-orin"', 'name = "tiny"').replace("params = 500_000", "params = 10")
     (workdir / "tiny.toml").write_text(text.replace('file = "4 MiB"', 'file = "1 KiB"'))
@@ -224,12 +222,7 @@ def test_a_hostile_teacher_file_exits_5_and_runs_nothing(road, edgerkd, workdir)
 
 def test_a_fragile_teacher_is_refused_unless_accepted(road, edgerkd, monkeypatch):
     """Catches robustness distilled from a teacher that has none."""
-    import re
-
     monkeypatch.chdir(road.folder)
-    from edgerkd.data.load import load_dataset
-    from tests.zoo import network
-
     data = load_dataset("digits")
     net = network(family="preactresnet", widths=(8, 16), mean=data.mean, std=data.std)
     path = road.folder / "fragile.pt"
@@ -243,8 +236,6 @@ def test_a_fragile_teacher_is_refused_unless_accepted(road, edgerkd, monkeypatch
     try:
         assert json.loads(accepted.out)["teachers"][0]["name"] == "fragile"
     finally:
-        from edgerkd.jobs.teachers import cache_folder
-
         shutil.rmtree(cache_folder() / "fragile")
 
 

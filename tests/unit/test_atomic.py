@@ -2,6 +2,7 @@
 
 import errno
 import resource
+from pathlib import Path
 
 import pytest
 
@@ -30,14 +31,20 @@ def test_a_write_that_breaks_off_leaves_the_old_file_and_no_litter(tmp_path, ful
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
+def _fill(target: Path, contents: dict[str, str], *, interrupted: bool = False) -> None:
+    with folder_atomic(target) as new:
+        for name, content in contents.items():
+            write_atomic(new / name, content)
+        if interrupted:
+            raise KeyboardInterrupt
+
+
 def test_a_folder_that_cannot_be_finished_leaves_the_old_one(tmp_path, full_disk):
     """Catches half a bundle."""
     target = tmp_path / "bundle"
-    with folder_atomic(target) as new:
-        write_atomic(new / "a", "old")
-    with pytest.raises(StorageError), folder_atomic(target) as new:
-        write_atomic(new / "a", "new")
-        write_atomic(new / "b", "x" * 5000)
+    _fill(target, {"a": "old"})
+    with pytest.raises(StorageError, match="b: cannot be written"):
+        _fill(target, {"a": "new", "b": "x" * 5000})
     assert [p.name for p in target.iterdir()] == ["a"]
     assert (target / "a").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
@@ -46,11 +53,9 @@ def test_a_folder_that_cannot_be_finished_leaves_the_old_one(tmp_path, full_disk
 def test_an_interrupt_while_a_folder_is_filled_leaves_the_old_one(tmp_path):
     """Catches cleaning up on Exception only, which an interrupt is not."""
     target = tmp_path / "bundle"
-    with folder_atomic(target) as new:
-        write_atomic(new / "a", "old")
-    with pytest.raises(KeyboardInterrupt), folder_atomic(target) as new:
-        write_atomic(new / "a", "new")
-        raise KeyboardInterrupt
+    _fill(target, {"a": "old"})
+    with pytest.raises(KeyboardInterrupt):
+        _fill(target, {"a": "new"}, interrupted=True)
     assert (target / "a").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 

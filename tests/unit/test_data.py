@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.testing import assert_close
+from torchvision.datasets import utils
 
 from edgerkd.core.errors import ConfigError, MissingDependencyError, UnknownNameError
 from edgerkd.data.augment import random_crop, random_flip
@@ -129,7 +130,7 @@ def test_images_of_unequal_size_name_two_files(tmp_path):
 
 def test_an_empty_folder_says_what_was_wanted(tmp_path):
     """Catches torchvision's bare error."""
-    with pytest.raises(ConfigError, match="DIR/CLASS/image.png"):
+    with pytest.raises(ConfigError, match=r"DIR/CLASS/image\.png"):
         load_dataset(str(tmp_path))
 
 
@@ -142,8 +143,6 @@ def test_cifar10_is_found_as_npz_in_the_data_folder(tmp_path, monkeypatch):
 
 def test_cifar10_in_torchvisions_layout_is_read_with_its_checksums(tmp_path, monkeypatch):
     """Catches a folder of somebody's pickles taken for CIFAR-10: torchvision's MD5 check must be what refuses it."""
-    import torchvision.datasets.utils as utils
-
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"not the real one")
 
@@ -151,7 +150,7 @@ def test_cifar10_in_torchvisions_layout_is_read_with_its_checksums(tmp_path, mon
         raise OSError("network closed")
 
     monkeypatch.setattr(utils, "_urlretrieve", closed)
-    with pytest.raises(MissingDependencyError, match="cifar10.npz"):
+    with pytest.raises(MissingDependencyError, match=r"cifar10\.npz"):
         load_dataset(str(tmp_path))
 
 

@@ -194,5 +194,5 @@ def test_a_file_that_is_no_teacher_says_what_was_wanted(tmp_path, content, error
 def test_a_teacher_of_another_channel_count_names_the_flag(tmp_path):
     """Catches a shape error in the first convolution, hours later."""
     state = foreign(network(family="preactresnet"), short_names)
-    with pytest.raises(ConfigError, match="takes 1 channels, the data have 3.*--data"):
+    with pytest.raises(ConfigError, match=r"takes 1 channels, the data have 3.*--data"):
         network_from_state(state, tmp_path / "t.pt", image_shape=(3, 8, 8), moments=MOMENTS)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -19,6 +20,7 @@ from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.ema import WeightAverage
 from edgerkd.distill.methods import METHODS, NEEDS_TEACHER, Step
 from edgerkd.distill.trainer import DivergedError, learning_rate, train
+from edgerkd.files.decode import encode_json
 from edgerkd.models.build import build
 from tests.zoo import architecture, dataset, network
 
@@ -119,7 +121,7 @@ def step(method="pgd-at", **changes) -> Step:
         recipe=recipe(method, **changes),
         progress=0.0,
         generator=torch.Generator().manual_seed(0),
-        noise=__import__("numpy").random.default_rng(0),
+        noise=np.random.default_rng(0),
     )
 
 
@@ -266,8 +268,6 @@ def test_distilling_without_a_teacher_is_refused():
 
 def test_metrics_of_an_epoch_are_plain_numbers():
     """Catches a tensor in metrics.jsonl."""
-    from edgerkd.files.decode import encode_json
-
     seen = []
     run("standard", epochs=1, epochs_seen=seen)
     line = json.loads(encode_json(seen[0]))
