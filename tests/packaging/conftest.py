@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from tests.bundles import write_small_bundle
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -64,6 +66,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in _needed("edgerkd", frozenset({"ort"})) - {"edgerkd"}:
         _link(importlib.metadata.distribution(name), site_packages)
     return environment
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for profile x86-cpu as a host with torch writes it; the device only ever sees this folder."""
+    folder = tmp_path_factory.mktemp("host") / "bundle"
+    write_small_bundle(folder)
+    return folder
 
 
 @pytest.fixture

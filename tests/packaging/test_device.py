@@ -1,8 +1,15 @@
 """The installed wheel on a machine without torch."""
 
 import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.packaging.conftest import Device
+
+EXIT = {"pass": 0, "fail": 1, "inconclusive": 7}  # the design's, written down again on purpose
 
 
 def test_host_packages_are_absent(device: Device) -> None:
@@ -50,3 +57,43 @@ def test_entry_points_load(device: Device) -> None:
     done = device.python(code)
     assert done.returncode == 0, done.stderr
     assert "OnnxRuntime" in done.stdout
+
+
+@pytest.fixture
+def carried(bundle: Path, device: Device) -> str:
+    """The bundle copied to the device; its name there."""
+    shutil.copytree(bundle, device.folder / "carried")
+    return "carried"
+
+
+def _right_verdict(report: dict[str, Any]) -> str:
+    """What the facts of a verify.json allow one to say: the rules of docs/adr/0005 and of the gates, once more."""
+    gates = {gate["verdict"] for gate in report["gates"]}
+    if not report["parity"]["ok"] or "fail" in gates or any(limit["ok"] is False for limit in report["budget"]):
+        return "fail"
+    attacked = any(row["source"] == "direct" for row in report["rows"])
+    return "pass" if gates == {"pass"} and attacked and report["twin_agreement"] >= 0.999 else "inconclusive"
+
+
+def test_build(device: Device, carried: str) -> None:
+    """Catches a build that needs torch or onnx, and an engine that is written anywhere but beside the bundle."""
+    done = device.edgerkd("build", carried, "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["exporter"] == "onnx"
+    assert sorted(path.name for path in device.folder.iterdir()) == ["carried", "engines"]
+    assert len(list((device.folder / "engines").rglob("engine.json"))) == 1
+
+
+def test_verify_reaches_a_verdict(device: Device, carried: str) -> None:
+    """Catches a verify that needs torch, and an exit code that does not say what verify.json says."""
+    torch = device.python("import importlib.util as u; print(u.find_spec('torch'))")
+    assert torch.stdout.strip() == "None"
+    done = device.edgerkd("verify", carried, "--json")
+    assert done.returncode in EXIT.values(), done.stderr
+    report = json.loads((device.folder / "verify.json").read_text())
+    assert json.loads(done.stdout) == report
+    assert report["engine"]["runtime"] == "onnxruntime"
+    assert {row["source"] for row in report["rows"]} >= {"replay", "direct"}
+    assert report["verdict"] == _right_verdict(report)
+    assert done.returncode == EXIT[report["verdict"]]
