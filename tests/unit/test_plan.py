@@ -1,0 +1,186 @@
+"""Which student is chosen, and what is predicted of it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgerkd.core.architecture import Cost
+from edgerkd.core.errors import BudgetError
+from edgerkd.core.profile import Budget, Device, Profile
+from edgerkd.core.units import parse_size
+from edgerkd.files.profiles import load_profile
+from edgerkd.plan import search
+from edgerkd.plan.latency import predict_latency_ms
+from edgerkd.plan.search import Plan, plan_student
+from tests.zoo import architecture
+
+TEACHER = architecture("preactresnet", widths=(32, 64, 128), blocks=(2, 2, 2), channels=3, height=32, width=32)
+COST = Cost(params=1000, macs=10**9, file_bytes=4000, peak_bytes=10**7)
+DEVICE = Device(soc="toy", fp32_tflops=1.0, memory_gbps=10.0)
+
+shares = st.floats(0.001, 1)
+budgets = st.builds(
+    Budget,
+    params=st.none() | st.integers(3_000, 600_000),
+    macs=st.none() | st.integers(500_000, 100_000_000),
+    latency_ms=st.none() | st.floats(0.05, 3),
+    file=st.none() | st.integers(12, 2_500).map("{} kB".format),
+    peak_memory=st.none() | st.integers(12, 4_000).map("{} kB".format),
+    teacher_share=st.none() | st.floats(0.02, 1),
+)
+LIMITS = ("params", "macs", "latency_ms", "file", "peak_memory", "teacher_share")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _counted_once() -> Iterator[None]:
+    """Each network is counted once for the whole file: it takes most of a plan's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "count_cost", cache(search.count_cost))
+        yield
+
+
+def profile(budget: Budget, device: str = "jetson-orin") -> Profile:
+    return replace(load_profile(device), budget=budget)
+
+
+def planned(budget: Budget, device: str = "jetson-orin") -> Plan | None:
+    """The plan; None where nothing fits."""
+    try:
+        return plan_student(profile(budget, device), TEACHER)
+    except BudgetError:
+        return None
+
+
+def keeps(budget: Budget, cost: Cost, teacher: Cost) -> bool:
+    """The budget once more, limit by limit, as profile.py words it."""
+    share = budget.teacher_share
+    return (
+        (budget.params is None or cost.params <= budget.params)
+        and (budget.macs is None or cost.macs <= budget.macs)
+        and (budget.latency_ms is None or cost.latency_ms is None or cost.latency_ms <= budget.latency_ms)
+        and (budget.file is None or cost.file_bytes <= parse_size(budget.file))
+        and (budget.peak_memory is None or cost.peak_bytes <= parse_size(budget.peak_memory))
+        and (share is None or (cost.params <= share * teacher.params and cost.macs <= share * teacher.macs))
+    )
+
+
+@settings(max_examples=50)
+@given(budgets)
+def test_the_chosen_student_is_the_largest_that_keeps_every_limit(budget):
+    """Catches a limit that is not looked at, and the smallest, or any, that fits in place of the largest."""
+    plan = planned(budget)
+    if plan is None:
+        everything = planned(Budget())
+        assert everything is not None
+        assert not any(keeps(budget, c.cost, everything.teacher) for c in everything.candidates)
+        return
+    assert plan.chosen.violations == ()
+    fitting = [c for c in plan.candidates if keeps(budget, c.cost, plan.teacher)]
+    assert plan.chosen in fitting
+    assert [c for c in plan.candidates if not c.violations] == fitting
+    size = plan.chosen.cost.macs, plan.chosen.cost.params
+    assert size == max((c.cost.macs, c.cost.params) for c in fitting)
+
+
+@settings(max_examples=50)
+@given(budgets, st.sampled_from(LIMITS), shares)
+def test_tightening_a_limit_never_gives_a_larger_student(budget, limit, share):
+    """Catches a limit compared the wrong way round, and a choice that depends on what it should not."""
+    old = getattr(budget, limit)
+    if limit in ("file", "peak_memory"):
+        new = f"{max(1, int(share * parse_size(old or '4 MB')))} B"
+    elif limit in ("params", "macs"):
+        new = max(1, int(share * (old or 10**8)))
+    else:
+        new = share * (old or 1)
+    looser, tighter = planned(budget), planned(replace(budget, **{limit: new}))
+    if looser is None:
+        assert tighter is None
+    elif tighter is not None:
+        before, after = looser.chosen.cost, tighter.chosen.cost
+        assert (after.macs, after.params) <= (before.macs, before.params)
+
+
+def test_candidates_are_distinct_and_stand_by_size():
+    """Catches a student listed twice, and a table whose first row is not the largest."""
+    plan = planned(Budget())
+    assert plan is not None
+    sizes = [(c.cost.macs, c.cost.params) for c in plan.candidates]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len({c.architecture for c in plan.candidates}) == len(sizes)
+    assert plan.chosen == plan.candidates[0]
+
+
+def test_students_take_the_teachers_images():
+    """Catches a student of another input, normalisation or number of classes than its teacher's."""
+    plan = planned(Budget())
+    assert plan is not None
+    for name in ("channels", "height", "width", "classes", "mean", "std"):
+        assert {getattr(c.architecture, name) for c in plan.candidates} == {getattr(TEACHER, name)}
+
+
+def test_no_student_names_each_broken_limit_of_the_smallest_and_no_other():
+    """Catches a bare 'nothing fits', and a limit that was kept blamed."""
+    everything = planned(Budget())
+    assert everything is not None
+    smallest = everything.candidates[-1].cost
+    with pytest.raises(BudgetError) as error:
+        plan_student(profile(Budget(params=100, macs=10**9, latency_ms=0.001, file="1 kB")), TEACHER)
+    lines = [line.strip("- ") for line in str(error.value).splitlines() if line.startswith("  - ")]
+    assert lines == [
+        f"params: wanted at most 100, actual {smallest.params}",
+        f"latency_ms: wanted at most 0.001, actual {smallest.latency_ms:g}",
+        f"file_bytes: wanted at most 1000, actual {smallest.file_bytes}",
+    ]
+    assert error.value.exit_code == 3
+
+
+@pytest.mark.parametrize("missing", ["fp32_tflops", "memory_gbps"])
+def test_no_latency_is_predicted_for_a_device_that_is_not_known(missing):
+    """Catches a number made up."""
+    assert predict_latency_ms(COST, 10, replace(DEVICE, **{missing: None})) is None
+
+
+def test_an_unknown_latency_breaks_no_limit():
+    """Catches a device without published numbers for which no student can be planned."""
+    plan = planned(Budget(latency_ms=0.001), device="x86-cpu")
+    assert plan is not None
+    assert {c.cost.latency_ms for c in plan.candidates} == {None}
+    assert plan.chosen == plan.candidates[0]
+
+
+def test_the_prediction_is_the_roofline_and_the_launches():
+    """Catches a factor of 1000, of 2, and the sum of compute and traffic in place of the larger."""
+    assert predict_latency_ms(COST, 0, DEVICE) == pytest.approx(10)  # 2e9 operations at 0.2 of 1e12 a second
+    assert predict_latency_ms(replace(COST, macs=1), 0, DEVICE) == pytest.approx(1)  # 1e7 bytes at 1e10 a second
+    assert predict_latency_ms(COST, 100, DEVICE) == pytest.approx(10.5)  # and 100 launches of 5 us
+    assert predict_latency_ms(COST, 100, replace(DEVICE, launch_us=20.0)) == pytest.approx(12)
+
+
+@given(
+    st.integers(1, 10**10),
+    st.integers(1, 10**10),
+    st.integers(1, 10**9),
+    st.integers(1, 200),
+    st.floats(0.01, 1000),
+    st.floats(0.1, 3000),
+)
+def test_more_work_never_takes_less_time(macs, more, traffic, layers, tflops, gbps):
+    """Catches a prediction that falls as MACs, bytes or layers grow."""
+    device = replace(DEVICE, fp32_tflops=tflops, memory_gbps=gbps)
+    cost = replace(COST, macs=macs, peak_bytes=traffic)
+
+    def ms(cost: Cost, layers: int) -> float:
+        found = predict_latency_ms(cost, layers, device)
+        assert found is not None
+        return found
+
+    base = ms(cost, layers)
+    assert base > 0
+    assert ms(replace(cost, macs=macs + more), layers) >= base
+    assert ms(replace(cost, peak_bytes=traffic + more), layers) >= base
+    assert ms(cost, layers + 1) > base
