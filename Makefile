@@ -67,9 +67,11 @@ build: $(DEV)  ## wheel and sdist in dist/, and the tests of what they hold
 	$(PY) -m hatchling build
 	$(PY) -m pytest tests/packaging
 
-bench:  ## list the benchmarks
-	@for file in bench/*.py bench/*.sh; do if [ -e $$file ]; then \
-	  printf '  %-28s %s\n' $$file "$$(grep -m 1 -E '^("""|# )' $$file | sed -E 's/^("""|# )//; s/"""$$//')"; fi; done
+bench: $(HOST)  ## start-up, demo and the memory of verify, measured here (docs/results.md)
+	$(PY) bench/startup.py
+	rm -rf build/bench
+	$(PY) bench/demo.py --keep build/bench
+	$(PY) bench/verify_memory.py build/bench/runs/latest/bundle
 
 pins: $(DEV)  ## solve the requirement files anew, each package at least a week old
 	$(PINS) --upgrade pyproject.toml requirements/build.in --extra host --extra ort --extra dev \
