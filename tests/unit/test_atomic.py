@@ -2,6 +2,8 @@
 
 import errno
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,20 +12,25 @@ from edgerkd.core.errors import StorageError
 from edgerkd.files.atomic import folder_atomic, sha256_of, write_atomic
 
 
-@pytest.fixture
-def full_disk():
-    """The kernel refuses files of more than 1 KiB: a write breaks off in the middle, as on a full disk."""
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """The kernel refuses files of more than 1 KiB: a write breaks off in the middle, as on a full disk.
+
+    No fixture: pytest's own output, where it goes to a file, would meet the limit as well.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_write_that_breaks_off_leaves_the_old_file_and_no_litter(tmp_path, full_disk):
+def test_a_write_that_breaks_off_leaves_the_old_file_and_no_litter(tmp_path):
     """Catches writing in place, and temporary files that pile up."""
     path = tmp_path / "result.json"
     write_atomic(path, "old")
-    with pytest.raises(StorageError, match=r"result\.json: cannot be written.*intact") as error:
+    with pytest.raises(StorageError, match=r"result\.json: cannot be written.*intact") as error, full_disk():
         write_atomic(path, "x" * 5000)
     assert error.value.exit_code == 4
     assert error.value.__cause__.errno == errno.EFBIG
@@ -39,11 +46,11 @@ def _fill(target: Path, contents: dict[str, str], *, interrupted: bool = False) 
             raise KeyboardInterrupt
 
 
-def test_a_folder_that_cannot_be_finished_leaves_the_old_one(tmp_path, full_disk):
+def test_a_folder_that_cannot_be_finished_leaves_the_old_one(tmp_path):
     """Catches half a bundle."""
     target = tmp_path / "bundle"
     _fill(target, {"a": "old"})
-    with pytest.raises(StorageError, match="b: cannot be written"):
+    with pytest.raises(StorageError, match="b: cannot be written"), full_disk():
         _fill(target, {"a": "new", "b": "x" * 5000})
     assert [p.name for p in target.iterdir()] == ["a"]
     assert (target / "a").read_text() == "old"
