@@ -157,11 +157,11 @@ def test_exit_codes_are_those_of_the_documentation():
         "UnknownNameError": 3,
         "BudgetError": 3,
         "MissingDependencyError": 4,
+        "StorageError": 4,
         "ArtefactError": 5,
         "ExportError": 6,
         "EngineError": 6,
         "ParityError": 6,
-        "Interrupted": 130,
     }
 
 
