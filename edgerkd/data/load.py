@@ -47,7 +47,7 @@ def _digits() -> Dataset:
     return _dataset("digits", *splits, eps=DIGITS_EPS, crop=1, flip=False)
 
 
-DIGITS_EPS = Radius("32/255")  # ours: half of the strokes' contrast is 128/255, see docs/adr/0013
+DIGITS_EPS = Radius("32/255")  # ours: half of the strokes' contrast is 128/255
 
 
 def _cifar10() -> Dataset:
