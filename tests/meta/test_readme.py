@@ -1,0 +1,72 @@
+"""README.md: its commands exist, and its links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_command
+
+from edgerkd.cli.app import app
+from edgerkd.core import errors
+
+REPOSITORY = Path(__file__).parents[2]
+TEXT = (REPOSITORY / "README.md").read_text()
+APP = get_command(app)
+COMMANDS = APP.commands  # pyright: ignore[reportAttributeAccessIssue]  an app of several commands is a group
+UsageError = typer.BadParameter.__base__  # typer has click inside, or beside it, by version
+
+
+def _commands(text: str, program: str) -> list[str]:
+    """What follows `program` in blocks of shell code and between backticks, without comments."""
+    lines = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)).splitlines()
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    found = [line.partition(" #")[0].strip() for line in (*lines, *spans)]
+    return list(dict.fromkeys(line.removeprefix(program).strip() for line in found if line.split()[:1] == [program]))
+
+
+def _parse(line: str) -> None:
+    """Parse a command line as the program would, without running it. Raises KeyError or click's UsageError."""
+    name, *arguments = shlex.split(line)
+    COMMANDS[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("line", _commands(TEXT, "edgerkd"))
+def test_every_command_line_parses(line: str) -> None:
+    """Catches a command or an option that was renamed, and one that never was."""
+    _parse(line)
+
+
+def test_the_main_job_and_all_commands_are_there() -> None:
+    """Catches a README that the test above has nothing to find in."""
+    found = _commands(TEXT, "edgerkd")
+    assert {line.split()[0] for line in found} == set(COMMANDS)
+    main_job = ["distill --profile jetson-orin", "export --format trt", "verify"]
+    assert [line for line in found if line in main_job] == main_job
+
+
+@pytest.mark.parametrize("line", ["distill --profil x", "verify a b", "profiles shw x", "distill --epochs 0"])
+def test_the_check_would_notice(line: str) -> None:
+    """Catches a parser that takes anything."""
+    with pytest.raises(UsageError):
+        _parse(line)
+
+
+@pytest.mark.parametrize("target", [line.split()[0] for line in _commands(TEXT, "make") if line])
+def test_every_make_target_exists(target: str) -> None:
+    """Catches a target that was renamed."""
+    assert re.search(rf"^{target}:", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)[^)]*\)", TEXT))))
+def test_every_relative_link_exists(link: str) -> None:
+    """Catches a page that moved."""
+    assert "://" in link or (REPOSITORY / link).exists()
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    """Catches a failure whose exit code the table does not explain."""
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)}
+    raised = {e.exit_code for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.EdgerkdError)}
+    assert listed == raised | {0, 1, 2, 7, 130}
