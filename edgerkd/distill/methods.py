@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgerkd.attacks.losses import Loss, cross_entropy, kl_divergence
-from edgerkd.attacks.pgd import ascend, random_start
+from edgerkd.attacks.ball import project
+from edgerkd.attacks.classifier import Cotangent
+from edgerkd.attacks.losses import cross_entropy, kl_divergence
+from edgerkd.attacks.pgd import ascend
 from edgerkd.core.recipe import Recipe
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.losses.acm import acm_loss, activated_channel_map
@@ -45,18 +47,24 @@ class Step:
         assert self.adapters is not None
         return self.teacher, self.adapters
 
-    def attack(self, loss: Loss) -> Tensor:
-        """Images that maximise `loss` of the student in evaluation mode, within the recipe's threat model."""
-        eps, steps = float(self.recipe.threat_model.eps), self.recipe.attack_steps
+    def attack(self, cotangent: Cotangent) -> Tensor:
+        """Images that maximise the loss of this derivative, for the student in evaluation mode, within the radius."""
+        threat_model, steps = self.recipe.threat_model, self.recipe.attack_steps
+        eps, norm = float(threat_model.eps), threat_model.norm
         training = self.student.training
         self.student.eval()
         autocast = torch.is_autocast_enabled(self.images.device.type)
-        classifier = TorchClassifier(self.student, autocast=autocast)
-        start = random_start(self.images, eps=eps, generator=self.noise)
-        # 2.5 eps / steps reaches every point of the ball from every start. Source: Madry et al. 2018, code.
-        step_size = min(eps, 2.5 * eps / steps)
-        *_, (images_adv, _) = ascend(
-            classifier, self.images, start, loss=loss, eps=eps, step_size=step_size, steps=steps
+        noise = torch.from_numpy(self.noise.uniform(-eps, eps, self.images.shape).astype(np.float32))
+        *_, images_adv = ascend(
+            TorchClassifier(self.student, autocast=autocast),
+            self.images,
+            project(self.images + noise.to(self.images.device), self.images, eps=eps, norm=norm),
+            cotangent=cotangent,
+            norm=norm,
+            eps=eps,
+            # Reaches every point of the ball from every start. Source: Madry et al. 2018, code.
+            step_size=min(eps, 2.5 * eps / steps),
+            steps=steps,
         )
         self.student.train(training)
         return images_adv
@@ -69,7 +77,7 @@ def standard(step: Step) -> Terms:
 
 def pgd_at(step: Step) -> Terms:
     """Adversarial training. Source: Madry et al. 2018, arXiv 1706.06083, eq. 2.1."""
-    images_adv = step.attack(cross_entropy(step.labels))
+    images_adv = step.attack(lambda z: cross_entropy(z, step.labels)[1])
     return {"ce_adv": F.cross_entropy(step.student(images_adv).float(), step.labels)}
 
 
@@ -103,7 +111,8 @@ def covariance_alignment(step: Step) -> Terms:
     teacher, adapters = step.distilling()
     recipe = step.recipe
     target = _frozen(teacher, step.images)
-    images_adv = step.attack(kl_divergence(target.logits.float().softmax(1)))
+    soft = target.logits.float().softmax(1)
+    images_adv = step.attack(lambda z: kl_divergence(z, soft)[1])
     target_adv = _frozen(teacher, images_adv)
     both = step.student.features(torch.cat([step.images, images_adv]))
     own, own_adv = _split(both, len(step.images))

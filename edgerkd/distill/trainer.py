@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import pgd
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ConfigError, EdgerkdError
@@ -178,9 +180,13 @@ def train(
 def quick_accuracy(network: Network, split: Split, recipe: Recipe, *, autocast: bool) -> tuple[float, float]:
     """Clean and PGD-10 accuracy for choosing an epoch: one start from the images, the same for every epoch."""
     classifier = TorchClassifier(network, autocast=autocast)
-    eps = float(recipe.threat_model.eps)
-    images = to_float(split.images)
-    clean = classifier.logits(images).argmax(1) == split.labels
-    images_adv = pgd(classifier, images, split.labels, eps=eps, steps=10, step_size=eps / 4, generator=None)
-    robust = classifier.logits(images_adv).argmax(1) == split.labels
-    return float(clean.float().mean()), float((clean & robust).float().mean())
+    images, labels = to_float(split.images), split.labels
+    clean = classifier.logits(images).argmax(1) == labels
+    threat_model = recipe.threat_model
+    task = Task(
+        images=images[clean], labels=labels[clean], threat_model=threat_model, seed=0, index=np.arange(int(clean.sum()))
+    )
+    eps = float(threat_model.eps)
+    images_adv = pgd(classifier, task, loss=cross_entropy, steps=10, step_size=eps / 4, from_images=True)
+    resisted = classifier.logits(images_adv).argmax(1) == task.labels
+    return float(clean.float().mean()), float(resisted.sum() / len(split))

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgerkd.attacks.battery import BATTERY, run_battery
-from edgerkd.core.accuracy import accuracy_from_correct
-from edgerkd.core.evaluation import Evaluation, Row
+from edgerkd.attacks.assess import assess_in_chunks
+from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.suite import attacks_named
+from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
@@ -25,7 +26,7 @@ from edgerkd.models.network import Network
 from edgerkd.models.store import load_network
 
 SCHEMA = 1
-BATCH = 256
+CHUNK = 256  # images attacked together: a chunk is what a stopped evaluation repeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,32 +43,33 @@ class Attacked:
 
 
 def attack_network(
-    network: Network, split: Split, *, name: str, where: str, threat_model: ThreatModel, seed: int, progress: Progress
+    network: Network,
+    split: Split,
+    *,
+    name: str,
+    where: str,
+    threat_model: ThreatModel,
+    seed: int,
+    progress: Progress,
+    attack: str = "pgd",
 ) -> Attacked:
-    """Clean accuracy and every attack of the battery, in float32, on the whole of `split` (named `where`).
+    """Clean accuracy and the attacks that `attack` names, in float32, on the whole of `split` (named `where`).
 
-    `images_adv` holds per image an example that fools the network where an attack found one, else the
-    first attack's attempt.
+    Each attack goes at the images that those before it left. Raises UnknownNameError.
     """
     device = compute_device()
     network = network.to(device).eval().requires_grad_(False)
     classifier = TorchClassifier(network)
     split = split.to(device)
     images, n = to_float(split.images), len(split)
-    with progress.stage(f"attacking {name}", n * len(BATTERY)) as advance:
-        logits = torch.cat([classifier.logits(part) for part in images.split(BATCH)])
-        clean = logits.argmax(1) == split.labels
-        outcomes = list(
-            run_battery(
-                classifier, images, split.labels, threat_model=threat_model, seed=seed, batch=BATCH, after=advance
-            )
-        )
-    images_adv, logits_adv, robust = outcomes[0].images_adv, outcomes[0].logits, clean & outcomes[0].resisted
-    for outcome in outcomes[1:]:
-        newly = (robust & ~outcome.resisted)[:, None]
-        images_adv = torch.where(newly[:, :, None, None], outcome.images_adv, images_adv)
-        logits_adv = torch.where(newly, outcome.logits, logits_adv)
-        robust = robust & outcome.resisted
+    attacks, notices = attacks_named(attack, threat_model=threat_model, classes=network.architecture.classes)
+    task = Task(images=images, labels=split.labels, threat_model=threat_model, seed=seed, index=np.arange(n))
+    with progress.stage(f"attacking {name}", n * len(attacks)) as advance:
+        found = assess_in_chunks(classifier, attacks, task, chunk=CHUNK, after=advance)
+    images_adv = torch.from_numpy(found.images_adv).to(device)
+    logits, logits_adv = (
+        torch.cat([classifier.logits(part) for part in batch.split(CHUNK)]) for batch in (images, images_adv)
+    )
     architecture = network.architecture
     evaluation = Evaluation(
         schema=SCHEMA,
@@ -76,24 +78,21 @@ def attack_network(
         cost=count_cost(architecture)[0],
         split=where,
         n=n,
-        clean_acc=accuracy_from_correct(clean.tolist()),
-        robust_acc=accuracy_from_correct(robust.tolist()),
-        rows=tuple(
-            Row(attack=o.name, source="direct", robust_acc=accuracy_from_correct((clean & o.resisted).tolist()))
-            for o in outcomes
-        ),
-        flags=(),
+        clean_acc=found.clean_acc,
+        robust_acc=found.robust_acc,
+        rows=found.rows(attacks),
+        flags=notices,
         threat_model=threat_model,
         seed=seed,
     )
     return Attacked(
         evaluation=evaluation,
         images=_numpy(images),
-        images_adv=_numpy(images_adv),
+        images_adv=found.images_adv,
         labels=split.labels.cpu().numpy(),
         logits=logits.cpu().numpy(),
         logits_adv=logits_adv.cpu().numpy(),
-        robust=robust.cpu().numpy(),
+        robust=found.robust,
     )
 
 

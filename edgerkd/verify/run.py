@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgerkd.attacks.battery import BATTERY, run_battery
+from edgerkd.attacks.assess import assess_in_chunks
+from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.suite import Attack, attacks_named
 from edgerkd.bundle.read import Bundle, read_bundle
-from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.budget import limits
 from edgerkd.core.errors import ParityError
-from edgerkd.core.evaluation import Row
 from edgerkd.core.progress import Progress
 from edgerkd.core.verification import Engine, Latency, Limit, VerifyReport
 from edgerkd.files.atomic import write_atomic
@@ -25,7 +25,14 @@ BATCH = 64
 
 
 def verify(
-    bundle_path: Path, *, target: Path, engines: Path, runtime_name: str | None, seed: int, progress: Progress
+    bundle_path: Path,
+    *,
+    target: Path,
+    engines: Path,
+    runtime_name: str | None,
+    seed: int,
+    progress: Progress,
+    attack: str = "pgd",
 ) -> VerifyReport:
     """Build the engine if need be, measure it on the bundle's images, decide, and write `target`.
 
@@ -37,10 +44,13 @@ def verify(
     manifest, replay = bundle.manifest, bundle.replay()
     runtime, why_not = choose_runtime(runtime_name, manifest.profile.runtimes)
     built = build_engine(bundle, runtime.exporter, engines)
+    stored = Attack(name="replay", source="replay", run=lambda _, task: replay.images_adv[task.index])
+    named, notices = attacks_named(attack, threat_model=manifest.threat_model, classes=manifest.architecture.classes)
+    attacks = (stored, *named)
 
     with runtime.load(built.student) as engine, runtime.load(built.twin) as twin:
         classifier = EngineClassifier(engine, twin)
-        n, total = len(replay), len(replay) * (2 + len(BATTERY))
+        n, total = len(replay), len(replay) * (2 + len(attacks))
         with progress.stage(f"verify on {engine.runtime}", total) as advance:
             both = np.concatenate([replay.images, replay.images_adv])
             host = np.concatenate([replay.logits, replay.logits_adv])
@@ -53,18 +63,16 @@ def verify(
             twin_agreement = float((twin_logits.argmax(1) == logits.argmax(1)).mean())
             advance(2 * n, "parity and replay")
 
-            clean = logits[:n].argmax(1) == replay.labels
-            resisted = {"replay": clean & (logits[n:].argmax(1) == replay.labels)}
-            for outcome in run_battery(
-                classifier,
-                replay.images,
-                replay.labels,
+            task = Task(
+                images=replay.images,
+                labels=replay.labels,
                 threat_model=manifest.threat_model,
                 seed=seed,
-                batch=BATCH,
-                after=lambda done, name: advance(2 * n + done, name),
-            ):
-                resisted[outcome.name] = clean & outcome.resisted
+                index=np.arange(n),
+            )
+            found = assess_in_chunks(
+                classifier, attacks, task, chunk=BATCH, after=lambda done, name: advance(2 * n + done, name)
+            )
         latency = measure_latency(engine, replay.images[:1])
         facts = Engine(
             runtime=engine.runtime,
@@ -74,14 +82,11 @@ def verify(
             sha256=built.record.student_sha256,
         )
 
-    robust = np.asarray(np.stack(list(resisted.values())).all(0), np.bool_)
-    clean_acc, robust_acc = accuracy_from_correct(clean), accuracy_from_correct(robust)
-    rows = tuple(
-        Row(attack=name, source="replay" if name == "replay" else "direct", robust_acc=accuracy_from_correct(kept))
-        for name, kept in resisted.items()
+    rows = found.rows(attacks)
+    retention = retention_interval(found.robust, replay.host_robust, generator=np.random.default_rng(seed))
+    gates = gates_of(
+        manifest.profile.gates, manifest.host, clean=found.clean_acc, robust=found.robust_acc, retention=retention
     )
-    retention = retention_interval(robust, replay.host_robust, generator=np.random.default_rng(seed))
-    gates = gates_of(manifest.profile.gates, manifest.host, clean=clean_acc, robust=robust_acc, retention=retention)
     budget = _budget(bundle, built.student, latency, on_target=runtime.name == manifest.profile.runtimes[0])
     verdict, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=twin_agreement)
     if not parity.ok:
@@ -95,15 +100,15 @@ def verify(
         schema=SCHEMA,
         verdict=verdict,
         reasons=reasons,
-        notes=(*why_not, *built.record.notes, *_scope(bundle, facts)),
+        notes=(*why_not, *built.record.notes, *notices, *_scope(bundle, facts)),
         bundle=manifest.name,
         manifest_sha256=bundle.sha256,
         threat_model=manifest.threat_model,
         engine=facts,
         parity=parity,
         twin_agreement=twin_agreement,
-        clean_acc=clean_acc,
-        robust_acc=robust_acc,
+        clean_acc=found.clean_acc,
+        robust_acc=found.robust_acc,
         rows=rows,
         retention=retention[0],
         gates=gates,

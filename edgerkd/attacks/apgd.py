@@ -1,0 +1,138 @@
+"""Auto-PGD: projected gradient descent that finds its own step size. Source: Croce and Hein 2020, arXiv 2003.01690."""
+
+from dataclasses import dataclass, replace
+
+from array_api_compat import array_namespace
+
+from edgerkd.attacks.ball import project, random_start, steepest
+from edgerkd.attacks.classifier import Array, Classifier
+from edgerkd.attacks.hunt import Hunt, Task, kept
+from edgerkd.attacks.losses import Loss, one_hot
+
+MOMENTUM = 0.75  # alpha, section 3.1
+RISES = 0.75  # rho, section 3.1, condition 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ascent:
+    """Where each image's ascent stands: `f` is the loss at `x`, `f_max` its largest so far, at `x_max`."""
+
+    images: Array
+    aims: tuple[Array, ...]
+    x: Array
+    x_old: Array
+    x_max: Array
+    gradient_max: Array
+    f: Array
+    f_max: Array
+    f_max_mark: Array
+    rises: Array
+    step: Array
+    halved: Array
+
+
+def apgd(
+    classifier: Classifier, task: Task, *, loss: Loss, steps: int, restarts: int = 1, targets: int | None = None
+) -> Array:
+    """Adversarial images (n, c, h, w): the first iterate that fools, else the one of highest loss.
+
+    With `targets`, each restart aims at so many wrong classes one after the other, the likeliest first,
+    and `loss` takes the target as its third argument. An image leaves as soon as it is fooled.
+    """
+    hunt = Hunt(task)
+    ranked = None if targets is None else ranked_wrong(classifier, task)
+    for salt in range(restarts * (targets or 1)):
+        if not hunt.left:
+            break
+        aims = (hunt.labels,) if ranked is None else (hunt.labels, ranked[hunt.where, salt % (targets or 1)])
+        _climb(classifier, task, hunt, aims, loss=loss, steps=steps, salt=salt)
+    return hunt.images_adv
+
+
+def checkpoints(steps: int) -> list[int]:
+    """Where the step size is reconsidered: at 0.22 of the steps, then after gaps each 0.03 shorter, to 0.06."""
+    marks, gap = [22], 22  # in hundredths, which are exact
+    while marks[-1] < 100:
+        gap = max(gap - 3, 6)
+        marks.append(marks[-1] + gap)
+    return [-(-mark * steps // 100) for mark in marks if mark < 100]
+
+
+def ranked_wrong(classifier: Classifier, task: Task) -> Array:
+    """The wrong classes of each image (n, k - 1), the likeliest first."""
+    xp = array_namespace(task.images)
+    logits = classifier.logits(task.images)
+    right = one_hot(task.labels, logits) > 0
+    lowest = xp.asarray(-xp.inf, dtype=logits.dtype, device=logits.device)
+    return xp.argsort(xp.where(right, lowest, logits), axis=-1, descending=True)[:, :-1]
+
+
+def _climb(
+    classifier: Classifier, task: Task, hunt: Hunt, aims: tuple[Array, ...], *, loss: Loss, steps: int, salt: int
+) -> None:
+    """Algorithm 1 of the paper, from one random start, on the images that are left."""
+    xp = array_namespace(task.images)
+    norm, eps = task.norm, task.eps
+    x = random_start(hunt.images, eps=eps, norm=norm, seeds=task.seeds(hunt.rows, salt))
+    lowest = xp.full((x.shape[0],), -xp.inf, dtype=x.dtype, device=x.device)
+    at = _Ascent(
+        images=hunt.images,
+        aims=aims,
+        x=x,
+        x_old=x,
+        x_max=x,
+        gradient_max=x,
+        f=lowest,
+        f_max=lowest,
+        f_max_mark=lowest,
+        rises=xp.zeros_like(lowest),
+        step=xp.full((x.shape[0], 1, 1, 1), 2 * eps, dtype=x.dtype, device=x.device),
+        halved=lowest > 0,
+    )
+    marks = checkpoints(steps)
+    for k in range(steps):
+        aims = at.aims
+        logits, gradient = classifier.gradient(at.x, lambda z, aims=aims: loss(z, *aims)[1])
+        f = loss(logits, *aims)[0]
+        keep = hunt.record(at.x, logits, f)
+        if keep is not None:
+            at, gradient, f = kept(at, keep), gradient[keep], f[keep]
+        if not hunt.left:
+            return
+        higher = f > at.f_max
+        wide = higher[:, None, None, None]
+        at = replace(
+            at,
+            rises=at.rises + xp.astype(f > at.f, f.dtype),
+            f=f,
+            f_max=xp.where(higher, f, at.f_max),
+            x_max=xp.where(wide, at.x, at.x_max),
+            gradient_max=xp.where(wide, gradient, at.gradient_max),
+        )
+        if k in marks:
+            before = marks[marks.index(k) - 1] if k != marks[0] else 0
+            at, gradient = _reconsider(at, gradient, window=k - before)
+        z = project(at.x + at.step * steepest(gradient, norm), at.images, eps=eps, norm=norm)
+        if k > 0:
+            z = at.x + MOMENTUM * (z - at.x) + (1 - MOMENTUM) * (at.x - at.x_old)
+            z = project(z, at.images, eps=eps, norm=norm)
+        at = replace(at, x=z, x_old=at.x)
+    logits = classifier.logits(at.x)
+    hunt.record(at.x, logits, loss(logits, *at.aims)[0])
+
+
+def _reconsider(at: _Ascent, gradient: Array, *, window: int) -> tuple[_Ascent, Array]:
+    """Halve the step, and go on from the best point, where the loss rose too seldom or its best has not moved."""
+    xp = array_namespace(gradient)
+    stuck = (at.rises < RISES * window) | (~at.halved & (at.f_max <= at.f_max_mark))
+    wide = stuck[:, None, None, None]
+    gradient = xp.where(wide, at.gradient_max, gradient)
+    return replace(
+        at,
+        x=xp.where(wide, at.x_max, at.x),
+        f=xp.where(stuck, at.f_max, at.f),
+        step=xp.where(wide, at.step / 2, at.step),
+        halved=stuck,
+        f_max_mark=at.f_max,
+        rises=xp.zeros_like(at.rises),
+    ), gradient

@@ -1,0 +1,123 @@
+"""How robust a classifier is: every attack on every image, the worst case kept, a chunk of images at a time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from array_api_compat import array_namespace
+from numpy.typing import NDArray
+
+from edgerkd.attacks.classifier import Array, Classifier
+from edgerkd.attacks.hunt import Task, on_host
+from edgerkd.attacks.suite import Attack
+from edgerkd.core.accuracy import Accuracy, accuracy_from_correct
+from edgerkd.core.evaluation import Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """Of n images: which were `clean`ly right (n,), and still right after each attack, `resisted` (attacks, n).
+
+    An attack only sees what those before it left, so the last row is the worst case over all of them.
+    `images_adv` float32 (n, c, h, w) holds an image that fools where one was found, else the last attempt.
+    """
+
+    clean: NDArray[np.bool_]
+    resisted: NDArray[np.bool_]
+    images_adv: NDArray[np.float32]
+
+    @property
+    def robust(self) -> NDArray[np.bool_]:
+        """The worst case over all attacks (n,)."""
+        return self.resisted[-1]
+
+    @property
+    def clean_acc(self) -> Accuracy:
+        return accuracy_from_correct(self.clean.tolist())
+
+    @property
+    def robust_acc(self) -> Accuracy:
+        return accuracy_from_correct(self.robust.tolist())
+
+    def rows(self, attacks: Sequence[Attack]) -> tuple[Row, ...]:
+        """A row for each attack, in the order they ran."""
+        return tuple(
+            Row(attack=attack.name, source=attack.source, robust_acc=accuracy_from_correct(kept.tolist()))
+            for attack, kept in zip(attacks, self.resisted, strict=True)
+        )
+
+
+def assess(
+    classifier: Classifier, attacks: Sequence[Attack], task: Task, *, after: Callable[[int, str], None]
+) -> Assessment:
+    """All attacks on one chunk of images; `after` hears (images done, of attacks x images; which attack)."""
+    xp = array_namespace(task.images)
+    n = task.images.shape[0]
+    clean = _right(classifier, task.images, task.labels)
+    images_adv = xp.asarray(task.images, copy=True)
+    left = np.array(clean, np.bool_)
+    resisted: list[NDArray[np.bool_]] = []
+    for number, attack in enumerate(attacks):
+        rows = np.flatnonzero(left)
+        if len(rows):
+            where = xp.asarray(rows, device=task.images.device)
+            already = number * n + n - len(rows)
+            part = replace(
+                task,
+                images=task.images[where],
+                labels=task.labels[where],
+                index=task.index[rows],
+                after=_shifted(after, already, attack.name),
+            )
+            images_adv[where] = attack.run(classifier, part)
+            # Asked again: what counts is the answer to the image that is handed out.
+            left[rows] = _right(classifier, images_adv[where], part.labels)
+        resisted.append(left.copy())
+        after((number + 1) * n, attack.name)
+    return Assessment(
+        clean=clean, resisted=np.stack(resisted), images_adv=np.ascontiguousarray(on_host(images_adv), np.float32)
+    )
+
+
+def assess_in_chunks(
+    classifier: Classifier,
+    attacks: Sequence[Attack],
+    task: Task,
+    *,
+    chunk: int,
+    after: Callable[[int, str], None],
+    earlier: dict[int, Assessment] | None = None,
+    done: Callable[[int, Assessment], None] = lambda first, found: None,
+) -> Assessment:
+    """`assess`, chunk by chunk, joined.
+
+    Chunks in `earlier` (by their first image) are taken from there; `done` hears of new ones.
+    """
+    found = dict(earlier or {})
+    n = task.images.shape[0]
+    for first in range(0, n, chunk):
+        if first not in found:
+            rows = slice(first, first + chunk)
+            part = replace(task, images=task.images[rows], labels=task.labels[rows], index=task.index[rows])
+            heard = first * len(attacks)
+            found[first] = assess(classifier, attacks, part, after=lambda k, name, heard=heard: after(heard + k, name))
+            done(first, found[first])
+    return joined([found[first] for first in range(0, n, chunk)])
+
+
+def joined(parts: Sequence[Assessment]) -> Assessment:
+    """Several chunks as one."""
+    return Assessment(
+        clean=np.concatenate([part.clean for part in parts]),
+        resisted=np.concatenate([part.resisted for part in parts], axis=1),
+        images_adv=np.concatenate([part.images_adv for part in parts]),
+    )
+
+
+def _shifted(after: Callable[[int, str], None], already: int, name: str) -> Callable[[int], None]:
+    return lambda fooled: after(already + fooled, name)
+
+
+def _right(classifier: Classifier, images: Array, labels: Array) -> NDArray[np.bool_]:
+    logits = classifier.logits(images)
+    return np.asarray(on_host(array_namespace(logits).argmax(logits, axis=-1) == labels), np.bool_)

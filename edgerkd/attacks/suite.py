@@ -1,0 +1,83 @@
+"""Which attacks there are, by the names a user types, and running several one after the other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from edgerkd.attacks.apgd import apgd
+from edgerkd.attacks.classifier import Array, Classifier
+from edgerkd.attacks.fab import fab_targeted
+from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.losses import cross_entropy, dlr, dlr_targeted, margin, margin_targeted
+from edgerkd.attacks.pgd import pgd
+from edgerkd.attacks.square import square
+from edgerkd.core.errors import UnknownNameError
+from edgerkd.core.evaluation import Source
+from edgerkd.core.threat import ThreatModel
+
+STEPS = 100  # of APGD and FAB. Source: Croce and Hein 2020, arXiv 2003.01690, section 5
+TARGETS = 9  # the same
+QUERIES = 5000  # of Square, the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack:
+    """One attack, ready to run: `run(classifier, task)` gives adversarial images (n, c, h, w)."""
+
+    name: str
+    source: Source
+    run: Callable[[Classifier, Task], Array]
+
+
+def attacks_named(name: str, *, threat_model: ThreatModel, classes: int) -> tuple[tuple[Attack, ...], tuple[str, ...]]:
+    """The attacks a user's word stands for, in the order they run, and notices about them.
+
+    Raises UnknownNameError.
+    """
+    eps = float(threat_model.eps)
+    targets = min(TARGETS, classes - 1)
+    notices: list[str] = []
+    untargeted, targeted = dlr, dlr_targeted
+    if classes < 4:
+        targeted = margin_targeted
+        untargeted = dlr if classes == 3 else margin
+        notices.append(
+            f"the targeted DLR loss needs four classes and there are {classes}: the targeted margin is used instead"
+        )
+    # 2/255 for 8/255. Source: Madry et al. 2018, section 5, CIFAR-10
+    pgd_20 = partial(pgd, steps=20, step_size=eps / 4)
+    fgsm = Attack(
+        name="FGSM",
+        source="direct",
+        run=partial(pgd, loss=cross_entropy, steps=1, step_size=eps, from_images=True),
+    )
+    # Two losses, for each is blind where the other sees: CE where logits saturate, the margin on its plateaus.
+    pgds = (
+        Attack(name="PGD-20 CE", source="direct", run=partial(pgd_20, loss=cross_entropy)),
+        Attack(name="PGD-20 margin", source="direct", run=partial(pgd_20, loss=margin)),
+    )
+    apgd_ce = Attack(name="APGD-CE", source="direct", run=partial(apgd, loss=cross_entropy, steps=STEPS))
+    apgd_dlr = Attack(name="APGD-DLR", source="direct", run=partial(apgd, loss=untargeted, steps=STEPS))
+    apgd_t = Attack(name="APGD-T", source="direct", run=partial(apgd, loss=targeted, steps=STEPS, targets=targets))
+    fab_t = Attack(name="FAB-T", source="direct", run=partial(fab_targeted, steps=STEPS, targets=targets))
+    squares = Attack(name="Square", source="query", run=partial(square, queries=QUERIES))
+    known: dict[str, tuple[Attack, ...]] = {
+        "fgsm": (fgsm,),
+        "pgd": pgds,
+        "apgd-ce": (apgd_ce,),
+        "apgd-dlr": (apgd_dlr,),
+        "apgd-t": (apgd_t,),
+        "fab-t": (fab_t,),
+        "square": (squares,),
+        # APGD alone: nearly always the ensemble's figure, at a fifth of its cost.
+        "apgd": (apgd_ce, apgd_t),
+        "autoattack": (apgd_ce, apgd_t, fab_t, squares),
+    }
+    if name not in known:
+        raise UnknownNameError("attack", name, known)
+    if name in ("fgsm", "pgd"):
+        notices.append(
+            f"{name} alone over-reports: nets exist that it finds 33 % robust and the ensemble 17 %; "
+            "use --attack autoattack before you believe the figure"
+        )
+    return known[name], tuple(notices)
