@@ -55,7 +55,7 @@ def assess(
     n = task.images.shape[0]
     clean = _right(classifier, task.images, task.labels)
     images_adv = xp.asarray(task.images, copy=True)
-    left = np.array(clean, np.bool_)
+    left: NDArray[np.bool_] = clean & True
     resisted: list[NDArray[np.bool_]] = []
     for number, attack in enumerate(attacks):
         rows = np.flatnonzero(left)
@@ -72,7 +72,7 @@ def assess(
             images_adv[where] = attack.run(classifier, part)
             # Asked again: what counts is the answer to the image that is handed out.
             left[rows] = _right(classifier, images_adv[where], part.labels)
-        resisted.append(left.copy())
+        resisted.append(left & True)
         after((number + 1) * n, attack.name)
     return Assessment(
         clean=clean, resisted=np.stack(resisted), images_adv=np.ascontiguousarray(on_host(images_adv), np.float32)

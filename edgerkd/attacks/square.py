@@ -89,12 +89,16 @@ def _square_linf(at: _Search, draws: NDArray[np.float64], *, side: int, eps: flo
     xp = array_namespace(at.x)
     _, c, h, w = at.x.shape
     top, left = (_corner(draws[:, i], size - side) for i, size in ((0, h), (1, w)))
-    rows, columns = np.arange(h)[None], np.arange(w)[None]
-    down = (rows >= top[:, None]) & (rows < top[:, None] + side)
-    across = (columns >= left[:, None]) & (columns < left[:, None] + side)
+    down, across = _stretch(top, side, h), _stretch(left, side, w)
     sign = np.where(draws[:, 5 : 5 + c] < 0.5, -2.0, 2.0)
     move = (eps * sign[:, :, None, None] * (down[:, None, :, None] & across[:, None, None, :])).astype(np.float32)
     return project(at.x + xp.asarray(move, device=at.x.device), at.images, eps=eps, norm="Linf")
+
+
+def _stretch(begin: NDArray[np.int64], side: int, size: int) -> NDArray[np.bool_]:
+    """Which of `size` places lie within `side` of each beginning (n,), as (n, size)."""
+    places: NDArray[np.int64] = np.arange(size)[None]
+    return (places >= begin[:, None]) & (places < begin[:, None] + side)
 
 
 def _square_l2(at: _Search, draws: NDArray[np.float64], *, side: int, eps: float) -> Array:
@@ -111,7 +115,8 @@ def _square_l2(at: _Search, draws: NDArray[np.float64], *, side: int, eps: float
     union[first] = 1.0
     union[second] = 1.0
     held = xp.sum(union * moved * moved, axis=(2, 3), keepdims=True)
-    bump = np.stack([_two_bumps(side).T if draw < 0.5 else _two_bumps(side) for draw in draws[:, 4]])
+    bumps: NDArray[np.float64] = _two_bumps(side)
+    bump = np.where(draws[:, 4, None, None] < 0.5, np.transpose(bumps), bumps)
     signs = np.where(draws[:, 5 : 5 + c] < 0.5, -1.0, 1.0)
     fresh = xp.asarray((bump[:, None] * signs[:, :, None, None]).astype(np.float32), device=device)
     inside = moved[first]
@@ -137,7 +142,7 @@ def _bump(height: int, width: int) -> NDArray[np.float64]:
     """Highest in the middle, falling to the rim. Section 3.5, eq. 2."""
     n = height // 2
     rows, columns = np.abs(np.arange(height) - height // 2), np.abs(np.arange(width) - width // 2)
-    rings = np.clip(n - np.maximum(rows[:, None], columns[None]), 0, n)
+    rings: NDArray[np.int64] = np.maximum(n - np.maximum(rows[:, None], columns[None]), 0)
     sums = np.cumsum([1 / (n + 1 - k) ** 2 for k in range(n + 1)])
     return sums[rings]
 

@@ -22,6 +22,7 @@ class _Tape:
     """The graph as it grows backwards. `shapes` has 0 for the batch axis."""
 
     constants: dict[str, np.ndarray[Any, Any]]
+    """What does not vary; of a dequantised weight the integers, for only its shape is asked for."""
     shapes: dict[str, tuple[int, ...]]
     nodes: list[Node] = field(default_factory=list[Node])
     added: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict[str, np.ndarray[Any, Any]])
@@ -64,6 +65,8 @@ def gradient_twin(student: bytes) -> bytes:
         if node.op_type == "Constant":
             tape.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
         elif node.op_type == "Identity" and node.input[0] in tape.constants:  # equal weights, stored once
+            tape.constants[node.output[0]] = tape.constants[node.input[0]]
+        elif node.op_type == "DequantizeLinear" and node.input[0] in tape.constants:  # a weight in int8
             tape.constants[node.output[0]] = tape.constants[node.input[0]]
 
     varies = {"images"}
@@ -203,6 +206,15 @@ def _flatten(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str)
     return {0: tape.emit("Reshape", [gradient, tape.constant(shape)])}
 
 
+def _straight_through(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> dict[int, str]:
+    """Rounding and clamping count as the identity: their derivative is zero almost everywhere and would mask the net.
+
+    A quantisation and the dequantisation that follows it share their scale, so it cancels.
+    Source: Bengio et al. 2013, arXiv 1308.3432, section 4; as an attack, BPDA: Athalye et al. 2018, arXiv 1802.00420.
+    """
+    return {0: gradient}
+
+
 def _identity(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> dict[int, str]:
     return {0: gradient}
 
@@ -211,12 +223,14 @@ _RULES: dict[str, Rule] = {
     "Add": _add,
     "BatchNormalization": _batch_norm,
     "Conv": _conv,
+    "DequantizeLinear": _straight_through,
     "Div": _div,
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
     "Identity": _identity,
     "Mul": _mul,
+    "QuantizeLinear": _straight_through,
     "ReduceMean": _reduce_mean,
     "Relu": _relu,
     "Sub": _sub,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class TorchClassifier:
-    """Answers by autograd. The network is used as it is (mode, device, dtype): see `frozen`."""
+    """Answers by autograd. Network and images are used as they are: mode, device, memory format."""
 
     def __init__(self, network: nn.Module, *, autocast: bool = False) -> None:
         self._network = network
@@ -27,6 +27,5 @@ class TorchClassifier:
         return logits.detach(), gradient
 
     def _forward(self, images: Tensor) -> Tensor:
-        images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._autocast):
             return self._network(images).float()

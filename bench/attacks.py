@@ -1,0 +1,201 @@
+"""The same attack by four libraries on the same robust network and images: seconds, robust accuracy, passes.
+
+    python bench/attacks.py pgd      --weights FILE.pt [--data cifar10] [-n 200] [--json FILE]
+    python bench/attacks.py ensemble --weights FILE.pt [...]
+
+`pgd` is PGD-20 without random start by torchattacks, foolbox and edgerkd; `ensemble` the standard one
+(APGD-CE, APGD-T, FAB-T, Square) by pyautoattack and edgerkd. Each contender gets the network as its users
+have it: float32, the peers in torch's own memory format, edgerkd in channels_last. A pass is one image
+through the network, forward or backward. Peers: `pip install -e ".[dev]"` brings them.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from machine import machine_facts, show_machine
+from torch import Tensor, nn
+
+from edgerkd.attacks.assess import assess
+from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.losses import cross_entropy
+from edgerkd.attacks.pgd import pgd
+from edgerkd.attacks.suite import Attack, attacks_named
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.data.dataset import to_float
+from edgerkd.data.load import load_dataset
+from edgerkd.models.classifier import TorchClassifier
+from edgerkd.models.hardware import compute_device
+from edgerkd.models.teacher_file import network_from_state, read_state_dict
+
+EPS, STEPS = 8 / 255, 20
+
+
+@dataclass(kw_only=True)
+class Result:
+    contender: str
+    seconds: float
+    robust_acc: float
+    forward: int
+    backward: int
+    after_each: dict[str, float]
+
+
+class Counted(nn.Module):
+    """A network that counts images, forward and backward."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.forward_passes, self.backward_passes = network, 0, 0
+        self.eval()  # torchattacks puts back the mode it found, and would leave the batch norms training
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.forward_passes += len(images)
+        logits = self.network(images)
+        if logits.requires_grad:
+            logits.register_hook(self._count)
+        return logits
+
+    def _count(self, gradient: Tensor) -> None:
+        self.backward_passes += len(gradient)
+
+
+Run = Callable[[Counted, Tensor, Tensor], tuple[Tensor, dict[str, float]]]
+"""(network, images, labels) -> adversarial images, and the robust accuracy after each attack"""
+
+
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    with torch.no_grad():
+        return float((network(images).argmax(1) == labels).float().mean())
+
+
+def by_edgerkd(attacks: tuple[Attack, ...], threat_model: ThreatModel) -> Run:
+    def run(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        images = images.contiguous(memory_format=torch.channels_last)
+        index = np.arange(len(labels))
+        task = Task(images=images, labels=labels, threat_model=threat_model, seed=0, index=index)
+        found = assess(TorchClassifier(network), attacks, task, after=lambda *_: None)
+        after = {row.attack: row.robust_acc.value for row in found.rows(attacks)}
+        return torch.from_numpy(found.images_adv).to(images.device), after
+
+    return run
+
+
+def by_torchattacks(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+    import torchattacks
+
+    attack = torchattacks.PGD(network, eps=EPS, alpha=EPS / 4, steps=STEPS, random_start=False)
+    return attack(images, labels), {}
+
+
+def by_foolbox(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+    import foolbox
+
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=EPS / 4, steps=STEPS, random_start=False)
+    model = foolbox.PyTorchModel(network, bounds=(0, 1), device=images.device)
+    _, clipped, _ = attack(model, images, labels, epsilons=EPS)
+    return clipped, {}
+
+
+def by_pyautoattack(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Its standard version; each attack called by itself on what the one before left, as its own loop does."""
+    from pyautoattack import AutoAttack
+
+    found, after = images.clone(), {}
+    left = torch.arange(len(labels), device=images.device)
+    for name in ("apgd-ce", "apgd-t", "fab-t", "square"):
+        peer = AutoAttack(network, norm="Linf", eps=EPS, version="standard", device=images.device, seed=0)
+        peer.attacks_to_run = [name]
+        adversarial = peer.run_standard_evaluation(images[left], labels[left], batch_size=250)
+        found[left] = adversarial
+        with torch.no_grad():
+            left = left[network(adversarial).argmax(1) == labels[left]]
+        after[name] = len(left) / len(labels)
+        print(f"  pyautoattack {name}: {after[name]:.3f}", flush=True)
+    return found, after
+
+
+def measure(name: str, run: Run, network: nn.Module, images: Tensor, labels: Tensor) -> Result:
+    counted = Counted(network)
+    started = time.perf_counter()
+    found, after = run(counted, images, labels)
+    if images.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    moved = float((found - images).abs().max())
+    if moved > EPS + 1e-6 or found.min() < 0 or found.max() > 1:
+        raise SystemExit(f"{name}: an image left the ball (moved by {moved:.5f}) or the range")
+    return Result(
+        contender=name,
+        seconds=seconds,
+        robust_acc=accuracy(network, found, labels),
+        forward=counted.forward_passes,
+        backward=counted.backward_passes,
+        after_each=after,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["pgd", "ensemble"])
+    parser.add_argument("--weights", type=Path, required=True, help="a robust network: a file `teacher import` takes")
+    parser.add_argument("--data", default="cifar10")
+    parser.add_argument("-n", type=int, default=200)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+
+    device = compute_device()
+    data = load_dataset(args.data)
+    images, labels = to_float(data.test.images[: args.n]).contiguous().to(device), data.test.labels[: args.n].to(device)
+    channels, height, width = data.test.images.shape[1:]
+    moments = torch.tensor(data.mean), torch.tensor(data.std)
+
+    def network(memory_format: torch.memory_format) -> nn.Module:
+        state = read_state_dict(args.weights)
+        found = network_from_state(state, args.weights, image_shape=(channels, height, width), moments=moments)
+        return found.to(device, memory_format=memory_format).requires_grad_(False)  # type: ignore[call-overload]  stubs
+
+    threat_model = ThreatModel(norm="Linf", eps=Radius("8/255"))
+    pgd_20 = Attack(
+        name="PGD-20 CE",
+        source="direct",
+        run=partial(pgd, loss=cross_entropy, steps=STEPS, step_size=EPS / 4, from_images=True),
+    )
+    ensemble, _ = attacks_named("autoattack", threat_model=threat_model, classes=data.classes)
+    peers: dict[str, Run] = (
+        {"torchattacks": by_torchattacks, "foolbox": by_foolbox}
+        if args.what == "pgd"
+        else {"pyautoattack": by_pyautoattack}
+    )
+    ours = by_edgerkd((pgd_20,) if args.what == "pgd" else ensemble, threat_model)
+    plain = network(torch.contiguous_format)
+    accuracy(plain, images[:32], labels[:32])  # the first pass sets the library up
+    results = [measure("edgerkd", ours, network(torch.channels_last), images, labels)]
+    results += [measure(name, run, plain, images, labels) for name, run in peers.items()]
+
+    facts = machine_facts(("torch", "torchattacks", "foolbox", "pyautoattack"))
+    if device.type == "cuda":
+        facts["gpu"] = torch.cuda.get_device_name()
+    show_machine(facts)
+    clean = accuracy(plain, images, labels)
+    print(f"\n{args.what} on {args.weights.name}, {args.n} images of {data.name}, clean {clean:.3f}")
+    print(f"{'':14}{'seconds':>9}{'ratio':>8}{'robust':>8}{'forward':>10}{'backward':>10}  after each attack")
+    for r in results:
+        each = ", ".join(f"{name} {value:.3f}" for name, value in r.after_each.items())
+        ratio = r.seconds / results[0].seconds
+        print(f"{r.contender:14}{r.seconds:9.1f}{ratio:8.2f}{r.robust_acc:8.3f}{r.forward:10}{r.backward:10}  {each}")
+    if args.json:
+        args.json.write_text(
+            json.dumps({"machine": facts, "n": args.n, "results": [asdict(r) for r in results]}, indent=1)
+        )
+
+
+if __name__ == "__main__":
+    main()
