@@ -113,7 +113,7 @@ def by_pyautoattack(network: Counted, images: Tensor, labels: Tensor) -> tuple[T
     for name in ("apgd-ce", "apgd-t", "fab-t", "square"):
         peer = AutoAttack(network, norm="Linf", eps=EPS, version="standard", device=images.device, seed=0)
         peer.attacks_to_run = [name]
-        adversarial = peer.run_standard_evaluation(images[left], labels[left], batch_size=250)
+        adversarial, *_ = peer.run_standard_evaluation(images[left], labels[left], batch_size=250)
         found[left] = adversarial
         with torch.no_grad():
             left = left[network(adversarial).argmax(1) == labels[left]]

@@ -1,0 +1,53 @@
+"""The standard ensemble against pyautoattack 0.2.0, attack by attack, on the same network and images."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.suite import attacks_named
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.models.classifier import TorchClassifier
+from tests.zoo import network
+
+N = 80
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Labels are the network's own answers, so that every image is right at first."""
+    net = network(seed=3, widths=(8, 16), blocks=(1, 1), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    net.requires_grad_(False)
+    images = torch.rand(N, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    return net, images, net(images).argmax(1)
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("Linf", "20/255"), ("L2", "0.7")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "apgd-ce",
+        "apgd-t",
+        pytest.param("fab-t", marks=pytest.mark.slow),
+        pytest.param("square", marks=pytest.mark.slow),
+    ],
+)
+def test_an_attack_leaves_at_most_one_image_more_than_its_peer(case, name, norm, eps, monkeypatch):
+    """Catches a weaker attack: a wrong step schedule, loss, target order, patch or projection."""
+    from pyautoattack import AutoAttack
+
+    monkeypatch.setattr(logging.root, "disabled", True)
+    net, images, labels = case
+    threat_model = ThreatModel(norm=norm, eps=Radius(eps))
+    task = Task(images=images, labels=labels, threat_model=threat_model, seed=0, index=np.arange(N))
+    attack = attacks_named(name, threat_model=threat_model, classes=10)[0][0]
+    found = attack.run(TorchClassifier(net), task)
+    peer = AutoAttack(net, norm=norm, eps=float(Radius(eps)), version="standard", seed=0)
+    peer.attacks_to_run = [name]
+    theirs, *_ = peer.run_standard_evaluation(images, labels, batch_size=N)
+    robust, robust_peer = (int((net(x).argmax(1) == labels).sum()) for x in (found, theirs))
+    assert robust <= robust_peer + 1, f"{name} {norm}: ours {robust}, pyautoattack {robust_peer}, of {N}"
+    assert robust_peer < N
