@@ -1,29 +1,119 @@
 """`edgerkd evaluate`: clean and robust accuracy of a run's student."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgerkd.cli.options import Eps, Run, Seed, radius, run_folder
 from edgerkd.cli.output import Json, emit_json, progress, show_table
 
+if TYPE_CHECKING:
+    from edgerkd.core.comparison import Comparison, Paired
+    from edgerkd.core.curve import CurveReport
+    from edgerkd.core.evaluation import Evaluation
+    from edgerkd.core.run import RunFolder
+
 
 def evaluate(
     run: Run = None,
+    attack: Annotated[
+        str,
+        typer.Option("--attack", help="pgd, apgd, autoattack, fgsm, apgd-ce, apgd-dlr, apgd-t, fab-t or square."),
+    ] = "pgd",
     eps: Eps = None,
+    norm: Annotated[str | None, typer.Option("--norm", help="Linf or L2; the run's own if not given.")] = None,
     n: Annotated[int | None, typer.Option("-n", help="Test images; all of them if not given.", min=1)] = None,
+    curve: Annotated[
+        str | None, typer.Option("--curve", help="Radii like 0,2/255,4/255,8/255: accuracy at each, and a picture.")
+    ] = None,
+    with_teacher: Annotated[bool, typer.Option("--with-teacher", help="With --curve: the teacher's as well.")] = False,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Another run's folder: compare the two students image by image.")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Attack the student of the newest run, on the host, and print its clean and robust accuracy."""
-    from edgerkd.jobs.evaluate import evaluate_run
+    """Attack the student of the newest run, on the host, and print its clean and robust accuracy.
 
+    A stopped evaluation goes on where it was when it is started again with the same flags. Under
+    `torchrun --nproc-per-node=N -m edgerkd evaluate` N processes share the work.
+    """
+    _check_together(curve=curve, eps=eps, against=against, with_teacher=with_teacher)
+    from edgerkd.core.curve import parse_radii
+    from edgerkd.jobs.compare import compare_runs
+    from edgerkd.jobs.curve import draw_curve
+    from edgerkd.jobs.evaluate import Request, evaluate_run
+
+    request = Request(attack=attack, eps=radius(eps), norm=norm, n=n, seed=seed)
+    radii = None if curve is None else parse_radii(curve)
     folder = run_folder(run)
+    other = None if against is None else run_folder(against)
     with progress() as bars:
-        found = evaluate_run(folder, eps=radius(eps), n=n, seed=seed, progress=bars)
+        if radii is not None:
+            found = draw_curve(folder, request, radii, with_teacher=with_teacher, progress=bars, say=_say)
+        elif other is not None:
+            found = compare_runs(folder, other, request, progress=bars, say=_say)
+        else:
+            found = evaluate_run(folder, request, progress=bars, say=_say)
+    if found is None:  # another process of torchrun's speaks
+        return
     if json:
         emit_json(found)
-        return
-    rows = [("clean", "", found.clean_acc), *((row.attack, row.source, row.robust_acc) for row in found.rows)]
-    show_table(["attack", "source", "accuracy"], [*rows, ("worst case", "", found.robust_acc)])
-    typer.echo(f"{found.threat_model}, {found.n} test images")
+    else:
+        _show(found, folder)
+
+
+def _check_together(*, curve: str | None, eps: str | None, against: Path | None, with_teacher: bool) -> None:
+    if curve is not None and eps is not None:
+        raise typer.BadParameter("give --curve with all its radii, or --eps with one")
+    if curve is not None and against is not None:
+        raise typer.BadParameter("--curve and --against are two commands: give one of them")
+    if with_teacher and curve is None:
+        raise typer.BadParameter("--with-teacher goes with --curve")
+
+
+def _say(words: str) -> None:
+    typer.echo(words, err=True)
+
+
+def _show(found: "Evaluation | CurveReport | Comparison", folder: "RunFolder") -> None:
+    from edgerkd.core.comparison import Comparison
+    from edgerkd.core.curve import CurveReport
+
+    if isinstance(found, CurveReport):
+        from edgerkd.report.curve import curve_table
+
+        show_table(*curve_table(found))
+        _show_end(f"{found.norm}, {found.n} test images, {', '.join(found.attacks)}", found.flags)
+        typer.echo(f"picture: {folder.curve_page}")
+    elif isinstance(found, Comparison):
+        show_table(
+            ["network", "clean", "robust"], [(e.name, e.clean_acc, e.robust_acc) for e in (found.first, found.second)]
+        )
+        names = (found.first.name, found.second.name)
+        pairs = (("clean", found.clean), ("robust", found.robust))
+        show_table(
+            ["images", "both right", *(f"only {name}" for name in names), "neither", "difference", "p"],
+            [_pair_row(name, pair) for name, pair in pairs],
+        )
+        _show_end(
+            f"{found.first.threat_model}, {found.first.n} test images; difference: first less second, with Newcombe's "
+            "paired 95 % interval; p: McNemar's exact test",
+            found.flags,
+        )
+    else:
+        rows = [("clean", "", found.clean_acc), *((row.attack, row.source, row.robust_acc) for row in found.rows)]
+        show_table(["attack", "source", "accuracy"], [*rows, ("worst case", "", found.robust_acc)])
+        _show_end(f"{found.threat_model}, {found.n} test images", found.flags)
+
+
+def _pair_row(name: str, pair: "Paired") -> tuple[object, ...]:
+    return (name, pair.both, pair.only_first, pair.only_second, pair.neither, pair, f"{pair.p_value:.3g}")
+
+
+def _show_end(line: str, flags: Iterable[str]) -> None:
+    typer.echo(line)
+    for flag in flags:
+        typer.echo(f"note: {flag}")

@@ -37,6 +37,23 @@ class RunFolder:
         return self.path / "evaluation.json"
 
     @property
+    def evaluations(self) -> Path:
+        """What stopped evaluations have done so far, one folder each."""
+        return self.path / "evaluations"
+
+    @property
+    def curve(self) -> Path:
+        return self.path / "curve.json"
+
+    @property
+    def curve_page(self) -> Path:
+        return self.path / "curve.html"
+
+    @property
+    def comparison(self) -> Path:
+        return self.path / "comparison.json"
+
+    @property
     def teacher(self) -> Path:
         """The teacher's evaluation."""
         return self.path / "teacher.json"

@@ -50,7 +50,7 @@ def accuracy_chart(curves: Mapping[str, Points], epochs: int) -> Markup:
         for epoch in sorted({1, (1 + epochs) // 2, epochs})
     ]
     parts.append(tag("text", "epoch", x=f"{(left + right) / 2:.1f}", y=bottom + 33, text_anchor="middle"))
-    ends = _apart([y(points[-1][1]) for points in curves.values()], least=30)
+    ends = spread([y(points[-1][1]) for points in curves.values()], least=30)
     for (name, points), end in zip(curves.items(), ends, strict=True):
         where = [(x(epoch), y(share)) for epoch, share in points]
         label = f"{where[-1][0] + 10:.1f}"
@@ -96,7 +96,7 @@ def _dots(where: Sequence[tuple[float, float]], words: Sequence[str], name: str)
     ]
 
 
-def _apart(heights: Sequence[float], *, least: float) -> list[float]:
+def spread(heights: Sequence[float], *, least: float) -> list[float]:
     """The heights, moved down where two labels would cover each other."""
     moved = list(heights)
     order = sorted(range(len(moved)), key=moved.__getitem__)

@@ -36,20 +36,25 @@ def write_page(run: RunFolder) -> Path:
     return run.page
 
 
-def render_page(facts: Facts) -> str:
-    """The whole page; the same facts always give the same text."""
-    title = f"Robustness report: {facts.run}"
-    record = facts.record
+def document(title: str, *parts: Markup, style: str = "") -> str:
+    """A whole HTML document in the page's look."""
     head = tag(
         "head",
         Markup('<meta charset="utf-8">'),
         Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         Markup(f'<meta http-equiv="Content-Security-Policy" content="{_NOTHING_FROM_ELSEWHERE}">'),
         tag("title", title),
-        tag("style", Markup("\n" + _STYLE.read_text(encoding="utf-8"))),
+        tag("style", Markup("\n" + _STYLE.read_text(encoding="utf-8") + style)),
     )
-    body = tag(
-        "body",
+    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', *parts), lang='en')}\n"
+
+
+def render_page(facts: Facts) -> str:
+    """The whole page; the same facts always give the same text."""
+    title = f"Robustness report: {facts.run}"
+    record = facts.record
+    return document(
+        title,
         tag(
             "header",
             tag("h1", title),
@@ -62,4 +67,3 @@ def render_page(facts: Facts) -> str:
             "teacher.json, baseline.json and verify.json. `edgerkd report` writes the page again.",
         ),
     )
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"

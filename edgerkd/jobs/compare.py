@@ -1,0 +1,46 @@
+"""Two runs' students under the same attacks on the same images."""
+
+from edgerkd.core.comparison import Comparison, paired
+from edgerkd.core.errors import ConfigError
+from edgerkd.core.progress import Progress
+from edgerkd.core.run import RunFolder
+from edgerkd.core.run_record import RunRecord
+from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.jobs.evaluate import Attacked, Request, begin, subject_in
+from edgerkd.jobs.evaluation_state import Say
+from edgerkd.jobs.ranks import ranks
+
+SCHEMA = 1
+
+
+def compare_runs(
+    run: RunFolder, other: RunFolder, request: Request, *, progress: Progress, say: Say = lambda words: None
+) -> Comparison | None:
+    """Attack both students by the first run's threat model, and write its comparison.json.
+
+    Under torchrun the first process returns the comparison, the others None. Raises ConfigError where
+    the two were not made for the same images.
+    """
+    with ranks() as among:
+        campaign = begin(run, request, among=among, progress=progress, say=say)
+        theirs = decode_json(RunRecord, other.recipe)
+        if theirs.data_sha256 != campaign.record.data_sha256:
+            raise ConfigError(
+                f"--against: {other.path} was trained on {theirs.dataset}, {run.path} on {campaign.record.dataset}, "
+                "and the images differ: only students of the same data can be compared image by image"
+            )
+        first, second = (campaign.attack(subject_in(each.student, each.path.resolve().name)) for each in (run, other))
+        found = Comparison(
+            schema=SCHEMA,
+            first=first.evaluation,
+            second=second.evaluation,
+            clean=paired(_clean(first), _clean(second)),
+            robust=paired(first.robust, second.robust),
+            flags=tuple(dict.fromkeys([*first.evaluation.flags, *second.evaluation.flags])),
+        )
+        campaign.finish({run.comparison: encode_json(found)})
+    return found if among.first else None
+
+
+def _clean(attacked: Attacked) -> list[bool]:
+    return (attacked.logits.argmax(axis=1) == attacked.labels).tolist()

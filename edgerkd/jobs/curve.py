@@ -1,0 +1,81 @@
+"""Robust accuracy against the radius, for a run's student and on request for its teacher."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edgerkd.attacks.suite import attacks_named
+from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve, rises
+from edgerkd.core.errors import ConfigError
+from edgerkd.core.evaluation import Evaluation
+from edgerkd.core.progress import Progress
+from edgerkd.core.run import RunFolder
+from edgerkd.core.run_record import RunRecord
+from edgerkd.core.units import Radius
+from edgerkd.files.decode import encode_json
+from edgerkd.jobs.evaluate import Campaign, Request, Subject, begin, subject_in
+from edgerkd.jobs.evaluation_state import Say
+from edgerkd.jobs.ranks import ranks
+from edgerkd.jobs.teachers import cache_folder, known_teachers
+from edgerkd.report.curve import render_curve
+
+SCHEMA = 1
+
+
+def draw_curve(
+    run: RunFolder,
+    request: Request,
+    radii: Sequence[Radius],
+    *,
+    with_teacher: bool,
+    progress: Progress,
+    say: Say = lambda words: None,
+) -> CurveReport | None:
+    """Attack at each radius on its own, and write curve.json and curve.html.
+
+    Each finished chunk of each radius survives a kill. Under torchrun the first process returns the
+    curves, the others None. Raises ConfigError where no radius is above 0, or the teacher is gone.
+    """
+    if max(radii) == 0:
+        raise ConfigError("--curve: name at least one radius above 0, like 0,2/255,4/255,8/255")
+    with ranks() as among:
+        campaign = begin(run, replace(request, eps=max(radii)), among=among, progress=progress, say=say)
+        subjects = [subject_in(run.student, "student"), *([_teacher(campaign.record)] if with_teacher else [])]
+        curves = tuple(_curve(campaign, subject, radii) for subject in subjects)
+        attacks, notices = attacks_named(
+            request.attack, threat_model=campaign.threat_model, classes=campaign.record.architecture.classes
+        )
+        report = CurveReport(
+            schema=SCHEMA,
+            run=run.path.resolve().name,
+            split="test",
+            n=len(campaign.test),
+            norm=campaign.threat_model.norm,
+            attacks=tuple(attack.name for attack in attacks),
+            seed=request.seed,
+            curves=curves,
+            flags=(*notices, *(line for curve in curves for line in rises(curve))),
+        )
+        campaign.finish({run.curve: encode_json(report), run.curve_page: render_curve(report)})
+    return report if among.first else None
+
+
+def _curve(campaign: Campaign, subject: Subject, radii: Sequence[Radius]) -> EpsCurve:
+    def attack(eps: Radius) -> Evaluation:
+        return campaign.attack(replace(subject, name=f"{subject.name} at {eps}"), eps=eps).evaluation
+
+    found = [attack(eps) for eps in radii if eps > 0]
+    points = [CurvePoint(eps=evaluation.threat_model.eps, robust_acc=evaluation.robust_acc) for evaluation in found]
+    if 0 in radii:
+        points.insert(0, CurvePoint(eps=Radius(0), robust_acc=found[0].clean_acc))
+    return EpsCurve(name=subject.name, architecture=subject.network.architecture, points=tuple(points))
+
+
+def _teacher(record: RunRecord) -> Subject:
+    """The teacher the run learned from, out of the cache."""
+    card = {card.name: card for card in known_teachers()}.get(record.teacher or "")
+    if card is None or card.weights_sha256 != record.teacher_sha256:
+        raise ConfigError(
+            f"--with-teacher: the run's teacher ({record.teacher}) is not, or no longer, among those kept here: "
+            "leave the flag out, or see `edgerkd teacher list`"
+        )
+    return subject_in(cache_folder() / card.name, "teacher")

@@ -1,0 +1,97 @@
+"""A stopped evaluation on disk: one file for each chunk of images that is done."""
+
+import hashlib
+import io
+import json
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgerkd.attacks.assess import Assessment
+from edgerkd.files.atomic import write_atomic
+
+SCHEMA = 1
+
+# What reading an .npz file raises, depending on which byte is damaged.
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)
+
+Say = Callable[[str], None]
+"""Hears of what the user should know while the work goes on."""
+
+
+def digest_of(facts: dict[str, object]) -> str:
+    """A SHA-256, in hex, of everything that decides a result."""
+    return hashlib.sha256(json.dumps({"schema": SCHEMA, **facts}, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkStore:
+    """The chunks of the evaluation that `digest` names, below `folder`."""
+
+    folder: Path
+    digest: str
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.digest[:16]
+
+    def file(self, first: int) -> Path:
+        """The file of the chunk whose first image is `first`."""
+        return self.path / f"chunk-{first:08d}.npz"
+
+    def save(self, first: int, found: Assessment) -> None:
+        """Keep a finished chunk; atomic, so that a kill leaves all of it or nothing."""
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            digest=np.array(self.digest),
+            first=np.array(first),
+            clean=found.clean,
+            resisted=found.resisted,
+            images_adv=found.images_adv,
+        )
+        write_atomic(self.file(first), buffer.getvalue())
+
+    def load(
+        self, first: int, shape: tuple[int, ...], *, attacks: int, say: Callable[[str], None]
+    ) -> Assessment | None:
+        """The chunk of images of `shape` (n, c, h, w) from `first` on, or None where it is to be done.
+
+        A damaged file is named and done again: it holds nothing that cannot be made anew, and a long
+        evaluation should not end over it.
+        """
+        path = self.file(first)
+        if not path.exists():
+            return None
+        try:
+            return self._read(path, first, shape, attacks)
+        except _DAMAGE as e:
+            say(f"{path}: damaged ({e or type(e).__name__}): these {shape[0]} images are attacked again")
+            return None
+
+    def _read(self, path: Path, first: int, shape: tuple[int, ...], attacks: int) -> Assessment:
+        with np.load(
+            io.BytesIO(path.read_bytes()), allow_pickle=False
+        ) as arrays:  # each array's CRC-32 is checked as it is read
+            if str(arrays["digest"]) != self.digest or int(arrays["first"]) != first:
+                raise ValueError("it belongs to another evaluation")
+            found = Assessment(clean=arrays["clean"], resisted=arrays["resisted"], images_adv=arrays["images_adv"])
+        wanted = {"clean": (shape[:1], np.bool_), "resisted": ((attacks, shape[0]), np.bool_)}
+        wanted["images_adv"] = (shape, np.float32)
+        for name, (size, kind) in wanted.items():
+            array = getattr(found, name)
+            if array.shape != size or array.dtype != kind:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, wanted {np.dtype(kind)} {size}")
+        return found
+
+    def clear(self) -> None:
+        """Forget the chunks: the result is written."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()

@@ -1,0 +1,106 @@
+"""The processes that share one evaluation, as `torchrun` starts them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from edgerkd.core.errors import ConfigError, EdgerkdError
+
+MEETING = timedelta(minutes=10)  # for all to have started: reading the data may take one of them long
+WORK = timedelta(days=7)  # for the slowest to finish; a rank that ends early is noticed at once in any case
+
+
+class LostRankError(EdgerkdError):
+    """Another process of this evaluation has ended before its work was done."""
+
+    exit_code = 70
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """This process's number and how many there are. Alone, all of it costs nothing."""
+
+    rank: int = 0
+    world: int = 1
+    group: dist.ProcessGroup | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    @property
+    def device(self) -> torch.device:
+        """This process's GPU, else the CPU."""
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+    def agree(self, digest: str) -> None:
+        """Wait for all, and make sure that they do the same. Raises ConfigError where one has other flags or files."""
+        if self.world == 1:
+            return
+        mine = torch.frombuffer(bytearray.fromhex(digest), dtype=torch.uint8)
+        all_of_them = [torch.empty_like(mine) for _ in range(self.world)]
+        with _peers():
+            dist.all_gather(all_of_them, mine, group=self.group)
+        odd = [rank for rank, other in enumerate(all_of_them) if other.tolist() != all_of_them[0].tolist()]
+        if odd:
+            raise ConfigError(
+                f"ranks {odd} evaluate something else than rank 0: give every machine the same run, data, flags and "
+                "versions"
+            )
+
+    def wait(self) -> None:
+        """Wait until all are here. Raises LostRankError where one has ended."""
+        if self.world > 1:
+            with _peers():
+                dist.barrier(group=self.group)
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def ranks() -> Iterator[Ranks]:
+    """This process's place among those that torchrun started; alone where it did not."""
+    world = _number("WORLD_SIZE", 1)
+    if world == 1:
+        yield ALONE
+        return
+    rank = _number("RANK", None)
+    try:
+        dist.init_process_group("gloo", timeout=MEETING)
+        group = dist.new_group(timeout=WORK)
+    except (ValueError, RuntimeError) as e:
+        raise ConfigError(f"WORLD_SIZE is {world} but the other processes cannot be met ({e}): use torchrun") from e
+    try:
+        assert isinstance(group, dist.ProcessGroup)  # all ranks are in it
+        yield Ranks(rank=rank, world=world, group=group)
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _peers() -> Iterator[None]:
+    """Gloo says RuntimeError for everything."""
+    try:
+        yield
+    except RuntimeError as e:
+        raise LostRankError(
+            "another rank of this evaluation has ended before its work was done; its own message says why. "
+            "What was finished is kept: start again with the same flags"
+        ) from e
+
+
+def _number(name: str, default: int | None) -> int:
+    text = os.environ.get(name, "" if default is None else str(default))
+    try:
+        return int(text)
+    except ValueError as e:
+        raise ConfigError(f"{name} is {text!r} in the environment, not a number: use torchrun") from e

@@ -1,0 +1,49 @@
+"""A small run folder without training: random weights, data of its own, and the record that goes with them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from edgerkd.core.recipe import Recipe
+from edgerkd.core.run import RunFolder
+from edgerkd.core.run_record import RunRecord
+from edgerkd.data.load import load_dataset
+from edgerkd.files.atomic import write_atomic
+from edgerkd.files.decode import encode_json
+from edgerkd.files.profiles import load_profile
+from edgerkd.models.cost import count_cost
+from edgerkd.models.store import save_network
+from tests.zoo import dataset, network
+
+
+def write_data(path: Path, n: int = 180) -> None:
+    """The zoo's bars as an .npz data set, a third of it for the test."""
+    bars = dataset(n=n)
+    arrays = {}
+    for name, split in (("train", bars.train), ("test", bars.test)):
+        arrays[f"x_{name}"], arrays[f"y_{name}"] = split.images[:, 0].numpy(), split.labels.numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+
+
+def write_small_run(folder: Path, *, seed: int = 0, n: int = 180) -> RunFolder:
+    """A run whose student has the random weights of `seed`; runs in one folder share their data."""
+    data = folder.parent / "bars.npz"
+    write_data(data, n)
+    found, student, run = load_dataset(str(data)), network(seed=seed, classes=3), RunFolder(folder)
+    save_network(student, run.student)
+    record = RunRecord(
+        schema=1,
+        data=str(data),
+        dataset=found.name,
+        data_sha256=found.sha256,
+        teacher=None,
+        teacher_sha256=None,
+        profile=load_profile("x86-cpu"),
+        recipe=Recipe(method="standard", threat_model=found.threat_model, epochs=1),
+        architecture=student.architecture,
+        cost=count_cost(student.architecture)[0],
+        versions={},
+    )
+    write_atomic(run.recipe, encode_json(record))
+    return run

@@ -1,0 +1,357 @@
+"""Evaluations that are stopped, shared out and compared: the results stay what one whole evaluation finds."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from edgerkd.attacks.assess import Assessment
+from edgerkd.core.accuracy import accuracy_from_correct
+from edgerkd.core.comparison import mcnemar_exact, newcombe_interval, paired
+from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve, parse_radii, rises
+from edgerkd.core.errors import ConfigError, UnknownNameError
+from edgerkd.core.progress import Silent
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.jobs import evaluate as job
+from edgerkd.jobs.evaluate import Request, attack_network, evaluate_run, requested_threat_model
+from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
+from edgerkd.jobs.ranks import Ranks, ranks
+from edgerkd.report.curve import curve_chart, render_curve
+from tests.runs import write_small_run
+from tests.zoo import architecture, dataset, network
+
+LINF = ThreatModel(norm="Linf", eps=Radius("8/255"))
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [
+        (1, 7, 0.0703),  # Fagerland, Lydersen and Laake 2013, table 1: airway hyper-responsiveness
+        (12, 2, 0.0129),  # Armitage and Berry 1994, p. 127, as StatsDirect's manual works it out
+        (0, 0, 1.0),
+        (5, 5, 1.0),
+    ],
+)
+def test_mcnemar_gives_the_published_p_values(only_first, only_second, p):
+    """Catches a one-sided test, the chi-squared approximation (0.034 and 0.0075), and a p above 1."""
+    assert mcnemar_exact(only_first, only_second) == pytest.approx(p, abs=5e-5)
+    assert mcnemar_exact(only_second, only_first) == mcnemar_exact(only_first, only_second)
+
+
+def test_mcnemar_stays_exact_for_many_images():
+    """Catches floats that overflow: 2**2000 is none."""
+    tail = sum(comb(2_000, k) for k in range(951))
+    assert mcnemar_exact(950, 1_050) == float(Fraction(2 * tail, 2**2_000))
+
+
+@pytest.mark.parametrize(
+    ("table", "low", "high"),
+    [
+        ((1, 1, 7, 12), -0.507, -0.026),  # Fagerland, Lydersen and Laake 2014: the same children
+        # Perfect agreement leaves nothing to differ; the interval is the two Wilson ones with phi near 1.
+        ((10, 0, 0, 0), -0.278, 0.278),
+    ],
+)
+def test_the_paired_interval_is_newcombes(table, low, high):
+    """Catches independent samples (-0.52 to 0.00), and the correlation with the wrong sign."""
+    found = newcombe_interval(*table)
+    assert found == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
+
+
+def test_pairs_are_counted_image_by_image():
+    """Catches columns swapped, a difference with the wrong sign, and answers of different images."""
+    found = paired([True] * 6 + [False] * 4, [True] * 3 + [False] * 3 + [True] + [False] * 3)
+    assert (found.both, found.only_first, found.only_second, found.neither) == (3, 3, 1, 3)
+    assert found.difference == pytest.approx(0.2)
+    assert found.low < 0.2 < found.high
+    swapped = paired([False, True], [True, True])
+    assert swapped.difference == -0.5
+    with pytest.raises(ValueError, match="zip"):
+        paired([True], [True, False])
+
+
+def test_the_interval_keeps_its_promise():
+    """Catches an interval that is too narrow: at least 93 % of 400 must hold the true difference."""
+    rng = np.random.default_rng(0)
+    both, one, other = 0.55, 0.2, 0.1
+    draws = rng.multinomial(150, [both, one, other, 1 - both - one - other], 400)
+    held = [low <= one - other <= high for low, high in (newcombe_interval(*map(int, draw)) for draw in draws)]
+    assert np.mean(held) >= 0.93
+
+
+def test_radii_are_sorted_and_all_that_are_wrong_are_named():
+    """Catches a message about the first bad radius only."""
+    assert parse_radii("8/255, 0,2/255,0") == (0, Fraction(2, 255), Fraction(8, 255))
+    with pytest.raises(ConfigError) as caught:
+        parse_radii("8,nan,2/255,-1/255,x,")
+    for wrong in ("'8'", "'nan'", "'-1/255'", "'x'", "''"):
+        assert wrong in str(caught.value)
+
+
+def curve_of(*hits: int, n: int = 50) -> EpsCurve:
+    points = tuple(
+        CurvePoint(eps=Radius(f"{2 * k}/255"), robust_acc=accuracy_from_correct([True] * hit + [False] * (n - hit)))
+        for k, hit in enumerate(hits)
+    )
+    return EpsCurve(name="student", architecture=architecture(), points=points)
+
+
+def test_a_curve_that_rises_is_called_out():
+    """Catches an attack so weak that a larger ball looks safer, passed on in silence."""
+    assert rises(curve_of(48, 40, 40, 7)) == []
+    (flag,) = rises(curve_of(48, 30, 33, 7))
+    assert "from 60.0% at 2/255 to 66.0% at 4/255" in flag
+
+
+def report_of(*curves: EpsCurve, flags: tuple[str, ...] = ()) -> CurveReport:
+    return CurveReport(
+        schema=1, run="<toy>", split="test", n=50, norm="Linf", attacks=("PGD",), seed=0, curves=curves, flags=flags
+    )
+
+
+def test_the_picture_shows_points_intervals_and_flags_and_needs_nothing_else():
+    """Catches a band that leaves its interval, a curve off the axes, text not escaped, and anything fetched."""
+    page = render_curve(report_of(curve_of(48, 30, 7), flags=("a < b",)))
+    assert "&lt;toy&gt;" in page
+    assert "a &lt; b" in page
+    assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+    chart = curve_chart(report_of(curve_of(50, 30, 0)))
+    accuracy = curve_of(50, 30, 0).points[1].robust_acc
+    (band,) = [part for part in chart.split("<polygon")[1:]]
+    corners = [tuple(map(float, pair.split(","))) for pair in band.split('points="')[1].split('"')[0].split()]
+    assert corners[0] == (44.0, 14.0)  # all right, at radius 0
+    assert corners[1] == (187.0, pytest.approx(216 - 202 * accuracy.high, abs=0.06))
+    assert corners[4] == (187.0, pytest.approx(216 - 202 * accuracy.low, abs=0.06))
+    assert corners[3] == (330.0, 216.0)  # none right, at the largest radius
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (Request(), LINF),
+        (Request(eps=Radius("2/255")), ThreatModel(norm="Linf", eps=Radius("2/255"))),
+        (Request(norm="l2", eps=Radius("1/2")), ThreatModel(norm="L2", eps=Radius("1/2"))),
+        (Request(norm="linf"), LINF),
+    ],
+)
+def test_flags_change_the_runs_threat_model(request_, expected):
+    """Catches --norm or --eps that goes nowhere."""
+    assert requested_threat_model(LINF, request_) == expected
+
+
+def test_another_norm_needs_its_own_radius():
+    """Catches 8/255 in L-inf taken for 8/255 in L2, which nearly nothing can be done with."""
+    with pytest.raises(ConfigError, match="--norm L2 needs --eps"):
+        requested_threat_model(LINF, Request(norm="L2"))
+    with pytest.raises(UnknownNameError, match="did you mean 'Linf'"):
+        requested_threat_model(LINF, Request(norm="Linff"))
+
+
+def stored(tmp_path, first: int = 0) -> tuple[ChunkStore, Assessment]:
+    rng = np.random.default_rng(first)
+    found = Assessment(
+        clean=rng.random(3) < 0.7,
+        resisted=rng.random((2, 3)) < 0.5,
+        images_adv=rng.random((3, 1, 2, 2)).astype(np.float32),
+    )
+    store = ChunkStore(folder=tmp_path, digest=digest_of({"n": 3}))
+    store.save(first, found)
+    return store, found
+
+
+def load(store: ChunkStore, first: int = 0):
+    said: list[str] = []
+    return store.load(first, (3, 1, 2, 2), attacks=2, say=said.append), said
+
+
+def test_a_chunk_comes_back_bit_for_bit_and_only_to_its_own_evaluation(tmp_path):
+    """Catches float16, booleans turned into floats, and a chunk taken for another evaluation's or another place's."""
+    store, found = stored(tmp_path)
+    again, said = load(store)
+    assert said == []
+    for name in ("clean", "resisted", "images_adv"):
+        assert_array_equal(getattr(again, name), getattr(found, name))
+        assert getattr(again, name).dtype == getattr(found, name).dtype
+    assert load(store, 3) == (None, [])
+    store.file(3).write_bytes(store.file(0).read_bytes())
+    assert "another evaluation" in load(store, 3)[1][0]
+    other = ChunkStore(folder=tmp_path, digest=store.digest[:16] + "0" * 48)
+    assert load(other)[0] is None
+    assert store.load(0, (3, 1, 2, 2), attacks=3, say=lambda words: None) is None
+
+
+def test_no_damaged_byte_is_believed_or_fatal(tmp_path):
+    """Catches a flipped bit that changes the result, or ends the evaluation with a traceback."""
+    store, found = stored(tmp_path)
+    path = store.file(0)
+    whole = path.read_bytes()
+    named = 0
+    for position in range(0, len(whole), 3):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        again, said = load(store)
+        if again is None:
+            named += str(path) in said[0]
+            continue
+        # Bytes that only say when or by what the file was made may change; what it holds may not.
+        for name in ("clean", "resisted", "images_adv"):
+            assert_array_equal(getattr(again, name), getattr(found, name))
+    assert named > len(whole) / 6
+    for cut in (0, 1, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        assert load(store)[0] is None
+
+
+class Stop(BaseException):
+    """As abrupt as a kill: nothing catches it."""
+
+
+@pytest.fixture
+def small_run(tmp_path):
+    return write_small_run(tmp_path / "runs" / "small")
+
+
+def evaluated(run, said=None, **changes):
+    request = Request(**{"n": 50, "chunk": 16, "seed": 3, **changes})
+    return evaluate_run(run, request, progress=Silent(), say=(said if said is not None else []).append)
+
+
+def test_a_stopped_evaluation_goes_on_and_ends_the_same(small_run, monkeypatch):
+    """Catches chunks done twice, chunks left out, and results that depend on where it was stopped."""
+    whole = evaluated(small_run)
+    text = small_run.evaluation.read_bytes()
+    assert not small_run.evaluations.exists()
+    small_run.evaluation.unlink()
+    save, saved = ChunkStore.save, []
+
+    def save_and_stop(self, first, found):
+        save(self, first, found)
+        saved.append(first)
+        if len(saved) in (1, 3):
+            raise Stop
+
+    monkeypatch.setattr(ChunkStore, "save", save_and_stop)
+    for _ in range(2):
+        with pytest.raises(Stop):
+            evaluated(small_run)
+        assert not small_run.evaluation.exists()
+    said: list[str] = []
+    assert evaluated(small_run, said) == whole
+    assert saved == [0, 16, 32, 48]
+    assert said == ["student: 3 of 4 chunks were finished before and are taken from there"]
+    assert small_run.evaluation.read_bytes() == text
+    assert not small_run.evaluations.exists()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seed": 4}, {"eps": Radius("20/255")}, {"attack": "fgsm"}, {"n": 49}, {"chunk": 17}], ids=str
+)
+def test_other_flags_take_nothing_from_a_stopped_evaluation(small_run, monkeypatch, changes):
+    """Catches a flag that is left out of the key: its result would be another's."""
+    with monkeypatch.context() as patch:
+        patch.setattr(job.Campaign, "finish", lambda self, files: None)
+        evaluated(small_run)
+    assert small_run.evaluations.is_dir()
+    said: list[str] = []
+    evaluated(small_run, said, **changes)
+    assert said == []
+
+
+def test_other_weights_take_nothing_from_a_stopped_evaluation(small_run, monkeypatch, tmp_path):
+    """Catches a student trained further, with the figures of the one before."""
+    with monkeypatch.context() as patch:
+        patch.setattr(job.Campaign, "finish", lambda self, files: None)
+        evaluated(small_run)
+    other = write_small_run(tmp_path / "runs" / "other", seed=1)
+    small_run.student.rename(tmp_path / "old")
+    other.student.rename(small_run.student)
+    said: list[str] = []
+    evaluated(small_run, said)
+    assert said == []
+
+
+def test_a_damaged_chunk_is_named_and_done_again(small_run, monkeypatch):
+    """Catches a damaged file that is believed, or that stops the evaluation."""
+    whole = evaluated(small_run)
+    with monkeypatch.context() as patch:
+        patch.setattr(job.Campaign, "finish", lambda self, files: None)
+        evaluated(small_run)
+    damaged = sorted(small_run.evaluations.glob("*/chunk-*.npz"))[1]
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    said: list[str] = []
+    assert evaluated(small_run, said) == whole
+    assert str(damaged) in said[0]
+    assert "3 of 4" in said[1]
+
+
+def test_changed_data_are_refused(small_run):
+    """Catches a student tested on what it may have learned from."""
+    record = json.loads(small_run.recipe.read_text())
+    small_run.recipe.write_text(json.dumps({**record, "data_sha256": "0" * 64}))
+    with pytest.raises(ConfigError, match="no longer those"):
+        evaluated(small_run)
+
+
+def test_shares_put_together_are_the_whole(tmp_path, monkeypatch):
+    """Catches a chunk that no rank does, one that two do, and cuts that move with the number of ranks."""
+    barrier = threading.Barrier(3, timeout=60)
+
+    class Thread(Ranks):
+        def agree(self, digest: str) -> None:
+            barrier.wait()
+
+        def wait(self) -> None:
+            barrier.wait()
+
+    data = dataset(n=300)
+    store = ChunkStore(folder=tmp_path, digest=digest_of({}))
+    saved: list[int] = []
+    save = ChunkStore.save
+    monkeypatch.setattr(ChunkStore, "save", lambda self, first, found: (saved.append(first), save(self, first, found)))
+
+    networks = [network(classes=3) for _ in range(3)]
+
+    def attacked(among: Ranks, store: ChunkStore | None):
+        return attack_network(
+            networks[among.rank],
+            data.test,
+            name="net",
+            where="test",
+            threat_model=data.threat_model,
+            seed=5,
+            progress=Silent(),
+            chunk=16,
+            store=store,
+            among=among,
+        )
+
+    alone = attacked(Ranks(), None)
+    with ThreadPoolExecutor(3) as pool:
+        shares = list(pool.map(lambda rank: attacked(Thread(rank=rank, world=3), store), range(3)))
+    assert sorted(saved) == list(range(0, 100, 16))
+    for share in shares:
+        assert share.evaluation == alone.evaluation
+        assert_array_equal(share.images_adv, alone.images_adv)
+
+
+def test_the_environment_of_torchrun_is_checked(monkeypatch):
+    """Catches a traceback, or a wait for ever, where WORLD_SIZE was set by something else."""
+    with ranks() as alone:
+        assert alone.first
+        assert alone.world == 1
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(ConfigError, match="WORLD_SIZE"), ranks():
+        pass
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(ConfigError, match="RANK"), ranks():
+        pass
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(ConfigError, match="torchrun"), ranks():
+        pass
