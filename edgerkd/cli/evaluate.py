@@ -38,7 +38,7 @@ def evaluate(
     """Attack the student of the newest run, on the host, and print its clean and robust accuracy.
 
     A stopped evaluation goes on where it was when it is started again with the same flags. Under
-    `torchrun --nproc-per-node=N -m edgerkd evaluate` N processes share the work.
+    `torchrun --nproc-per-node=N -m -- edgerkd evaluate` N processes share the work.
     """
     _check_together(curve=curve, eps=eps, against=against, with_teacher=with_teacher)
     from edgerkd.core.curve import parse_radii
