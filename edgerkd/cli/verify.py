@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from edgerkd.cli.build import Bundle
-from edgerkd.cli.options import Seed, bundle_folders
+from edgerkd.cli.options import AttackName, Seed, bundle_folders
 from edgerkd.cli.output import Json, emit_json, progress
 
 EXIT = {"pass": 0, "fail": 1, "inconclusive": 7}
@@ -16,6 +16,7 @@ def verify(
     runtime: Annotated[
         str | None, typer.Option("--runtime", help="The runtime to attack; the best here if not given.")
     ] = None,
+    attack: AttackName = "pgd",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -29,6 +30,7 @@ def verify(
             target=folders.verification,
             engines=folders.engines,
             runtime_name=runtime,
+            attack=attack,
             seed=seed,
             progress=bars,
         )

@@ -30,11 +30,13 @@ def verify(
     target: Path,
     engines: Path,
     runtime_name: str | None,
+    attack: str,
     seed: int,
     progress: Progress,
-    attack: str = "pgd",
 ) -> VerifyReport:
-    """Build the engine if need be, measure it on the bundle's images, decide, and write `target`.
+    """Build the engine if need be, attack it on the bundle's images, decide, and write `target`.
+
+    `attack` is a name that attacks/suite.py knows; the stored examples are replayed first in any case.
 
     Raises ArtefactError for a damaged bundle, MissingDependencyError where no runtime works, EngineError
     where the engine fails, ParityError (after writing the report, with verdict fail) where it is not the

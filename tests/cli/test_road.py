@@ -87,6 +87,15 @@ def test_json_is_one_document_with_what_the_design_promises(road, edgerkd, monke
     assert json.loads(edgerkd("build", "--json").out)["exporter"] == "onnx"
 
 
+def test_verify_runs_the_attacks_that_are_named(copied, edgerkd):
+    """Catches --attack that goes nowhere, and an unknown name that falls back in silence."""
+    found = json.loads(edgerkd("verify", copied, "--attack", "apgd-ce", "--json").out)
+    assert [(row["attack"], row["source"]) for row in found["rows"]] == [("replay", "replay"), ("APGD-CE", "direct")]
+    assert not any("over-reports" in note for note in found["notes"])
+    assert any("over-reports" in note for note in json.loads(edgerkd("verify", copied, "--json").out)["notes"])
+    assert edgerkd("verify", copied, "--attack", "apdg").code == 3
+
+
 def test_a_larger_radius_is_never_easier(road, edgerkd, monkeypatch):
     """Catches --eps that goes nowhere."""
     monkeypatch.chdir(road.folder)

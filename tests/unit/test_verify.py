@@ -90,7 +90,13 @@ def bundle(tmp_path_factory) -> Path:
 
 
 def run(bundle: Path, tmp_path: Path, **changes) -> VerifyReport:
-    given = {"target": tmp_path / "verify.json", "engines": tmp_path / "engines", "runtime_name": None, "seed": 0}
+    given = {
+        "target": tmp_path / "verify.json",
+        "engines": tmp_path / "engines",
+        "runtime_name": None,
+        "attack": "pgd",
+        "seed": 0,
+    }
     return verify(bundle, **{**given, **changes}, progress=Silent())
 
 
