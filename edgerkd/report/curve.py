@@ -44,9 +44,10 @@ def curve_chart(report: CurveReport) -> Markup:
     for share in (0, 0.25, 0.5, 0.75, 1):
         parts.append(tag("line", class_="grid", x1=left, x2=right, y1=f"{y(share):.1f}", y2=f"{y(share):.1f}"))
         parts.append(tag("text", f"{share:.0%}", x=left - 6, y=f"{y(share) + 4:.1f}", text_anchor="end"))
-    parts += [
-        tag("text", str(eps), x=f"{x(float(eps)):.1f}", y=bottom + 17, text_anchor="middle") for eps in _labelled(radii)
-    ]
+    for eps in _labelled(radii):
+        # The last one ends where the axis does: beyond it stand the curves' names.
+        where = {"x": f"{x(float(eps)):.1f}", "y": bottom + 17}
+        parts += [tag("text", str(eps), text_anchor="end" if eps == radii[-1] else "middle", **where)]
     axis = f"radius of the attack, {report.norm}"
     parts.append(tag("text", axis, x=f"{(left + right) / 2:.1f}", y=bottom + 33, text_anchor="middle"))
     ends = spread([y(curve.points[-1].robust_acc.value) for curve in report.curves], least=30)
@@ -82,12 +83,13 @@ def render_curve(report: CurveReport) -> str:
 
 
 def _labelled(radii: Sequence[Fraction]) -> list[Fraction]:
-    """The radii that have room for a label: none within an eighth of the axis of the one before."""
+    """The radii with room for a label, a sixth of the axis each: the largest, and from 0 on what fits."""
+    room = radii[-1] / 6
     kept: list[Fraction] = []
-    for radius in radii:
-        if not kept or radius - kept[-1] >= radii[-1] / 8:
+    for radius in radii[:-1]:
+        if (not kept or radius - kept[-1] >= room) and radii[-1] - radius >= Fraction(3, 2) * room:
             kept.append(radius)
-    return kept
+    return [*kept, radii[-1]]
 
 
 def _ends(points: Sequence[CurvePoint]) -> str:

@@ -22,7 +22,7 @@ from edgerkd.jobs import evaluate as job
 from edgerkd.jobs.evaluate import Request, attack_network, evaluate_run, requested_threat_model
 from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
 from edgerkd.jobs.ranks import Ranks, ranks
-from edgerkd.report.curve import curve_chart, render_curve
+from edgerkd.report.curve import _labelled, curve_chart, render_curve
 from tests.runs import write_small_run
 from tests.zoo import architecture, dataset, network
 
@@ -128,6 +128,12 @@ def test_the_picture_shows_points_intervals_and_flags_and_needs_nothing_else():
     assert corners[1] == (187.0, pytest.approx(216 - 202 * accuracy.high, abs=0.06))
     assert corners[4] == (187.0, pytest.approx(216 - 202 * accuracy.low, abs=0.06))
     assert corners[3] == (330.0, 216.0)  # none right, at the largest radius
+
+
+def test_labels_of_the_radii_never_cover_each_other():
+    """Catches a label for every radius, however close, and the largest radius without one."""
+    assert _labelled([Fraction(k) for k in (0, 2, 4, 8, 15, 16)]) == [0, 4, 8, 16]
+    assert _labelled([Fraction(1, 2)]) == [Fraction(1, 2)]
 
 
 @pytest.mark.parametrize(
