@@ -129,6 +129,11 @@ def test_a_masked_model_raises_its_flags_and_no_other(name):
     assert all(any(letter.isdigit() for letter in flag.found) and str(flag).startswith(flag.name) for flag in flags)
 
 
+def test_noise_that_helps_the_model_is_as_strong_as_pgd_that_does_no_better():
+    """Catches a comparison that turns round below zero."""
+    assert "noise as strong as PGD" in names(raised(Quantised(), honest(), task=bars_task(eps="64/255")))
+
+
 @pytest.mark.parametrize("norm", EPS)
 def test_an_honest_network_raises_no_flag(norm):
     """Catches a threshold below what an honest network shows; and a probe not told to `after`."""
