@@ -1,12 +1,13 @@
 """The same attack by four libraries on the same robust network and images: seconds, robust accuracy, passes.
 
     python bench/attacks.py pgd      --weights FILE.pt [--data cifar10] [-n 200] [--json FILE]
-    python bench/attacks.py ensemble --weights FILE.pt [...]
+    python bench/attacks.py apgd     --weights FILE.pt [...]
+    python bench/attacks.py ensemble --weights FILE.pt [...] [--only edgerkd]
 
 `pgd` is PGD-20 without random start by torchattacks, foolbox and edgerkd; `ensemble` the standard one
-(APGD-CE, APGD-T, FAB-T, Square) by pyautoattack and edgerkd. Each contender gets the network as its users
-have it: float32, the peers in torch's own memory format, edgerkd in channels_last. A pass is one image
-through the network, forward or backward. Peers: `pip install -e ".[dev]"` brings them.
+(APGD-CE, APGD-T, FAB-T, Square) by pyautoattack and edgerkd, `apgd` its first two. Each contender gets the
+network as its users have it: float32, the peers in torch's own memory format, edgerkd in channels_last. A pass
+is one image through the network, forward or backward. Peers: `pip install -e ".[dev]"` brings them.
 """
 
 import argparse
@@ -104,22 +105,25 @@ def by_foolbox(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor
     return clipped, {}
 
 
-def by_pyautoattack(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+def by_pyautoattack(names: tuple[str, ...]) -> Run:
     """Its standard version; each attack called by itself on what the one before left, as its own loop does."""
-    from pyautoattack import AutoAttack
 
-    found, after = images.clone(), {}
-    left = torch.arange(len(labels), device=images.device)
-    for name in ("apgd-ce", "apgd-t", "fab-t", "square"):
-        peer = AutoAttack(network, norm="Linf", eps=EPS, version="standard", device=images.device, seed=0)
-        peer.attacks_to_run = [name]
-        adversarial, *_ = peer.run_standard_evaluation(images[left], labels[left], batch_size=250)
-        found[left] = adversarial
-        with torch.no_grad():
-            left = left[network(adversarial).argmax(1) == labels[left]]
-        after[name] = len(left) / len(labels)
-        print(f"  pyautoattack {name}: {after[name]:.3f}", flush=True)
-    return found, after
+    def run(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        from pyautoattack import AutoAttack
+
+        found, after = images.clone(), {}
+        left = torch.arange(len(labels), device=images.device)
+        for name in names:
+            peer = AutoAttack(network, norm="Linf", eps=EPS, version="standard", device=images.device, seed=0)
+            peer.attacks_to_run = [name]
+            adversarial, *_ = peer.run_standard_evaluation(images[left], labels[left], batch_size=250)
+            found[left] = adversarial
+            with torch.no_grad():
+                left = left[network(adversarial).argmax(1) == labels[left]]
+            after[name] = len(left) / len(labels)
+        return found, after
+
+    return run
 
 
 def measure(name: str, run: Run, network: nn.Module, images: Tensor, labels: Tensor) -> Result:
@@ -144,10 +148,11 @@ def measure(name: str, run: Run, network: nn.Module, images: Tensor, labels: Ten
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["pgd", "ensemble"])
+    parser.add_argument("what", choices=["pgd", "apgd", "ensemble"])
     parser.add_argument("--weights", type=Path, required=True, help="a robust network: a file `teacher import` takes")
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("-n", type=int, default=200)
+    parser.add_argument("--only", help="one contender")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
@@ -168,17 +173,22 @@ def main() -> None:
         source="direct",
         run=partial(pgd, loss=cross_entropy, steps=STEPS, step_size=EPS / 4, from_images=True),
     )
-    ensemble, _ = attacks_named("autoattack", threat_model=threat_model, classes=data.classes)
-    peers: dict[str, Run] = (
-        {"torchattacks": by_torchattacks, "foolbox": by_foolbox}
-        if args.what == "pgd"
-        else {"pyautoattack": by_pyautoattack}
-    )
-    ours = by_edgerkd((pgd_20,) if args.what == "pgd" else ensemble, threat_model)
+    peers: dict[str, Run]
+    if args.what == "pgd":
+        attacks, peers = (pgd_20,), {"torchattacks": by_torchattacks, "foolbox": by_foolbox}
+    else:
+        names = ("apgd-ce", "apgd-t") if args.what == "apgd" else ("apgd-ce", "apgd-t", "fab-t", "square")
+        suite = "apgd" if args.what == "apgd" else "autoattack"
+        attacks, _ = attacks_named(suite, threat_model=threat_model, classes=data.classes)
+        peers = {"pyautoattack": by_pyautoattack(names)}
+    contenders: dict[str, Run] = {"edgerkd": by_edgerkd(attacks, threat_model), **peers}
     plain = network(torch.contiguous_format)
     accuracy(plain, images[:32], labels[:32])  # the first pass sets the library up
-    results = [measure("edgerkd", ours, network(torch.channels_last), images, labels)]
-    results += [measure(name, run, plain, images, labels) for name, run in peers.items()]
+    results = [
+        measure(name, run, network(torch.channels_last) if name == "edgerkd" else plain, images, labels)
+        for name, run in contenders.items()
+        if args.only in (None, name)
+    ]
 
     facts = machine_facts(("torch", "torchattacks", "foolbox", "pyautoattack"))
     if device.type == "cuda":

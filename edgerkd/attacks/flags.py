@@ -17,7 +17,7 @@ from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from edgerkd.attacks.apgd import apgd
-from edgerkd.attacks.assess import assess
+from edgerkd.attacks.assess import Assessment, assess
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.hunt import Task, on_host
@@ -54,6 +54,7 @@ LOWERS = 0.002  # by how much queries may lower what white-box attacks leave: 0.
 TRANSFERS = 0.05  # the same for images from elsewhere, where longer attacks may have found them
 GREY = 0.5  # radius in L-inf at which every image can be made plain grey
 HOLDS = 0.1  # share of images that may hold at that radius: a lopsided linear model truly holds a few
+SAMPLE = 32  # images that are probed: up to 160 gradients and 340 forward passes each
 PROBES = 6  # `after` hears of so many, or fewer where there is nothing to attack
 
 
@@ -106,6 +107,33 @@ def raise_flags(
         found += probe()
         after(number, what)
     return tuple(found)
+
+
+def all_flags(
+    classifier: Classifier,
+    attacks: Sequence[Attack],
+    task: Task,
+    found: Assessment,
+    *,
+    images_transfer: Array | None = None,
+    after: Callable[[int, str], None] = lambda done, what: None,
+) -> tuple[str, ...]:
+    """Every flag of an assessment as text: the probes on the first 32 images, its rows, and its images."""
+    sample = Task(
+        images=task.images[:SAMPLE],
+        labels=task.labels[:SAMPLE],
+        threat_model=task.threat_model,
+        seed=task.seed,
+        index=task.index[:SAMPLE],
+    )
+    transfer = None if images_transfer is None else images_transfer[:SAMPLE]
+    flags = (
+        *flags_of_rows(found.rows(attacks)),
+        *check_within(found.images_adv, task),
+        *raise_flags(classifier, sample, images_transfer=transfer, after=after),
+    )
+    # The whole assessment and the sample may show the same: the first of a name, from the whole, is kept.
+    return tuple(map(str, {flag.name: flag for flag in reversed(flags)}.values()))
 
 
 def flags_of_rows(rows: Sequence[Row]) -> tuple[Flag, ...]:

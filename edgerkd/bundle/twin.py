@@ -64,9 +64,8 @@ def gradient_twin(student: bytes) -> bytes:
     for node in graph.node:
         if node.op_type == "Constant":
             tape.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        elif node.op_type == "Identity" and node.input[0] in tape.constants:  # equal weights, stored once
-            tape.constants[node.output[0]] = tape.constants[node.input[0]]
-        elif node.op_type == "DequantizeLinear" and node.input[0] in tape.constants:  # a weight in int8
+        elif node.op_type in ("Identity", "DequantizeLinear") and node.input[0] in tape.constants:
+            # Equal weights that are stored once, and weights in int8.
             tape.constants[node.output[0]] = tape.constants[node.input[0]]
 
     varies = {"images"}

@@ -21,7 +21,7 @@ def load_method(name: str) -> MethodName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe(Record):
-    """One training run. Values without a source are ours, tried on validation splits (docs/sources.md)."""
+    """One training run. Values without a source are ours; what was tried is in docs/sources.md."""
 
     method: MethodName
     threat_model: ThreatModel

@@ -87,6 +87,7 @@ class VerifyReport(Record):
     clean_acc: Accuracy
     robust_acc: Accuracy
     rows: tuple[Row, ...]
+    flags: tuple[str, ...]
     retention: float
     gates: tuple[Gate, ...]
     latency_ms: Latency

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from edgerkd.attacks.assess import Assessment, assess_in_chunks, joined
 from edgerkd.attacks.classifier import Classifier
+from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.suite import Attack, attacks_named
 from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.evaluation import Evaluation
@@ -84,23 +86,33 @@ def attack_network(
     store: ChunkStore | None = None,
     among: Ranks = ALONE,
     say: Say = lambda words: None,
+    probe: bool = False,
 ) -> Attacked:
     """Clean accuracy and the attacks that `attack` names, in float32, on the whole of `split` (named `where`).
 
     Each attack goes at the images that those before it left. With `store`, finished chunks are kept there
-    and taken from there; `among` several ranks each attacks its share, and all return the whole. Raises
-    UnknownNameError.
+    and taken from there; `among` several ranks each attacks its share, and all return the whole. With
+    `probe` the first rank looks for signs that the attacks were blind (attacks/flags.py). Raises
+    UnknownNameError, ConfigError for images or labels that make no sense, EngineError for a network that
+    answers NaN, probabilities or a wrong shape.
     """
     network = network.to(among.device).eval().requires_grad_(False)
     classifier = TorchClassifier(network)
     split = split.to(among.device)
     images, n = to_float(split.images), len(split)
-    attacks, notices = attacks_named(attack, threat_model=threat_model, classes=network.architecture.classes)
+    classes = network.architecture.classes
+    attacks, notices = attacks_named(attack, threat_model=threat_model, classes=classes)
+    check_arrays(images, split.labels, classes=classes)
+    check_classifier(classifier, images[:SAMPLE], classes=classes)
     task = Task(images=images, labels=split.labels, threat_model=threat_model, seed=seed, index=np.arange(n))
     work = _Work(
         classifier=classifier, attacks=attacks, task=task, chunk=chunk, store=store, name=name, progress=progress
     )
     found = work.carry_out(among, say)
+    flags: tuple[str, ...] = ()
+    if probe and among.first:
+        with progress.stage(f"{name}: looking for masked gradients", PROBES) as advance:
+            flags = all_flags(classifier, attacks, task, found, after=advance)
     images_adv = torch.from_numpy(found.images_adv).to(among.device, memory_format=torch.channels_last)
     logits, logits_adv = (
         torch.cat([classifier.logits(part) for part in batch.split(chunk)]) for batch in (images, images_adv)
@@ -116,7 +128,7 @@ def attack_network(
         clean_acc=found.clean_acc,
         robust_acc=found.robust_acc,
         rows=found.rows(attacks),
-        flags=notices,
+        flags=(*notices, *flags),
         threat_model=threat_model,
         seed=seed,
     )
@@ -211,8 +223,8 @@ class Campaign:
     say: Say
     stores: list[ChunkStore] = field(default_factory=list)
 
-    def attack(self, subject: Subject, *, eps: Radius | None = None) -> Attacked:
-        """Attack one network on the test images, at another radius if `eps` says so."""
+    def attack(self, subject: Subject, *, eps: Radius | None = None, probe: bool = False) -> Attacked:
+        """Attack one network on the test images, at another radius if `eps` says so, and `probe` it for flags."""
         request = self.request
         threat_model = self.threat_model if eps is None else replace(self.threat_model, eps=eps)
         store = ChunkStore(folder=self.run.evaluations, digest=self._digest(subject, threat_model))
@@ -230,6 +242,7 @@ class Campaign:
             store=store,
             among=self.among,
             say=self.say,
+            probe=probe,
         )
 
     def finish(self, files: dict[Path, str]) -> None:
@@ -319,7 +332,7 @@ def evaluate_run(
     """
     with ranks() as among:
         campaign = begin(run, request, among=among, progress=progress, say=say)
-        evaluation = campaign.attack(subject_in(run.student, "student")).evaluation
+        evaluation = campaign.attack(subject_in(run.student, "student"), probe=True).evaluation
         campaign.finish({run.evaluation: encode_json(evaluation)})
     return evaluation if among.first else None
 

@@ -53,12 +53,17 @@ def gates_of(
 
 
 def decide(
-    *, gates: Sequence[Gate], budget: Sequence[Limit], rows: Sequence[Row], twin_agreement: float
+    *,
+    gates: Sequence[Gate],
+    budget: Sequence[Limit],
+    rows: Sequence[Row],
+    twin_agreement: float,
+    flags: Sequence[str],
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict, and a reason for everything that keeps it from being a pass.
 
     Stored examples cannot show new weaknesses: without a row made against the engine itself there is
-    no pass.
+    no pass. Nor is there one where a flag says that the attacks may have been blind.
     """
     failed = [f"{g.gate} {g.actual:.3f} is below {g.wanted:.3f}" for g in gates if g.verdict == "fail"]
     failed += [
@@ -73,5 +78,6 @@ def decide(
         open_.append("only stored examples were replayed: nothing was made against this engine")
     if twin_agreement < TWIN_AGREEMENT:
         open_.append(f"the gradient twin agrees with the engine on {twin_agreement:.2%} only: its rows prove little")
+    open_ += [f"the figure cannot be trusted: {flag}" for flag in flags]
     verdict: Verdict = "fail" if failed else "inconclusive" if open_ else "pass"
     return verdict, tuple(failed + open_)

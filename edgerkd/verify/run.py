@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from edgerkd.attacks.assess import assess_in_chunks
+from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.suite import Attack, attacks_named
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.core.budget import limits
@@ -72,9 +74,13 @@ def verify(
                 seed=seed,
                 index=np.arange(n),
             )
+            check_arrays(task.images, task.labels, classes=manifest.architecture.classes)
+            check_classifier(classifier, task.images[:SAMPLE], classes=manifest.architecture.classes)
             found = assess_in_chunks(
                 classifier, attacks, task, chunk=BATCH, after=lambda done, name: advance(2 * n + done, name)
             )
+        with progress.stage("looking for masked gradients", PROBES) as advance:
+            flags = all_flags(classifier, attacks, task, found, images_transfer=replay.images_adv, after=advance)
         latency = measure_latency(engine, replay.images[:1])
         facts = Engine(
             runtime=engine.runtime,
@@ -90,7 +96,7 @@ def verify(
         manifest.profile.gates, manifest.host, clean=found.clean_acc, robust=found.robust_acc, retention=retention
     )
     budget = _budget(bundle, built.student, latency, on_target=runtime.name == manifest.profile.runtimes[0])
-    verdict, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=twin_agreement)
+    verdict, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=twin_agreement, flags=flags)
     if not parity.ok:
         verdict = "fail"
         reasons = (
@@ -112,6 +118,7 @@ def verify(
         clean_acc=found.clean_acc,
         robust_acc=found.robust_acc,
         rows=rows,
+        flags=flags,
         retention=retention[0],
         gates=gates,
         latency_ms=latency,

@@ -140,6 +140,7 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         ),
         parity=Parity(n=1006, max_abs_dlogit=3.43e-6, limit=0.00171, agreement=1.0, ok=True),
         twin_agreement=0.9992,
+        flags=(),
         clean_acc=accuracy(486, 503),
         robust_acc=robust,
         rows=(

@@ -42,21 +42,23 @@ def test_a_gate_asks_the_whole_interval(low, high, verdict):
 
 
 @pytest.mark.parametrize(
-    ("gates", "budget_ok", "rows", "agreement", "verdict"),
+    ("gates", "budget_ok", "rows", "agreement", "flags", "verdict"),
     [
-        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, "pass"),
-        ([gate(0.6, 0.7)], None, [DIRECT], 1.0, "pass"),
-        ([gate(0.6, 0.7)], False, [DIRECT], 1.0, "fail"),
-        ([gate(0.6, 0.7)], True, [REPLAY], 1.0, "inconclusive"),
-        ([gate(0.6, 0.7)], True, [DIRECT], 0.99, "inconclusive"),
-        ([gate(0.4, 0.6)], True, [DIRECT], 1.0, "inconclusive"),
-        ([gate(0.4, 0.6), gate(0.1, 0.2)], True, [REPLAY], 0.9, "fail"),
+        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, (), "pass"),
+        ([gate(0.6, 0.7)], None, [DIRECT], 1.0, (), "pass"),
+        ([gate(0.6, 0.7)], False, [DIRECT], 1.0, (), "fail"),
+        ([gate(0.6, 0.7)], True, [REPLAY], 1.0, (), "inconclusive"),
+        ([gate(0.6, 0.7)], True, [DIRECT], 0.99, (), "inconclusive"),
+        ([gate(0.4, 0.6)], True, [DIRECT], 1.0, (), "inconclusive"),
+        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, ("zero gradients",), "inconclusive"),
+        ([gate(0.1, 0.2)], True, [DIRECT], 1.0, ("zero gradients",), "fail"),
+        ([gate(0.4, 0.6), gate(0.1, 0.2)], True, [REPLAY], 0.9, (), "fail"),
     ],
 )
-def test_the_verdict(gates, budget_ok, rows, agreement, verdict):
+def test_the_verdict(gates, budget_ok, rows, agreement, flags, verdict):
     """Catches a pass from stored examples alone, a fail hidden by an open question, and a budget ignored."""
     budget = [Limit(limit="params", wanted=10, actual=20 if budget_ok is False else 5, ok=budget_ok)]
-    found, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=agreement)
+    found, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=agreement, flags=flags)
     assert found == verdict
     assert bool(reasons) == (verdict != "pass")
 
