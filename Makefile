@@ -21,7 +21,7 @@ PINS := $(BIN)/uv pip compile --quiet --no-header --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-gpu cov check fmt lint type arch build bench pins clean
+.PHONY: help setup demo test test-slow test-gpu cov check fmt lint type arch build bench bench-attacks pins clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,10 @@ bench: $(HOST)  ## start-up, demo and the memory of verify, measured here (docs/
 	rm -rf build/bench
 	$(PY) bench/demo.py --keep build/bench
 	$(PY) bench/verify_memory.py build/bench/runs/latest/bundle
+
+bench-attacks: $(DEV)  ## the attacks against torchattacks, foolbox and pyautoattack; ARGS="--weights FILE --data cifar10"
+	$(PY) bench/attacks.py pgd $(ARGS)
+	$(PY) bench/attacks.py ensemble $(ARGS)
 
 pins: $(DEV)  ## solve the requirement files anew, each package at least a week old
 	$(PINS) --upgrade pyproject.toml requirements/build.in --extra host --extra ort --extra dev \

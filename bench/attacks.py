@@ -1,13 +1,14 @@
 """The same attack by four libraries on the same robust network and images: seconds, robust accuracy, passes.
 
-    python bench/attacks.py pgd      --weights FILE.pt [--data cifar10] [-n 200] [--json FILE]
-    python bench/attacks.py apgd     --weights FILE.pt [...]
-    python bench/attacks.py ensemble --weights FILE.pt [...] [--only edgerkd]
+    python bench/attacks.py pgd      [--weights FILE.pt --data cifar10] [-n 200] [--json FILE]
+    python bench/attacks.py apgd     [...]
+    python bench/attacks.py ensemble [...] [--only edgerkd]
 
-`pgd` is PGD-20 without random start by torchattacks, foolbox and edgerkd; `ensemble` the standard one
-(APGD-CE, APGD-T, FAB-T, Square) by pyautoattack and edgerkd, `apgd` its first two. Each contender gets the
-network as its users have it: float32, the peers in torch's own memory format, edgerkd in channels_last. A pass
-is one image through the network, forward or backward. Peers: `pip install -e ".[dev]"` brings them.
+Without `--weights` the network is the embedded digits' own teacher, trained once and kept. `pgd` is PGD-20 without
+random start by torchattacks, foolbox and edgerkd; `ensemble` the standard one (APGD-CE, APGD-T, FAB-T, Square) by
+pyautoattack and edgerkd, `apgd` its first two. Each contender gets the network as its users have it: float32, the
+peers in torch's own memory format, edgerkd in channels_last. A pass is one image through the network, forward or
+backward. Peers: `pip install -e ".[dev]"` brings them.
 """
 
 import argparse
@@ -28,15 +29,16 @@ from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.suite import Attack, attacks_named
+from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
-from edgerkd.core.units import Radius
 from edgerkd.data.dataset import to_float
 from edgerkd.data.load import load_dataset
+from edgerkd.jobs.teachers import find_teacher
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.hardware import compute_device
 from edgerkd.models.teacher_file import network_from_state, read_state_dict
 
-EPS, STEPS = 8 / 255, 20
+STEPS = 20
 
 
 @dataclass(kw_only=True)
@@ -89,23 +91,29 @@ def by_edgerkd(attacks: tuple[Attack, ...], threat_model: ThreatModel) -> Run:
     return run
 
 
-def by_torchattacks(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-    import torchattacks
+def by_torchattacks(eps: float) -> Run:
+    def run(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        import torchattacks
 
-    attack = torchattacks.PGD(network, eps=EPS, alpha=EPS / 4, steps=STEPS, random_start=False)
-    return attack(images, labels), {}
+        attack = torchattacks.PGD(network, eps=eps, alpha=eps / 4, steps=STEPS, random_start=False)
+        return attack(images, labels), {}
 
-
-def by_foolbox(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-    import foolbox
-
-    attack = foolbox.attacks.LinfPGD(abs_stepsize=EPS / 4, steps=STEPS, random_start=False)
-    model = foolbox.PyTorchModel(network, bounds=(0, 1), device=images.device)
-    _, clipped, _ = attack(model, images, labels, epsilons=EPS)
-    return clipped, {}
+    return run
 
 
-def by_pyautoattack(names: tuple[str, ...]) -> Run:
+def by_foolbox(eps: float) -> Run:
+    def run(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        import foolbox
+
+        attack = foolbox.attacks.LinfPGD(abs_stepsize=eps / 4, steps=STEPS, random_start=False)
+        model = foolbox.PyTorchModel(network, bounds=(0, 1), device=images.device)
+        _, clipped, _ = attack(model, images, labels, epsilons=eps)
+        return clipped, {}
+
+    return run
+
+
+def by_pyautoattack(names: tuple[str, ...], eps: float) -> Run:
     """Its standard version; each attack called by itself on what the one before left, as its own loop does."""
 
     def run(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
@@ -114,7 +122,7 @@ def by_pyautoattack(names: tuple[str, ...]) -> Run:
         found, after = images.clone(), {}
         left = torch.arange(len(labels), device=images.device)
         for name in names:
-            peer = AutoAttack(network, norm="Linf", eps=EPS, version="standard", device=images.device, seed=0)
+            peer = AutoAttack(network, norm="Linf", eps=eps, version="standard", device=images.device, seed=0)
             peer.attacks_to_run = [name]
             adversarial, *_ = peer.run_standard_evaluation(images[left], labels[left], batch_size=250)
             found[left] = adversarial
@@ -126,7 +134,7 @@ def by_pyautoattack(names: tuple[str, ...]) -> Run:
     return run
 
 
-def measure(name: str, run: Run, network: nn.Module, images: Tensor, labels: Tensor) -> Result:
+def measure(name: str, run: Run, network: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Result:
     counted = Counted(network)
     started = time.perf_counter()
     found, after = run(counted, images, labels)
@@ -134,7 +142,7 @@ def measure(name: str, run: Run, network: nn.Module, images: Tensor, labels: Ten
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
     moved = float((found - images).abs().max())
-    if moved > EPS + 1e-6 or found.min() < 0 or found.max() > 1:
+    if moved > eps + 1e-6 or found.min() < 0 or found.max() > 1:
         raise SystemExit(f"{name}: an image left the ball (moved by {moved:.5f}) or the range")
     return Result(
         contender=name,
@@ -149,8 +157,8 @@ def measure(name: str, run: Run, network: nn.Module, images: Tensor, labels: Ten
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["pgd", "apgd", "ensemble"])
-    parser.add_argument("--weights", type=Path, required=True, help="a robust network: a file `teacher import` takes")
-    parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--weights", type=Path, help="a robust network: a file `teacher import` takes")
+    parser.add_argument("--data", default="digits")
     parser.add_argument("-n", type=int, default=200)
     parser.add_argument("--only", help="one contender")
     parser.add_argument("--json", type=Path)
@@ -163,29 +171,33 @@ def main() -> None:
     moments = torch.tensor(data.mean), torch.tensor(data.std)
 
     def network(memory_format: torch.memory_format) -> nn.Module:
+        if args.weights is None:
+            found, _ = find_teacher(None, data, progress=Silent())
+            return found.to(device, memory_format=memory_format).requires_grad_(False)  # type: ignore[call-overload]  stubs
         state = read_state_dict(args.weights)
         found = network_from_state(state, args.weights, image_shape=(channels, height, width), moments=moments)
         return found.to(device, memory_format=memory_format).requires_grad_(False)  # type: ignore[call-overload]  stubs
 
-    threat_model = ThreatModel(norm="Linf", eps=Radius("8/255"))
+    threat_model = data.threat_model
+    eps = float(threat_model.eps)
     pgd_20 = Attack(
         name="PGD-20 CE",
         source="direct",
-        run=partial(pgd, loss=cross_entropy, steps=STEPS, step_size=EPS / 4, from_images=True),
+        run=partial(pgd, loss=cross_entropy, steps=STEPS, step_size=eps / 4, from_images=True),
     )
     peers: dict[str, Run]
     if args.what == "pgd":
-        attacks, peers = (pgd_20,), {"torchattacks": by_torchattacks, "foolbox": by_foolbox}
+        attacks, peers = (pgd_20,), {"torchattacks": by_torchattacks(eps), "foolbox": by_foolbox(eps)}
     else:
         names = ("apgd-ce", "apgd-t") if args.what == "apgd" else ("apgd-ce", "apgd-t", "fab-t", "square")
         suite = "apgd" if args.what == "apgd" else "autoattack"
         attacks, _ = attacks_named(suite, threat_model=threat_model, classes=data.classes)
-        peers = {"pyautoattack": by_pyautoattack(names)}
+        peers = {"pyautoattack": by_pyautoattack(names, eps)}
     contenders: dict[str, Run] = {"edgerkd": by_edgerkd(attacks, threat_model), **peers}
     plain = network(torch.contiguous_format)
     accuracy(plain, images[:32], labels[:32])  # the first pass sets the library up
     results = [
-        measure(name, run, network(torch.channels_last) if name == "edgerkd" else plain, images, labels)
+        measure(name, run, network(torch.channels_last) if name == "edgerkd" else plain, images, labels, eps)
         for name, run in contenders.items()
         if args.only in (None, name)
     ]
@@ -195,7 +207,8 @@ def main() -> None:
         facts["gpu"] = torch.cuda.get_device_name()
     show_machine(facts)
     clean = accuracy(plain, images, labels)
-    print(f"\n{args.what} on {args.weights.name}, {args.n} images of {data.name}, clean {clean:.3f}")
+    subject = args.weights or "the digits' own teacher"
+    print(f"\n{args.what} on {subject}, {len(labels)} images of {data.name}, {threat_model}, clean {clean:.3f}")
     print(f"{'':14}{'seconds':>9}{'ratio':>8}{'robust':>8}{'forward':>10}{'backward':>10}  after each attack")
     for r in results:
         each = ", ".join(f"{name} {value:.3f}" for name, value in r.after_each.items())

@@ -41,10 +41,12 @@ def pgd(
     step_size: float,
     restarts: int = 1,
     from_images: bool = False,
+    targets: Array | None = None,
 ) -> Array:
     """Adversarial images (n, c, h, w): the first iterate that fools, else the one of highest loss.
 
     Each restart begins at another random point, the first at the images themselves with `from_images`.
+    `loss` gets the labels, or with `targets` the rows of that: class probabilities (n, k) for the KL divergence.
     An image leaves as soon as it is fooled. Raises ConfigError for a step that is larger than the radius.
     """
     check_steps(step_size, task.eps)
@@ -53,13 +55,14 @@ def pgd(
         if not hunt.left:
             break
         at_images = from_images and restart == 0
-        images, labels, seeds = hunt.images, hunt.labels, task.seeds(hunt.rows, restart)
+        images, seeds = hunt.images, task.seeds(hunt.rows, restart)
+        aims = hunt.labels if targets is None else targets[hunt.where]
         x = images if at_images else random_start(images, eps=task.eps, norm=task.norm, seeds=seeds)
         for step in range(steps + 1):
-            logits, gradient = _evaluate(classifier, x, loss, labels, last=step == steps)
-            keep = hunt.record(x, logits, loss(logits, labels)[0])
+            logits, gradient = _evaluate(classifier, x, loss, aims, last=step == steps)
+            keep = hunt.record(x, logits, loss(logits, aims)[0])
             if keep is not None:
-                images, labels, x, gradient = images[keep], labels[keep], x[keep], gradient[keep]
+                images, aims, x, gradient = images[keep], aims[keep], x[keep], gradient[keep]
             if not hunt.left or step == steps:
                 break
             x = project(x + step_size * steepest(gradient, task.norm), images, eps=task.eps, norm=task.norm)
@@ -72,8 +75,8 @@ def check_steps(step_size: float, eps: float) -> None:
         raise ConfigError(f"step_size {step_size:g} must be above 0 and at most eps {eps:g}: are the two swapped?")
 
 
-def _evaluate(classifier: Classifier, x: Array, loss: Loss, labels: Array, *, last: bool) -> tuple[Array, Array]:
+def _evaluate(classifier: Classifier, x: Array, loss: Loss, aims: Array, *, last: bool) -> tuple[Array, Array]:
     """Logits and gradient; after the last step the gradient is not needed, and the images stand in for it."""
     if last:
         return classifier.logits(x), array_namespace(x).asarray(x)
-    return classifier.gradient(x, lambda z: loss(z, labels)[1])
+    return classifier.gradient(x, lambda z: loss(z, aims)[1])

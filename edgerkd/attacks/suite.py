@@ -4,11 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from array_api_compat import array_namespace
+
 from edgerkd.attacks.apgd import apgd
 from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.fab import fab_targeted
 from edgerkd.attacks.hunt import Task
-from edgerkd.attacks.losses import cross_entropy, dlr, dlr_targeted, margin, margin_targeted
+from edgerkd.attacks.losses import (
+    cross_entropy,
+    dlr,
+    dlr_targeted,
+    kl_divergence,
+    log_softmax,
+    margin,
+    margin_targeted,
+)
 from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.square import square
 from edgerkd.core.errors import UnknownNameError
@@ -56,6 +66,7 @@ def attacks_named(name: str, *, threat_model: ThreatModel, classes: int) -> tupl
         Attack(name="PGD-20 CE", source="direct", run=partial(pgd_20, loss=cross_entropy)),
         Attack(name="PGD-20 margin", source="direct", run=partial(pgd_20, loss=margin)),
     )
+    pgd_kl = Attack(name="PGD-20 KL", source="direct", run=partial(_pgd_kl, step_size=eps / 4))
     apgd_ce = Attack(name="APGD-CE", source="direct", run=partial(apgd, loss=cross_entropy, steps=STEPS))
     apgd_dlr = Attack(name="APGD-DLR", source="direct", run=partial(apgd, loss=untargeted, steps=STEPS))
     apgd_t = Attack(name="APGD-T", source="direct", run=partial(apgd, loss=targeted, steps=STEPS, targets=targets))
@@ -64,6 +75,7 @@ def attacks_named(name: str, *, threat_model: ThreatModel, classes: int) -> tupl
     known: dict[str, tuple[Attack, ...]] = {
         "fgsm": (fgsm,),
         "pgd": pgds,
+        "pgd-kl": (pgd_kl,),
         "apgd-ce": (apgd_ce,),
         "apgd-dlr": (apgd_dlr,),
         "apgd-t": (apgd_t,),
@@ -75,9 +87,16 @@ def attacks_named(name: str, *, threat_model: ThreatModel, classes: int) -> tupl
     }
     if name not in known:
         raise UnknownNameError("attack", name, known)
-    if name in ("fgsm", "pgd"):
+    if name in ("fgsm", "pgd", "pgd-kl"):
         notices.append(
             f"{name} alone over-reports: nets exist that it finds 33 % robust and the ensemble 17 %; "
             "use --attack autoattack before you believe the figure"
         )
     return known[name], tuple(notices)
+
+
+def _pgd_kl(classifier: Classifier, task: Task, *, step_size: float) -> Array:
+    """Away from the model's own clean answer. Source: Zhang et al. 2019 (TRADES), arXiv 1901.08573, eq. 5."""
+    xp = array_namespace(task.images)
+    clean = xp.exp(log_softmax(classifier.logits(task.images)))
+    return pgd(classifier, task, loss=kl_divergence, steps=20, step_size=step_size, targets=clean)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerkd.cli.options import Eps, Run, Seed, radius, run_folder
+from edgerkd.cli.options import AttackName, Eps, Run, Seed, radius, run_folder
 from edgerkd.cli.output import Json, emit_json, progress, show_table
 
 if TYPE_CHECKING:
@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: Run = None,
-    attack: Annotated[
-        str,
-        typer.Option("--attack", help="pgd, apgd, autoattack, fgsm, apgd-ce, apgd-dlr, apgd-t, fab-t or square."),
-    ] = "pgd",
+    attack: AttackName = "pgd",
     eps: Eps = None,
     norm: Annotated[str | None, typer.Option("--norm", help="Linf or L2; the run's own if not given.")] = None,
     n: Annotated[int | None, typer.Option("-n", help="Test images; all of them if not given.", min=1)] = None,
@@ -32,6 +29,9 @@ def evaluate(
     against: Annotated[
         Path | None, typer.Option("--against", help="Another run's folder: compare the two students image by image.")
     ] = None,
+    eot: Annotated[
+        int, typer.Option("--eot", help="For networks that answer at random: attack the mean of so many calls.", min=1)
+    ] = 1,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -46,7 +46,7 @@ def evaluate(
     from edgerkd.jobs.curve import draw_curve
     from edgerkd.jobs.evaluate import Request, evaluate_run
 
-    request = Request(attack=attack, eps=radius(eps), norm=norm, n=n, seed=seed)
+    request = Request(attack=attack, eps=radius(eps), norm=norm, n=n, seed=seed, eot=eot)
     radii = None if curve is None else parse_radii(curve)
     folder = run_folder(run)
     other = None if against is None else run_folder(against)

@@ -17,7 +17,8 @@ Data = Annotated[str, typer.Option("--data", help="digits, cifar10, an .npz file
 Teacher = Annotated[str | None, typer.Option("--teacher", help="A teacher's name, or a file of weights.")]
 Eps = Annotated[str | None, typer.Option("--eps", help="Radius of the threat model, like 8/255.")]
 AttackName = Annotated[
-    str, typer.Option("--attack", help="pgd, apgd, autoattack, fgsm, apgd-ce, apgd-dlr, apgd-t, fab-t or square.")
+    str,
+    typer.Option("--attack", help="pgd, apgd, autoattack, fgsm, pgd-kl, apgd-ce, apgd-dlr, apgd-t, fab-t or square."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
 

@@ -47,9 +47,10 @@ def teacher(
         )
     from edgerkd.data.load import load_dataset
     from edgerkd.jobs import teachers as job
+    from edgerkd.jobs.teacher_cache import known_teachers
 
     if action is Action.list:
-        cards = job.known_teachers()
+        cards = known_teachers()
     else:
         dataset = load_dataset(data)
         with progress() as bars:

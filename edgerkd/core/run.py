@@ -33,6 +33,11 @@ class RunFolder:
         return self.path / "checkpoints" / "last.pt"
 
     @property
+    def adapters(self) -> Path:
+        """What bound the student to its teacher while it was trained."""
+        return self.path / "adapters.safetensors"
+
+    @property
     def evaluation(self) -> Path:
         return self.path / "evaluation.json"
 

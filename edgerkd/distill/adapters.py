@@ -1,9 +1,14 @@
 """Learned maps from the student's vectors to the teacher's, dropped after training."""
 
+from pathlib import Path
+
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
+from edgerkd.core.errors import ArtefactError
 
 
 class Adapters(nn.Module):
@@ -19,6 +24,16 @@ class Adapters(nn.Module):
         self.taps = nn.ModuleList(nn.Identity() if s == t else nn.Linear(s, t) for s, t in pairs)
         s, t = student.widths[-1], teacher.widths[-1]
         self.penultimate = nn.Identity() if s == t else nn.Linear(s, t, bias=False)
+
+    @classmethod
+    def load(cls, path: Path, student: Architecture, teacher: Architecture) -> "Adapters":
+        """The adapters stored in a safetensors file. Raises ArtefactError where they do not fit the two networks."""
+        adapters = cls(student, teacher)
+        try:
+            adapters.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as e:
+            raise ArtefactError(f"{path}: not the adapters between {student} and {teacher}: {e}") from e
+        return adapters.eval().requires_grad_(False)
 
     def pairs(self, student: tuple[Tensor, ...], teacher: tuple[Tensor, ...]) -> list[tuple[nn.Module, Tensor, Tensor]]:
         """(adapter, student tap, teacher tap), deepest first."""

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +34,13 @@ class DivergedError(EdgerkdError):
     exit_code = 6
 
 
+class Trained(NamedTuple):
+    """A trained network, and the adapters that bound it to its teacher, where it had one."""
+
+    network: Network
+    adapters: Adapters | None
+
+
 def learning_rate(progress: float, recipe: Recipe) -> float:
     """One cycle: linear from 0 to the peak over `warmup`, then half a cosine. Source: arXiv 1708.07120, fig. 1a."""
     if progress < recipe.warmup:
@@ -50,7 +58,7 @@ def train(
     resume: bool,
     on_epoch: Callable[[Epoch], None],
     progress: Progress,
-) -> Network:
+) -> Trained:
     """Train `student` and return its averaged weights of the epoch that was best on the validation split.
 
     Best means the highest PGD-10 accuracy there (clean accuracy for method standard); the test split
@@ -174,7 +182,7 @@ def train(
             )
 
     average.network.load_state_dict(best)
-    return average.network.requires_grad_(True)
+    return Trained(average.network.requires_grad_(True), adapters)
 
 
 def quick_accuracy(network: Network, split: Split, recipe: Recipe, *, autocast: bool) -> tuple[float, float]:

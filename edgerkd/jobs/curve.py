@@ -15,7 +15,7 @@ from edgerkd.files.decode import encode_json
 from edgerkd.jobs.evaluate import Campaign, Request, Subject, begin, subject_in
 from edgerkd.jobs.evaluation_state import Say
 from edgerkd.jobs.ranks import ranks
-from edgerkd.jobs.teachers import cache_folder, known_teachers
+from edgerkd.jobs.teacher_cache import cache_folder, known_teachers
 from edgerkd.report.curve import render_curve
 
 SCHEMA = 1

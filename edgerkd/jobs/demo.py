@@ -66,7 +66,7 @@ def standard_student(record: RunRecord, *, progress: Progress) -> Evaluation:
         resume=False,
         on_epoch=lambda epoch: None,
         progress=progress,
-    )
+    ).network
     return attack_network(
         network,
         dataset.test.head(TEST_IMAGES),

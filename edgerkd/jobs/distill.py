@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
@@ -101,7 +102,7 @@ def _carry_out(
 ) -> Evaluation:
     recipe = record.recipe
     torch.manual_seed(recipe.seed)
-    student = train(
+    student, adapters = train(
         build(record.architecture),
         dataset,
         recipe,
@@ -112,6 +113,8 @@ def _carry_out(
         progress=progress,
     )
     save_network(student, run.student)
+    if adapters is not None:
+        write_atomic(run.adapters, save(adapters.cpu().state_dict()))
     test = dataset.test.head(TEST_IMAGES)
     evaluations = [
         attack_network(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgerkd.attacks.assess import Assessment, assess_in_chunks, joined
 from edgerkd.attacks.classifier import Classifier
+from edgerkd.attacks.eot import Expected
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.sanity import check_arrays, check_classifier
@@ -24,10 +25,13 @@ from edgerkd.core.threat import Norm, ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Split, to_float
 from edgerkd.data.load import load_dataset
+from edgerkd.distill.adapters import Adapters
+from edgerkd.distill.feature_attack import feature_attack
 from edgerkd.files.atomic import sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.jobs.evaluation_state import ChunkStore, Say, digest_of
 from edgerkd.jobs.ranks import ALONE, Ranks, ranks
+from edgerkd.jobs.teacher_cache import kept_teacher
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.cost import count_cost
@@ -60,6 +64,7 @@ class Request:
     norm: str | None = None
     n: int | None = None
     seed: int = 0
+    eot: int = 1
     chunk: int = CHUNK
 
 
@@ -87,21 +92,26 @@ def attack_network(
     among: Ranks = ALONE,
     say: Say = lambda words: None,
     probe: bool = False,
+    more: tuple[Attack, ...] = (),
+    eot: int = 1,
 ) -> Attacked:
     """Clean accuracy and the attacks that `attack` names, in float32, on the whole of `split` (named `where`).
 
     Each attack goes at the images that those before it left. With `store`, finished chunks are kept there
-    and taken from there; `among` several ranks each attacks its share, and all return the whole. With
+    and taken from there; `among` several ranks each attacks its share, and all return the whole. `more`
+    attacks follow those named. `eot` above 1 attacks the mean of so many calls, for networks that answer
+    at random. With
     `probe` the first rank looks for signs that the attacks were blind (attacks/flags.py). Raises
     UnknownNameError, ConfigError for images or labels that make no sense, EngineError for a network that
     answers NaN, probabilities or a wrong shape.
     """
     network = network.to(among.device).eval().requires_grad_(False)
-    classifier = TorchClassifier(network)
+    classifier = TorchClassifier(network) if eot == 1 else Expected(TorchClassifier(network), eot)
     split = split.to(among.device)
     images, n = to_float(split.images), len(split)
     classes = network.architecture.classes
     attacks, notices = attacks_named(attack, threat_model=threat_model, classes=classes)
+    attacks = (*attacks, *more)
     check_arrays(images, split.labels, classes=classes)
     check_classifier(classifier, images[:SAMPLE], classes=classes)
     task = Task(images=images, labels=split.labels, threat_model=threat_model, seed=seed, index=np.arange(n))
@@ -223,11 +233,16 @@ class Campaign:
     say: Say
     stores: list[ChunkStore] = field(default_factory=list)
 
-    def attack(self, subject: Subject, *, eps: Radius | None = None, probe: bool = False) -> Attacked:
-        """Attack one network on the test images, at another radius if `eps` says so, and `probe` it for flags."""
+    def attack(
+        self, subject: Subject, *, eps: Radius | None = None, probe: bool = False, more: tuple[Attack, ...] = ()
+    ) -> Attacked:
+        """Attack one network on the test images, at another radius if `eps` says so.
+
+        `probe` it for flags, and let `more` attacks follow those that the flags name.
+        """
         request = self.request
         threat_model = self.threat_model if eps is None else replace(self.threat_model, eps=eps)
-        store = ChunkStore(folder=self.run.evaluations, digest=self._digest(subject, threat_model))
+        store = ChunkStore(folder=self.run.evaluations, digest=self._digest(subject, threat_model, more))
         self.stores.append(store)
         return attack_network(
             subject.network,
@@ -243,6 +258,8 @@ class Campaign:
             among=self.among,
             say=self.say,
             probe=probe,
+            more=more,
+            eot=request.eot,
         )
 
     def finish(self, files: dict[Path, str]) -> None:
@@ -255,7 +272,7 @@ class Campaign:
             for store in self.stores:
                 store.clear()
 
-    def _digest(self, subject: Subject, threat_model: ThreatModel) -> str:
+    def _digest(self, subject: Subject, threat_model: ThreatModel, more: tuple[Attack, ...]) -> str:
         return digest_of(
             {
                 "network": subject.sha256,
@@ -265,7 +282,9 @@ class Campaign:
                 "norm": threat_model.norm,
                 "eps": str(threat_model.eps),
                 "attack": self.request.attack,
+                "more": [attack.name for attack in more],
                 "seed": self.request.seed,
+                "eot": self.request.eot,
                 "chunk": self.request.chunk,
                 "device": self.among.device.type,
                 "versions": host_versions(),
@@ -332,9 +351,29 @@ def evaluate_run(
     """
     with ranks() as among:
         campaign = begin(run, request, among=among, progress=progress, say=say)
-        evaluation = campaign.attack(subject_in(run.student, "student"), probe=True).evaluation
+        student = subject_in(run.student, "student")
+        more = _at_features(campaign, student)
+        evaluation = campaign.attack(student, probe=True, more=more).evaluation
         campaign.finish({run.evaluation: encode_json(evaluation)})
     return evaluation if among.first else None
+
+
+def _at_features(campaign: Campaign, student: Subject) -> tuple[Attack, ...]:
+    """The attack on what was distilled, where the run kept its adapters and its teacher is still there."""
+    run, record, device = campaign.run, campaign.record, campaign.among.device
+    if not run.adapters.exists() or record.teacher is None:
+        return ()
+    try:
+        teacher, card = kept_teacher(record.teacher)
+    except ConfigError as e:
+        campaign.say(f"the student's features are not attacked: {e}")
+        return ()
+    if card.weights_sha256 != record.teacher_sha256:
+        campaign.say(f"the student's features are not attacked: {card.name} is no longer the teacher of this run")
+        return ()
+    adapters = Adapters.load(run.adapters, student.network.architecture, teacher.architecture).to(device)
+    teacher, network = (net.to(device).eval().requires_grad_(False) for net in (teacher, student.network))
+    return (feature_attack(network, teacher, adapters, campaign.threat_model),)
 
 
 def _numpy(images: torch.Tensor) -> NDArray[np.float32]:

@@ -1,13 +1,12 @@
 """Teachers: trained here once, imported from a file, or found in the cache."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import torch
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.core.errors import ConfigError, UnknownNameError, problems_text
+from edgerkd.core.errors import ConfigError, problems_text
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress
 from edgerkd.core.recipe import Recipe
@@ -15,8 +14,9 @@ from edgerkd.core.teacher import TeacherCard
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import sha256_of, write_atomic
-from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.files.decode import encode_json
 from edgerkd.jobs.evaluate import attack_network
+from edgerkd.jobs.teacher_cache import CARD, cache_folder, kept_teacher, known_teachers
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
 from edgerkd.models.store import WEIGHTS, load_network, save_network
@@ -24,17 +24,6 @@ from edgerkd.models.teacher_file import network_from_state, read_state_dict
 
 SCHEMA = 1
 SAMPLE = 500  # images of the validation split a teacher is checked on
-CARD = "card.json"
-
-
-def cache_folder() -> Path:
-    """Where teachers are kept: EDGERKD_CACHE, else `~/.cache/edgerkd`."""
-    return Path(os.environ.get("EDGERKD_CACHE", "~/.cache/edgerkd")).expanduser() / "teachers"
-
-
-def known_teachers() -> tuple[TeacherCard, ...]:
-    """Every teacher in the cache, by name."""
-    return tuple(decode_json(TeacherCard, path) for path in sorted(cache_folder().glob(f"*/{CARD}")))
 
 
 def find_teacher(teacher: str | None, dataset: Dataset, *, progress: Progress) -> tuple[Network, TeacherCard]:
@@ -55,11 +44,9 @@ def find_teacher(teacher: str | None, dataset: Dataset, *, progress: Progress) -
                 "or import one: `edgerkd teacher import FILE --data ...`"
             )
         teacher = fitting[0].name
-    elif teacher not in cards:
-        if Path(teacher).suffix in (".pt", ".pth", ".safetensors") or "/" in teacher:
-            return import_teacher(Path(teacher), dataset, name=None, accept_fragile=False, progress=progress)
-        raise UnknownNameError("teacher", teacher, cards)
-    card, network = cards[teacher], load_network(cache_folder() / teacher)
+    elif teacher not in cards and (Path(teacher).suffix in (".pt", ".pth", ".safetensors") or "/" in teacher):
+        return import_teacher(Path(teacher), dataset, name=None, accept_fragile=False, progress=progress)
+    network, card = kept_teacher(teacher)
     _check_fit(network.architecture, dataset, teacher)
     return network, card
 
@@ -136,7 +123,7 @@ def train_teacher(
         resume=True,
         on_epoch=lambda epoch: None,
         progress=progress,
-    )
+    ).network
     found = attack_network(
         network,
         dataset.val.head(SAMPLE),

@@ -16,7 +16,7 @@ from edgerkd.core.run import RunFolder
 from edgerkd.files.atomic import sha256_of
 from edgerkd.jobs import curve as curve_job
 from edgerkd.jobs import evaluate as job
-from edgerkd.jobs.teachers import cache_folder
+from edgerkd.jobs.teacher_cache import cache_folder
 from edgerkd.models.store import WEIGHTS, save_network
 from tests.runs import write_small_run
 from tests.zoo import network

@@ -19,7 +19,7 @@ from edgerkd.data.load import load_dataset
 from edgerkd.files.decode import decode_json
 from edgerkd.files.profiles import _named_files, load_profile
 from edgerkd.jobs import distill as job
-from edgerkd.jobs.teachers import cache_folder
+from edgerkd.jobs.teacher_cache import cache_folder
 from tests.cli.conftest import process
 from tests.zoo import network
 

@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from edgerkd.attacks.apgd import apgd, checkpoints
 from edgerkd.attacks.assess import assess, assess_in_chunks
 from edgerkd.attacks.ball import length, project, random_start, steepest
+from edgerkd.attacks.eot import Expected
 from edgerkd.attacks.fab import boundary_step, fab_targeted
 from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.losses import cross_entropy, dlr, dlr_targeted, kl_divergence, margin, margin_targeted
@@ -412,3 +413,48 @@ def test_chunks_taken_from_an_earlier_run_give_the_same_result():
     again = run(earlier={first: kept[first] for first in (40, 0)})
     assert_array_equal(again.images_adv, whole.images_adv)
     assert_array_equal(again.resisted, whole.resisted)
+
+
+def test_kl_attacks_leave_the_models_own_answer():
+    """Catches probabilities of the wrong rows once images have left, and a start where the KL gradient is zero."""
+    classifier, images, labels = toy(k=5)
+    task = task_of(images, labels)
+    attack = attacks_named("pgd-kl", threat_model=task.threat_model, classes=5)[0][0]
+    found = classifier.logits(attack.run(classifier, task)).argmax(1)
+    clean = classifier.logits(images).argmax(1)
+    assert (found != labels).sum() > (clean != labels).sum() + 5
+
+
+def test_the_mean_of_a_random_model_is_attacked_as_the_model_without_its_noise():
+    """Catches one draw taken for the mean, and a gradient of another draw's logits."""
+
+    class Noisy(LinearToy):
+        def __init__(self, weight):
+            super().__init__(weight)
+            self.generator = np.random.default_rng(0)
+
+        def logits(self, images):
+            return super().logits(images) + self.generator.normal(size=(len(images), self.weight.shape[1])) * 2
+
+    classifier, images, labels = toy(k=3)
+    noisy = Expected(Noisy(classifier.weight), 400)
+    task = task_of(images, labels)
+    assert np.abs(noisy.logits(images) - classifier.logits(images)).max() < 0.6
+    _, gradient = noisy.gradient(images, lambda z: cross_entropy(z, labels)[1])
+    _, wanted = classifier.gradient(images, lambda z: cross_entropy(z, labels)[1])
+    cosine = (gradient * wanted).sum() / np.linalg.norm(gradient) / np.linalg.norm(wanted)
+    assert cosine > 0.9
+    assert eps_of(task) > 0
+
+
+def test_the_ensemble_finds_the_gap_that_pgd_leaves():
+    """Catches a suite that is blind where cross-entropy is: logits so large that its gradient underflows."""
+    classifier, images, labels = toy(k=5)
+    scaled = LinearToy(classifier.weight * np.float32(3e4))
+    task = task_of(images, labels)
+    ce = attacks_named("pgd", threat_model=task.threat_model, classes=5)[0][:1]
+    apgds = attacks_named("apgd", threat_model=task.threat_model, classes=5)[0]
+    believed, true = (assess(scaled, attacks, task, after=lambda *_: None).robust_acc.value for attacks in (ce, apgds))
+    honest = assess(classifier, apgds, task, after=lambda *_: None).robust_acc.value
+    assert believed > true + 0.1
+    assert abs(true - honest) <= 1 / 64

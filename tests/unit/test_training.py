@@ -64,7 +64,7 @@ def run(method="edgerkd", *, checkpoint=None, resume=False, epochs_seen=None, st
         resume=resume,
         on_epoch=on_epoch,
         progress=Silent(),
-    )
+    ).network
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -1,0 +1,60 @@
+"""An attack on what distillation trains: it drives the student's features away from the teacher's.
+
+A defence that matches features must be attacked at its features (Tramer et al. 2020, arXiv 2002.08347, section 3).
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from edgerkd.attacks.classifier import Cotangent
+from edgerkd.attacks.losses import margin
+from edgerkd.attacks.pgd import pgd
+from edgerkd.attacks.suite import Attack
+from edgerkd.core.threat import ThreatModel
+from edgerkd.distill.adapters import Adapters
+from edgerkd.distill.losses.acm import acm_loss, activated_channel_map
+from edgerkd.distill.losses.covariance import covariance_loss
+from edgerkd.models.network import Network
+
+STEPS = 40  # ours
+
+
+class FeatureDistance:
+    """The student as a `Classifier` whose gradient is not that of its logits but of its distance to the teacher.
+
+    The distance is the sum of the ACM losses of all taps and the covariance loss of the penultimate
+    features, both networks seeing the same image. The covariance is the batch's, so an image's
+    gradient depends on its neighbours: results are those of one cutting into chunks.
+    """
+
+    def __init__(self, student: Network, teacher: Network, adapters: Adapters) -> None:
+        self._student, self._teacher, self._adapters = student, teacher, adapters
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The student's logits (n, k)."""
+        with torch.no_grad():
+            return self._student(images)
+
+    def gradient(self, images: Tensor, cotangent: Cotangent) -> tuple[Tensor, Tensor]:
+        """The student's logits, and the image gradient of the distance; the cotangent is not asked."""
+        with torch.enable_grad():
+            images = images.detach().requires_grad_()
+            own, target = self._student.features(images), self._teacher.features(images)
+            distance = sum(
+                acm_loss(adapter(activated_channel_map(s)), activated_channel_map(t))
+                for adapter, s, t in self._adapters.pairs(own.taps, target.taps)
+            )
+            if len(images) > 1:
+                distance = distance + covariance_loss(self._adapters(own.penultimate), target.penultimate)
+            (gradient,) = torch.autograd.grad(distance, images)  # type: ignore[arg-type]  sum() begins with an int
+        return own.logits.detach(), gradient
+
+
+def feature_attack(student: Network, teacher: Network, adapters: Adapters, threat_model: ThreatModel) -> Attack:
+    """PGD on the feature distance; of its iterates the first that fools is kept, else that of the highest margin."""
+    distance = FeatureDistance(student, teacher, adapters)
+    step_size = float(threat_model.eps) / 4
+    run = partial(pgd, loss=margin, steps=STEPS, step_size=step_size)
+    return Attack(name=f"PGD-{STEPS} features", source="direct", run=lambda _, task: run(distance, task))
