@@ -45,7 +45,7 @@ cov: $(DEV)  ## the tests, and their coverage line by line in build/coverage/ind
 	$(PY) -m pytest --cov --cov-report=html:build/coverage
 
 check: lint type arch  ## all that a commit should pass, under two minutes
-	$(PY) -m pytest --quiet --ignore=tests/packaging
+	$(PY) -m pytest --quiet tests/unit tests/report tests/exporters tests/meta
 
 fmt: $(DEV)  ## format, and mend what can be mended
 	$(BIN)/ruff check --fix
