@@ -44,7 +44,7 @@ test-gpu: $(DEV)  ## the tests for a GPU; fails where none of them ran
 cov: $(DEV)  ## the tests, and their coverage line by line in build/coverage/index.html
 	$(PY) -m pytest --cov --cov-report=html:build/coverage
 
-check: lint type arch  ## all that a commit should pass, under two minutes
+check: lint type arch  ## before each commit: linters, types, contracts and the quick tests
 	$(PY) -m pytest --quiet tests/unit tests/report tests/exporters tests/meta
 
 fmt: $(DEV)  ## format, and mend what can be mended

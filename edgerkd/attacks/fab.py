@@ -87,7 +87,8 @@ def boundary_step(x: Array, gradient: Array, value: Array, norm: Norm) -> Array:
     """
     xp = array_namespace(x)
     axes = (1, 2, 3)
-    slope = -xp.sign(value) * gradient  # along it the value falls
+    side = xp.where(value < 0, -xp.ones_like(value), xp.ones_like(value))  # a tie counts as across
+    slope = -side * gradient  # along it the value falls
     direction = xp.sign(slope) if norm == "Linf" else slope
     room = xp.where(direction > 0, 1.0 - x, x)  # how far each coordinate may go
     rate = xp.abs(direction)

@@ -36,6 +36,7 @@ FlagName = Literal[
     "more steps, weaker attack",
     "noise as strong as PGD",
     "query attack beats white-box",
+    "a stronger attack goes further",
     "transfer beats white-box",
     "robust at any radius",
     "outside the ball",
@@ -74,6 +75,7 @@ def raise_flags(
     task: Task,
     *,
     images_transfer: Array | None = None,
+    held: NDArray[np.bool_] | None = None,
     after: Callable[[int, str], None] = lambda done, what: None,
 ) -> tuple[Flag, ...]:
     """All signs that attacks overrate this classifier, looked for on a sample: 32 to 64 images are enough.
@@ -84,6 +86,7 @@ def raise_flags(
 
     Costs an image at most 161 passes forward and backward and 40 + QUERIES forward; where logits saturate 40 and 4
     more. Expects what `check_arrays` and `check_classifier` let pass.
+    `held` (n,) says which images the attacks of the figure in doubt left standing.
     """
     xp = array_namespace(task.images)
     calls = [classifier.logits(task.images) for _ in range(CALLS)]
@@ -92,6 +95,7 @@ def raise_flags(
     where = xp.asarray(rows, device=task.images.device)
     part = replace(task, images=task.images[where], labels=task.labels[where], index=task.index[rows])
     transfer = None if images_transfer is None else images_transfer[where]
+    held_part = None if held is None else held[rows]
     probes: dict[str, Callable[[], Iterator[Flag]]] = {"its answers": lambda: _answers(calls)}
     if len(rows):
         probes["its gradients"] = lambda: _gradients(classifier, part)
@@ -99,7 +103,7 @@ def raise_flags(
         probes |= {
             "saturation": lambda: _saturation(classifier, part, calls[0][where]),
             "more steps": lambda: _steps(classifier, part),
-            "queries and transfer": lambda: _beyond_white_box(classifier, part, transfer),
+            "queries and transfer": lambda: _beyond_white_box(classifier, part, transfer, held_part),
             "a large radius": lambda: _large_radius(classifier, part),
         }
     found: list[Flag] = []
@@ -130,7 +134,7 @@ def all_flags(
     flags = (
         *flags_of_rows(found.rows(attacks)),
         *check_within(found.images_adv, task),
-        *raise_flags(classifier, sample, images_transfer=transfer, after=after),
+        *raise_flags(classifier, sample, images_transfer=transfer, held=found.robust[:SAMPLE], after=after),
     )
     # The whole assessment and the sample may show the same: the first of a name, from the whole, is kept.
     return tuple(map(str, {flag.name: flag for flag in reversed(flags)}.values()))
@@ -274,8 +278,10 @@ def _steps(classifier: Classifier, task: Task) -> Iterator[Flag]:
         )
 
 
-def _beyond_white_box(classifier: Classifier, task: Task, images_transfer: Array | None) -> Iterator[Flag]:
-    """What queries and images from elsewhere fool of that which white-box attacks left."""
+def _beyond_white_box(
+    classifier: Classifier, task: Task, images_transfer: Array | None, held: NDArray[np.bool_] | None
+) -> Iterator[Flag]:
+    """What short APGD fools of what was `held`; what queries and images from elsewhere fool of what APGD left."""
     targets = min(WHITE_BOX_TARGETS, classifier.logits(task.images[:1]).shape[-1] - 1)
     climb = partial(apgd, steps=WHITE_BOX_STEPS)
     attacks = (
@@ -286,6 +292,13 @@ def _beyond_white_box(classifier: Classifier, task: Task, images_transfer: Array
     found = assess(classifier, attacks, task, after=lambda done, name: None)
     yield from check_within(found.images_adv, task)
     yield from flags_of_rows(found.rows(attacks))
+    fooled = 0 if held is None else int((held & ~found.resisted[1]).sum())
+    if _too_many(fooled, len(task.index), TRANSFERS):
+        yield Flag(
+            name="a stronger attack goes further",
+            found=f"{WHITE_BOX_STEPS} steps of APGD fool {fooled} of the first {len(task.index)} images that the "
+            "attacks asked for left standing: ask for a stronger one, such as autoattack",
+        )
     if images_transfer is None:
         return
     outside = check_within(images_transfer, task)

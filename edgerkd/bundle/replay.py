@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerkd.core.errors import ArtefactError
+from edgerkd.core.errors import ArtefactError, problems_text
+from edgerkd.files.damage import DAMAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +50,34 @@ def replay_bytes(replay: ReplaySet) -> bytes:
 def read_replay(path: Path) -> ReplaySet:
     """Raises ArtefactError for a file that is no replay set, or one with arrays of wrong type, length or range."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             replay = ReplaySet(**{name: arrays[name] for name in _TYPES})
-    except (OSError, ValueError, KeyError, EOFError) as e:
+    except DAMAGE as e:
         raise ArtefactError(f"{path}: not a replay set: {e}") from e
+    n, problems = replay.labels.shape[0] if replay.labels.ndim == 1 else 0, list[str]()
+    shapes = {
+        "images": (n, *replay.images.shape[1:]),
+        "images_adv": replay.images.shape,
+        "labels": (n,),
+        "logits": (n, *replay.logits.shape[1:]),
+        "logits_adv": replay.logits.shape,
+        "host_robust": (n,),
+    }
     for name, wanted in _TYPES.items():
         array = getattr(replay, name)
-        if array.dtype != wanted or len(array) != len(replay):
-            raise ArtefactError(
-                f"{path}: {name} is {array.dtype} of length {len(array)}: "
-                f"wanted {wanted.__name__}, and {len(replay)} labels"
-            )
-    for name in ("images", "images_adv"):
-        array = getattr(replay, name)
-        if array.ndim != 4 or not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ArtefactError(f"{path}: {name} must be (n, c, h, w) within [0, 1]")
+        if n == 0 or array.dtype != wanted or array.shape != shapes[name]:
+            problems.append(f"{name} is {array.dtype} {array.shape}: wanted {wanted.__name__} {shapes[name]}")
+        elif not np.isfinite(array).all():
+            problems.append(f"{name} holds NaN or infinite values")
+        elif name.startswith("images") and (array.ndim != 4 or array.min() < 0 or array.max() > 1):
+            problems.append(f"{name} must be (n, c, h, w) within [0, 1]")
+    if not problems:
+        answers, answers_adv = replay.logits.argmax(1), replay.logits_adv.argmax(1)
+        if replay.labels.min() < 0 or replay.labels.max() >= replay.logits.shape[1]:
+            reach = f"{replay.labels.min()} to {replay.labels.max()}"
+            problems.append(f"labels reach from {reach}: there are no such classes")
+        elif (replay.host_robust & ((answers != replay.labels) | (answers_adv != replay.labels))).any():
+            problems.append("host_robust names images that the host's own logits answer wrong")
+    if problems:
+        raise ArtefactError(problems_text(path, problems))
     return replay

@@ -23,7 +23,7 @@ def build(
     folders = bundle_folders(bundle)
     found = read_bundle(folders.bundle)
     chosen, why_not = choose_runtime(runtime, found.manifest.profile.runtimes)
-    built = build_engine(found, chosen.exporter, folders.engines)
+    built = build_engine(found, chosen.exporter, folders.engines, again=True)
     for line in (*why_not, *built.record.notes):
         typer.echo(line, err=True)
     if json:

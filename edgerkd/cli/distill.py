@@ -8,8 +8,11 @@ import typer
 from edgerkd.cli.options import Data, Eps, ProfileName, Seed, Teacher, radius, run_folder
 from edgerkd.cli.output import Json, emit_json, progress, show_table
 
+_RECIPE = ("profile", "data", "teacher", "method", "epochs", "eps", "seed")
+
 
 def distill(
+    context: typer.Context,
     profile: ProfileName = "jetson-orin",
     data: Data = "digits",
     teacher: Teacher = None,
@@ -28,6 +31,9 @@ def distill(
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs import distill as job
 
+    given = [name for name in _RECIPE if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if resume and given:
+        raise typer.BadParameter(f"goes on by the run's own recipe: leave --{given[0]} out", param_hint="--resume")
     with progress() as bars:
         if resume:
             folder = run_folder(run)

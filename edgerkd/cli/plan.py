@@ -22,9 +22,10 @@ def plan(
     from edgerkd.jobs.teachers import find_teacher
     from edgerkd.plan.search import plan_student
 
+    device = load_profile(profile)
     with progress() as bars:
         network, card = find_teacher(teacher, load_dataset(data), progress=bars)
-    found = plan_student(load_profile(profile), network.architecture)
+    found = plan_student(device, network.architecture)
     if json:
         emit_json(found)
         return

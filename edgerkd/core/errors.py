@@ -10,6 +10,7 @@ EdgerkdError
     ExportError (6)             export, build or engine failure
         EngineError
         ParityError             two implementations of one network disagree
+    DivergedError (6)           the loss of a training run is no longer finite
 
 A message says what was wrong (with the value), where (file, key) and how to mend it.
 """
@@ -74,6 +75,12 @@ class EngineError(ExportError):
 
 class ParityError(ExportError):
     """Two implementations of one network give different logits."""
+
+
+class DivergedError(EdgerkdError):
+    """The loss of a training run is no longer finite."""
+
+    exit_code = 6
 
 
 def problems_text(where: object, problems: Sequence[str]) -> str:

@@ -28,6 +28,10 @@ class Device(Record):
     memory_gbps: float | None = None
     launch_us: float | None = None
 
+    def __post_init__(self) -> None:
+        keys = ("sms", "gpu_clock_ghz", "fp32_tflops", "fp16_tflops", "int8_tops", "memory_gbps", "launch_us")
+        _above_zero(self, keys)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget(Record):
@@ -45,10 +49,7 @@ class Budget(Record):
     teacher_share: float | None = None
 
     def __post_init__(self) -> None:
-        for key in ("params", "macs", "latency_ms", "teacher_share"):
-            value = getattr(self, key)
-            if value is not None and not 0 < value < inf:
-                raise ConfigError(f"{key} = {value} is not a number above 0")
+        _above_zero(self, ("params", "macs", "latency_ms", "teacher_share"))
         for key in ("file", "peak_memory"):
             if (text := getattr(self, key)) is not None:
                 parse_size(text)
@@ -84,3 +85,10 @@ class Profile(Record):
     budget: Budget
     gates: Gates
     sources: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def _above_zero(record: Device | Budget, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        value = getattr(record, key)
+        if value is not None and not 0 < value < inf:
+            raise ConfigError(f"{key} = {value} is not a number above 0")

@@ -86,16 +86,20 @@ class RunFolder:
 
 
 def latest_run() -> RunFolder:
-    """The newest run below `./runs`. Raises ConfigError where there is none."""
+    """The newest run, which `runs/latest` names. Raises ConfigError where there is none."""
     link = RUNS / "latest"
     if not link.exists():
         raise ConfigError(f"{link}: there is no run here yet: start one with `edgerkd distill`, or name one with --run")
-    return RunFolder(RUNS / link.readlink())
+    # A copy that followed the link holds the run itself.
+    return RunFolder(RUNS / link.readlink() if link.is_symlink() else link)
 
 
 def mark_latest(run: RunFolder) -> None:
-    """Let `latest`, beside the run's folder, name this run."""
-    link = run.path.parent / "latest"
+    """Let `runs/latest` name this run. Raises ConfigError where something else has that name."""
+    link = RUNS / "latest"
+    if link.exists() and not link.is_symlink():
+        raise ConfigError(f"{link}: is no link but a folder or file of its own: move it away")
+    RUNS.mkdir(parents=True, exist_ok=True)
     new = link.with_name(f".latest-{os.getpid()}")
-    new.symlink_to(run.path.name)
+    new.symlink_to(os.path.relpath(run.path.resolve(), RUNS.resolve()))
     new.replace(link)

@@ -15,6 +15,7 @@ class TeacherCard(Record):
     schema: int
     name: str
     dataset: str
+    data_sha256: str
     origin: str
     architecture: Architecture
     threat_model: ThreatModel

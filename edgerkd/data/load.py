@@ -13,6 +13,7 @@ from edgerkd.core.errors import ConfigError, MissingDependencyError, UnknownName
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset, Split
+from edgerkd.files.damage import DAMAGE
 
 SPLIT_SEED = 0
 _VALIDATION_SHARE = 0.1  # of the training images, at most 1,000; ours
@@ -84,16 +85,16 @@ def _npz(path: Path) -> Dataset:
     """Arrays x_train, y_train, x_test, y_test; images uint8 (n, h, w) or (n, h, w, c), labels (n,)."""
     keys = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             missing = [key for key in keys if key not in arrays]
             if missing:
                 raise ConfigError(
                     f"{path}: no array named {', '.join(missing)}: an .npz data set has {', '.join(keys)}"
                 )
             x_train, y_train, x_test, y_test = (arrays[key] for key in keys)
-    except (OSError, ValueError, EOFError) as e:
-        if isinstance(e, ConfigError):
-            raise
+    except ConfigError:
+        raise
+    except (*DAMAGE, TypeError) as e:
         raise ConfigError(f"{path}: not a readable .npz file: {e}") from e
     for key, images in (("x_train", x_train), ("x_test", x_test)):
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
@@ -112,7 +113,10 @@ def _image_folder(path: Path) -> Dataset:
             found = ImageFolder(str(folder))
         except FileNotFoundError as e:
             raise ConfigError(f"{folder}: not a folder of images: wanted DIR/CLASS/image.png ({e})") from e
-        pictures = [found[index][0] for index in range(len(found))]
+        try:
+            pictures = [found[index][0] for index in range(len(found))]
+        except OSError as e:
+            raise ConfigError(f"{folder}: holds a picture that cannot be read: {e}") from e
         sizes = {picture.size: file for picture, (file, _) in zip(pictures, found.samples, strict=True)}
         if len(sizes) > 1:
             (a, file_a), (b, file_b) = list(sizes.items())[:2]
@@ -142,10 +146,19 @@ def _from_arrays(
     splits: list[Split] = []
     for images, labels in (train, test):
         images = images[..., None] if images.ndim == 3 else images
-        if len(images) != len(labels) or len(images) == 0:
-            raise ConfigError(f"{name}: {len(images)} images but {len(labels)} labels")
+        labels = np.asarray(labels)
+        labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise ConfigError(f"{name}: labels are {labels.dtype} {labels.shape}: wanted whole numbers (n,)")
+        if len(images) != len(labels) or len(images) < 2:
+            raise ConfigError(f"{name}: {len(images)} images but {len(labels)} labels: wanted as many, two at least")
+        if labels.min() < 0:
+            raise ConfigError(f"{name}: a label is {labels.min()}: classes are counted from 0")
         channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         splits.append(Split(images=torch.from_numpy(channels_first), labels=torch.from_numpy(labels.astype(np.int64))))
+    if splits[0].images.shape[1:] != splits[1].images.shape[1:]:
+        sizes = " and ".join(str(tuple(split.images.shape[1:])) for split in splits)
+        raise ConfigError(f"{name}: training and test images differ in size: {sizes}")
     known, test_split = splits
     n_val = max(1, min(1000, int(len(known) * _VALIDATION_SHARE)))
     if set(known.labels[-n_val:].tolist()) != set(known.labels.tolist()):  # sorted by class: shuffle first

@@ -51,11 +51,11 @@ def load_checkpoint(path: Path, recipe: Recipe) -> Checkpoint:
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch.load raises what the damage happens to cause
-        raise ArtefactError(f"{path}: not a readable checkpoint ({e}): start again without --resume") from e
+        raise ArtefactError(f"{path}: not a readable checkpoint ({e}): start a new run") from e
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise ArtefactError(f"{path}: a checkpoint of another schema: start again without --resume")
+        raise ArtefactError(f"{path}: a checkpoint of another schema: start a new run")
     if data["recipe"] != encode_json(recipe):
-        raise ArtefactError(f"{path}: made with another recipe: resume with the flags of the first call")
+        raise ArtefactError(f"{path}: made with another recipe than the run's: start a new run")
     return Checkpoint(epoch=data["epoch"], states=data["states"], generator=data["generator"], noise=data["noise"])
 
 

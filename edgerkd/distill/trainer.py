@@ -14,7 +14,7 @@ from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import pgd
 from edgerkd.core.epoch import Epoch
-from edgerkd.core.errors import ConfigError, EdgerkdError
+from edgerkd.core.errors import ConfigError, DivergedError
 from edgerkd.core.progress import Progress
 from edgerkd.core.recipe import Recipe
 from edgerkd.data.augment import random_crop, random_flip
@@ -28,14 +28,8 @@ from edgerkd.models.hardware import bf16_pays, compute_device
 from edgerkd.models.network import Network
 
 
-class DivergedError(EdgerkdError):
-    """The loss became NaN or infinite."""
-
-    exit_code = 6
-
-
 class Trained(NamedTuple):
-    """A trained network, and the adapters that bound it to its teacher, where it had one."""
+    """A trained network, and the last epoch's adapters to its teacher, where it had one."""
 
     network: Network
     adapters: Adapters | None
@@ -144,15 +138,28 @@ def train(
 
             means = {name: float(total) / counts[name] for name, total in sums.items()}
             if not all(map(math.isfinite, means.values())):
+                kept = f"; the state before this epoch is kept in {checkpoint}" if checkpoint and epoch > 0 else ""
                 raise DivergedError(
-                    f"the loss is no longer finite in epoch {epoch + 1} ({means}): lower lr (now {recipe.lr:g}); "
-                    f"the state before this epoch is kept" + (f" in {checkpoint}" if checkpoint else "")
+                    f"the loss is no longer finite in epoch {epoch + 1} ({means}){kept}: "
+                    "start a new run with another --seed, --method or --epochs"
                 )
             seconds = time.perf_counter() - started
             clean, robust = quick_accuracy(average.network, val, recipe, autocast=autocast)
             # Of equal scores the later epoch wins: its learning rate is lower.
             if (new := (clean, 0.0) if recipe.method == "standard" else (robust, clean)) >= score:
                 score, best = new, {name: value.clone() for name, value in average.network.state_dict().items()}
+            # The line first: a repeated epoch writes it again, a missing one would be missing for good.
+            on_epoch(
+                Epoch(
+                    epoch=epoch + 1,
+                    terms=means,
+                    val_clean_acc=clean,
+                    val_robust_acc=robust,
+                    lr=lr,
+                    seconds=seconds,
+                    images_per_second=steps * batch / seconds,
+                )
+            )
             if checkpoint is not None:
                 states = {
                     "student": student.state_dict(),
@@ -169,17 +176,6 @@ def train(
                     ),
                     recipe,
                 )
-            on_epoch(
-                Epoch(
-                    epoch=epoch + 1,
-                    terms=means,
-                    val_clean_acc=clean,
-                    val_robust_acc=robust,
-                    lr=lr,
-                    seconds=seconds,
-                    images_per_second=steps * batch / seconds,
-                )
-            )
 
     average.network.load_state_dict(best)
     return Trained(average.network.requires_grad_(True), adapters)

@@ -17,7 +17,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     Raises StorageError where it cannot be written (disk full, no permission).
     """
     data = content.encode() if isinstance(content, str) else content
-    with _storage(path):
+    with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         new = Path(name)
@@ -40,27 +40,30 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     An old folder at `path` stays untouched until the new one is complete. Raises StorageError as
     `write_atomic` does.
     """
-    with _storage(path):
+    with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    old = None
     try:
         yield new
-        with _storage(path):
+        with storage(path):
             new.chmod(0o755)
             if path.exists():
                 old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
                 path.replace(old / "old")
-                new.replace(path)
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                new.replace(path)
+            new.replace(path)
     except BaseException:
+        if old is not None and not path.exists() and (old / "old").exists():
+            (old / "old").replace(path)
         shutil.rmtree(new, ignore_errors=True)
         raise
+    finally:
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
-def _storage(path: Path) -> Iterator[None]:
+def storage(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:

@@ -53,6 +53,8 @@ def start(
     """
     if folder is not None and RunFolder(folder).recipe.exists():
         raise ConfigError(f"--run: {folder} holds a run already: go on with --resume, or name another folder")
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--run: {folder} is no empty folder: name one that is, or that is not there yet")
     dataset = _with_eps(load_dataset(data), eps)
     network, card = find_teacher(teacher, dataset, progress=progress)
     student = plan_student(profile, network.architecture).chosen
@@ -88,13 +90,21 @@ def resume(run: RunFolder, *, progress: Progress) -> Evaluation:
     Raises ConfigError where the data or the teacher are no longer what they were.
     """
     record = decode_json(RunRecord, run.recipe)
+    if run.evaluation.exists() and run.student.exists():
+        return decode_json(Evaluation, run.evaluation)  # there is nothing left to do, and nothing to overwrite
+    dataset, network = load_inputs(run, record, progress=progress)
+    return _carry_out(run, record, dataset, network, resume=True, progress=progress)
+
+
+def load_inputs(run: RunFolder, record: RunRecord, *, progress: Progress) -> tuple[Dataset, Network]:
+    """The data and the teacher a run began with. Raises ConfigError where either is no longer what it was."""
     dataset = replace(load_dataset(record.data), threat_model=record.recipe.threat_model)
     if dataset.sha256 != record.data_sha256:
         raise ConfigError(f"{run.recipe}: the data {record.data!r} are no longer those the run began with")
     network, card = find_teacher(record.teacher, dataset, progress=progress)
     if card.weights_sha256 != record.teacher_sha256:
         raise ConfigError(f"{run.recipe}: the teacher {card.name!r} is no longer the one the run began with")
-    return _carry_out(run, record, dataset, network, resume=True, progress=progress)
+    return dataset, network
 
 
 def _carry_out(

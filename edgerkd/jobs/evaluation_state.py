@@ -4,9 +4,6 @@ import hashlib
 import io
 import json
 import shutil
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +12,11 @@ import numpy as np
 
 from edgerkd.attacks.assess import Assessment
 from edgerkd.files.atomic import write_atomic
+from edgerkd.files.damage import DAMAGE
 
 SCHEMA = 1
 
 # What reading an .npz file raises, depending on which byte is damaged.
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile)
 
 Say = Callable[[str], None]
 """Hears of what the user should know while the work goes on."""
@@ -71,7 +68,7 @@ class ChunkStore:
             return None
         try:
             return self._read(path, first, shape, attacks)
-        except _DAMAGE as e:
+        except DAMAGE as e:
             say(f"{path}: damaged ({e or type(e).__name__}): these {shape[0]} images are attacked again")
             return None
 

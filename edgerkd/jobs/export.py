@@ -1,7 +1,5 @@
 """`edgerkd export`: a run's student to a bundle, and to an engine where one can be built here."""
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,10 +13,9 @@ from edgerkd.core.manifest import SCHEMA, HostResult, Manifest
 from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
-from edgerkd.data.load import load_dataset
 from edgerkd.files.decode import decode_json
+from edgerkd.jobs.distill import load_inputs
 from edgerkd.jobs.evaluate import Attacked, attack_network
-from edgerkd.jobs.teachers import find_teacher
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.onnx_graph import OPSET, onnx_from_network
 from edgerkd.models.store import load_network
@@ -39,8 +36,7 @@ def export(run: RunFolder, *, exporter_name: str, progress: Progress) -> tuple[B
     exporter = load_exporter(exporter_name)
     record = decode_json(RunRecord, run.recipe)
     student = load_network(run.student)
-    dataset = replace(load_dataset(record.data), threat_model=record.recipe.threat_model)
-    teacher, _ = find_teacher(record.teacher, dataset, progress=progress)
+    dataset, teacher = load_inputs(run, record, progress=progress)
     images = dataset.test.head(REPLAY_IMAGES)
     attacked, reference = (
         attack_network(

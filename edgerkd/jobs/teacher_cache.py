@@ -3,11 +3,12 @@
 import os
 from pathlib import Path
 
-from edgerkd.core.errors import UnknownNameError
+from edgerkd.core.errors import ArtefactError, UnknownNameError
 from edgerkd.core.teacher import TeacherCard
+from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json
 from edgerkd.models.network import Network
-from edgerkd.models.store import load_network
+from edgerkd.models.store import WEIGHTS, load_network
 
 CARD = "card.json"
 
@@ -24,7 +25,10 @@ def known_teachers() -> tuple[TeacherCard, ...]:
 
 def kept_teacher(name: str) -> tuple[Network, TeacherCard]:
     """The teacher of that name. Raises UnknownNameError, and ArtefactError for a damaged one."""
-    cards = {card.name: card for card in known_teachers()}
-    if name not in cards:
-        raise UnknownNameError("teacher", name, cards)
-    return load_network(cache_folder() / name), cards[name]
+    folder = cache_folder() / name
+    if not (folder / CARD).is_file():
+        raise UnknownNameError("teacher", name, (path.parent.name for path in cache_folder().glob(f"*/{CARD}")))
+    card = decode_json(TeacherCard, folder / CARD)
+    if (folder / WEIGHTS).is_file() and sha256_of(folder / WEIGHTS) != card.weights_sha256:
+        raise ArtefactError(f"{folder / WEIGHTS}: changed since the teacher was kept: remove {folder} and make it anew")
+    return load_network(folder), card

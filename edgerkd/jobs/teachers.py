@@ -1,6 +1,7 @@
 """Teachers: trained here once, imported from a file, or found in the cache."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import torch
@@ -13,13 +14,13 @@ from edgerkd.core.recipe import Recipe
 from edgerkd.core.teacher import TeacherCard
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill.trainer import train
-from edgerkd.files.atomic import sha256_of, write_atomic
-from edgerkd.files.decode import encode_json
+from edgerkd.files.atomic import sha256_of
+from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.jobs.evaluate import attack_network
 from edgerkd.jobs.teacher_cache import CARD, cache_folder, kept_teacher, known_teachers
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
-from edgerkd.models.store import WEIGHTS, load_network, save_network
+from edgerkd.models.store import load_network, save_network, weights_bytes
 from edgerkd.models.teacher_file import network_from_state, read_state_dict
 
 SCHEMA = 1
@@ -32,15 +33,21 @@ def find_teacher(teacher: str | None, dataset: Dataset, *, progress: Progress) -
     For the embedded digits one is trained and kept where there is none. Raises ConfigError where the
     teacher does not fit the data, or none is there.
     """
+    if teacher is None and dataset.name == "digits":
+        teacher = default_name(dataset)
+        if not (cache_folder() / teacher / CARD).exists():
+            return train_teacher(dataset, progress=progress)
     cards = {card.name: card for card in known_teachers()}
     if teacher is None:
-        fitting = [card for card in cards.values() if card.dataset == dataset.name]
-        if not fitting and dataset.name == "digits":
-            return train_teacher(dataset, progress=progress)
+        fitting = [
+            card
+            for card in cards.values()
+            if (card.data_sha256, card.threat_model) == (dataset.sha256, dataset.threat_model)
+        ]
         if len(fitting) != 1:
             known = ", ".join(card.name for card in fitting) or "none"
             raise ConfigError(
-                f"--teacher: name a robust teacher for {dataset.name} (known: {known}), "
+                f"--teacher: name a robust teacher for {dataset.name} under {dataset.threat_model} (known: {known}), "
                 "or import one: `edgerkd teacher import FILE --data ...`"
             )
         teacher = fitting[0].name
@@ -61,6 +68,7 @@ def import_teacher(
     Raises ArtefactError for a file that is not plain weights, ConfigError for a teacher that does not
     fit the data or resists nothing.
     """
+    name = _checked_name(name or path.stem)
     state = read_state_dict(path)
     shape = tuple(dataset.train.images.shape[1:])
     channels = shape[0]
@@ -87,7 +95,7 @@ def import_teacher(
             f"{found.robust_acc}: a student would learn no robustness from it; --accept-fragile imports it all the same"
         )
     origin = f"imported from {path.name}, sha256 {sha256_of(path)}"
-    return _keep(networks[best], name or path.stem, dataset, origin, found)
+    return _keep(networks[best], name, dataset, origin, found)
 
 
 def train_teacher(
@@ -110,7 +118,7 @@ def train_teacher(
     recipe = Recipe(
         method="pgd-at", threat_model=dataset.threat_model, epochs=epochs, seed=seed, batch=batch_for(dataset)
     )
-    name = name or f"{dataset.name}-pgd-at"
+    name = _checked_name(name or default_name(dataset))
     made_of = encode_json(recipe) + encode_json(architecture) + dataset.sha256
     checkpoint = cache_folder() / f"{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.training.pt"
     torch.manual_seed(seed)
@@ -138,6 +146,18 @@ def train_teacher(
     return kept
 
 
+def default_name(dataset: Dataset) -> str:
+    """What a teacher trained here is called: after its data and its threat model."""
+    threat_model = dataset.threat_model
+    return f"{dataset.name}-pgd-at-{threat_model.norm}-{str(threat_model.eps).replace('/', '-')}"
+
+
+def _checked_name(name: str) -> str:
+    if re.fullmatch(r"\w[\w.-]*", name) is None:
+        raise ConfigError(f"--name {name!r}: a teacher's name is letters, digits, '.', '_' and '-', no folder")
+    return name
+
+
 def batch_for(dataset: Dataset) -> int:
     """Images a step: 128, and 64 for data sets so small that an epoch would have few steps. Ours."""
     return 128 if len(dataset.train) >= 10_000 else 64
@@ -159,18 +179,20 @@ def _check_fit(architecture: Architecture, dataset: Dataset, teacher: str) -> No
 def _keep(network: Network, name: str, dataset: Dataset, origin: str, found: Evaluation) -> tuple[Network, TeacherCard]:
     """Store a teacher with its card, which says what was found on the validation split."""
     folder = cache_folder() / name
-    save_network(network.cpu(), folder)
     card = TeacherCard(
         schema=SCHEMA,
         name=name,
         dataset=dataset.name,
+        data_sha256=dataset.sha256,
         origin=origin,
         architecture=network.architecture,
         threat_model=dataset.threat_model,
         n=found.n,
         clean_acc=found.clean_acc,
         robust_acc=found.robust_acc,
-        weights_sha256=sha256_of(folder / WEIGHTS),
+        weights_sha256=hashlib.sha256(weights_bytes(network)).hexdigest(),
     )
-    write_atomic(folder / CARD, encode_json(card))
+    if (folder / CARD).exists() and decode_json(TeacherCard, folder / CARD).weights_sha256 != card.weights_sha256:
+        raise ConfigError(f"a teacher named {name} is kept already, with other weights: choose another --name")
+    save_network(network.cpu(), folder, {CARD: encode_json(card)})
     return load_network(folder), card

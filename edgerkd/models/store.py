@@ -1,5 +1,6 @@
 """A network on disk: `weights.safetensors` and `architecture.json` in one folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -17,12 +18,18 @@ WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "architecture.json"
 
 
-def save_network(network: Network, folder: Path) -> None:
-    """Write the network into `folder`, replacing what was there only once all is written."""
+def save_network(network: Network, folder: Path, beside: Mapping[str, str] | None = None) -> None:
+    """Write the network into `folder`, with text files `beside` it; what was there goes once all is written."""
     with folder_atomic(folder) as new:
         write_atomic(new / ARCHITECTURE, encode_json(network.architecture))
-        state = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
-        write_atomic(new / WEIGHTS, save(state))
+        write_atomic(new / WEIGHTS, weights_bytes(network))
+        for name, text in (beside or {}).items():
+            write_atomic(new / name, text)
+
+
+def weights_bytes(network: Network) -> bytes:
+    """The weights as a safetensors file."""
+    return save({name: value.contiguous().cpu() for name, value in network.state_dict().items()})
 
 
 def load_network(folder: Path) -> Network:

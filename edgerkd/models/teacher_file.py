@@ -40,7 +40,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except Exception as e:  # torch.load raises what the damage happens to cause
         raise ArtefactError(
             f"{path}: refused: it is not a plain state dict of tensors, and nothing in it was executed; save it with "
-            f"`torch.save(model.state_dict(), ...)` or as .safetensors ({str(e).splitlines()[0]})"
+            f"`torch.save(model.state_dict(), ...)` or as .safetensors ({(str(e) or type(e).__name__).splitlines()[0]})"
         ) from e
     for key in ("state_dict", "model_state_dict", "model", "net"):
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
@@ -64,6 +64,8 @@ def network_from_state(
             f"{source}: not a known architecture: PreActResNet weights are named conv1, layer1.0.bn1 ..., bn, linear; "
             f"found {', '.join(list(state)[:4])} ..."
         )
+    if renamed["conv1.weight"].ndim != 4 or renamed["linear.weight"].ndim != 2:
+        raise ArtefactError(f"{source}: conv1.weight and linear.weight are no convolution and no linear map")
     blocks = tuple(len({n.split(".")[2] for n in renamed if n.startswith(f"layers.{s}.")}) for s in stages)
     widths = tuple(_width(renamed, f"layers.{s}.0.conv1.weight", source) for s in stages)
     channels = renamed["conv1.weight"].shape[1]
@@ -101,4 +103,4 @@ def _ours(name: str) -> str:
 def _width(state: Mapping[str, Tensor], name: str, source: Path) -> int:
     if name not in state:
         raise ArtefactError(f"{source}: {name} is missing: not a PreActResNet of basic blocks")
-    return len(state[name])
+    return state[name].shape[0] if state[name].ndim else 0

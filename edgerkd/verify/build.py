@@ -1,12 +1,13 @@
 """bundle -> engine, on the machine that will run it."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgerkd.bundle.plugins import load_exporter, load_runtime
-from edgerkd.bundle.ports import Runtime
+from edgerkd.bundle.ports import LiveEngine, Runtime
 from edgerkd.bundle.read import Bundle
-from edgerkd.core.errors import ArtefactError, MissingDependencyError
+from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.core.record import Record
 from edgerkd.files.atomic import sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
@@ -61,15 +62,17 @@ def _why_not(runtime: Runtime) -> str | None:
     return None
 
 
-def build_engine(bundle: Bundle, exporter_name: str, folder: Path) -> BuiltEngine:
-    """Engines for the student and the twin in `folder/EXPORTER/`; an earlier build of the same bundle is kept.
+def build_engine(bundle: Bundle, exporter_name: str, folder: Path, *, again: bool = False) -> BuiltEngine:
+    """Engines for the student and the twin in `folder/EXPORTER/`.
+
+    An earlier build of the same bundle is kept, unless it is to be built `again`.
 
     Raises MissingDependencyError where the exporter cannot work here, EngineError where it fails.
     """
     exporter = load_exporter(exporter_name)
     target = folder / exporter_name
     student, twin = target / f"student{exporter.suffix}", target / f"twin{exporter.suffix}"
-    found = _earlier(target / "engine.json", bundle, student, twin)
+    found = None if again else _earlier(target / "engine.json", bundle, student, twin)
     if found is not None:
         return BuiltEngine(student=student, twin=twin, record=found)
     exporter.check()
@@ -84,6 +87,23 @@ def build_engine(bundle: Bundle, exporter_name: str, folder: Path) -> BuiltEngin
     )
     write_atomic(target / "engine.json", encode_json(record))
     return BuiltEngine(student=student, twin=twin, record=record)
+
+
+def load_engines(
+    bundle: Bundle, runtime: Runtime, built: BuiltEngine, folder: Path, stack: ExitStack
+) -> tuple[LiveEngine, LiveEngine, BuiltEngine]:
+    """The student's engine and its twin's, live until `stack` is left.
+
+    Engines kept from another version of the runtime, or from another device, do not load: they are built
+    anew, once. Raises ArtefactError or EngineError where that does not help.
+    """
+    try:
+        engine, twin = (stack.enter_context(runtime.load(path)) for path in (built.student, built.twin))
+    except (ArtefactError, EngineError):
+        stack.close()
+        built = build_engine(bundle, runtime.exporter, folder, again=True)
+        engine, twin = (stack.enter_context(runtime.load(path)) for path in (built.student, built.twin))
+    return engine, twin, built
 
 
 def _earlier(record_path: Path, bundle: Bundle, student: Path, twin: Path) -> EngineRecord | None:

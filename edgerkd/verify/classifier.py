@@ -23,6 +23,8 @@ class EngineClassifier:
         """The engine's logits, and the twin's image gradient for the loss at those logits."""
         logits = self.logits(images)
         _, gradient = self._twin(images, np.asarray(cotangent(logits), np.float32))
+        if not np.isfinite(gradient).all():
+            raise EngineError(f"the gradient twin on {self._twin.runtime} returns NaN or infinite gradients")
         return logits, gradient
 
 

@@ -1,5 +1,6 @@
 """`edgerkd verify`: attack the deployed engine and decide."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +9,16 @@ from edgerkd.attacks.assess import assess_in_chunks
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.sanity import check_arrays, check_classifier
-from edgerkd.attacks.suite import Attack, attacks_named
+from edgerkd.attacks.suite import WEAK, Attack, attacks_named
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.core.budget import limits
 from edgerkd.core.errors import ParityError
+from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.verification import Engine, Latency, Limit, VerifyReport
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import encode_json
-from edgerkd.verify.build import build_engine, choose_runtime
+from edgerkd.verify.build import build_engine, choose_runtime, load_engines
 from edgerkd.verify.classifier import EngineClassifier
 from edgerkd.verify.decide import decide, gates_of, retention_interval
 from edgerkd.verify.latency import measure_latency
@@ -52,7 +54,8 @@ def verify(
     named, notices = attacks_named(attack, threat_model=manifest.threat_model, classes=manifest.architecture.classes)
     attacks = (stored, *named)
 
-    with runtime.load(built.student) as engine, runtime.load(built.twin) as twin:
+    with ExitStack() as stack:
+        engine, twin, built = load_engines(bundle, runtime, built, engines, stack)
         classifier = EngineClassifier(engine, twin)
         n, total = len(replay), len(replay) * (2 + len(attacks))
         with progress.stage(f"verify on {engine.runtime}", total) as advance:
@@ -90,12 +93,14 @@ def verify(
             sha256=built.record.student_sha256,
         )
 
+    if attack in WEAK:
+        flags = (*notices, *flags)
     rows = found.rows(attacks)
     retention = retention_interval(found.robust, replay.host_robust, generator=np.random.default_rng(seed))
     gates = gates_of(
         manifest.profile.gates, manifest.host, clean=found.clean_acc, robust=found.robust_acc, retention=retention
     )
-    budget = _budget(bundle, built.student, latency, on_target=runtime.name == manifest.profile.runtimes[0])
+    budget = _budget(bundle, built.student, latency, on_target=on_target(manifest.profile, facts))
     verdict, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=twin_agreement, flags=flags)
     if not parity.ok:
         verdict = "fail"
@@ -148,10 +153,20 @@ def _budget(bundle: Bundle, engine_file: Path, latency: Latency, *, on_target: b
     return tuple(found)
 
 
+def on_target(profile: Profile, engine: Engine) -> bool:
+    """Whether this is the profile's own runtime on a device like its own, as far as can be told.
+
+    A GPU is known by its compute capability, which other devices share: the report names the device.
+    """
+    capability = profile.device.compute_capability
+    alike = f"compute capability {capability}" if capability is not None else profile.device.soc.split(",")[0]
+    return engine.runtime == profile.runtimes[0] and alike.replace("-", "_") in engine.device.replace("-", "_")
+
+
 def _scope(bundle: Bundle, engine: Engine) -> tuple[str, ...]:
     """What the verdict is not about."""
     profile = bundle.manifest.profile
-    if engine.runtime == profile.runtimes[0]:
+    if on_target(profile, engine):
         return ()
     return (
         f"this verdict is about {engine.runtime} on {engine.device}; {profile.title} runs {profile.runtimes[0]}: "

@@ -177,6 +177,10 @@ def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
         (["distill", "--teacher", "nobody"], 3, "no teacher named 'nobody'"),
         (["distill", "--teacher", "./gone.pt"], 3, "there is no such file"),
         (["distill", "--epochs", "0"], 2, "--epochs"),
+        (["distill", "--resume", "--epochs", "3"], 2, "leave --epochs out"),
+        (["distill", "--run", "."], 3, "is no empty folder"),
+        (["plan", "--profile", "jetson-orim"], 3, "did you mean 'jetson-orin'"),
+        (["teacher", "train", "--name", "../away"], 3, "no folder"),
         (["export", "--format", "tr"], 3, "did you mean 'trt'"),
         (["verify", "--runtime", "onnxruntim"], 3, "did you mean 'onnxruntime'"),
         (["verify", "nowhere"], 5, "not a bundle"),
@@ -246,6 +250,48 @@ def test_a_fragile_teacher_is_refused_unless_accepted(road, edgerkd, monkeypatch
         assert json.loads(accepted.out)["teachers"][0]["name"] == "fragile"
     finally:
         shutil.rmtree(cache_folder() / "fragile")
+
+
+def test_export_refuses_other_data_or_another_teacher_than_the_runs(road, edgerkd, tmp_path, monkeypatch):
+    """Catches gates that are measured against another teacher, and images the student has learned from."""
+    monkeypatch.chdir(road.folder)
+    run = Path(shutil.copytree(road.folder / "runs" / "latest", tmp_path / "run"))
+    text = (run / "run.json").read_text()
+    record = json.loads(text)
+    for key in ("data_sha256", "teacher_sha256"):
+        (run / "run.json").write_text(text.replace(record[key], "0" * 64))
+        ended = edgerkd("export", "--run", run)
+        assert ended.code == 3
+        assert "no longer" in ended.err
+
+
+def test_a_second_teacher_does_not_change_the_default(road, edgerkd, monkeypatch):
+    """Catches the main job broken, or led by another teacher, once a second one is kept."""
+    from edgerkd.jobs.teacher_cache import cache_folder, known_teachers
+
+    monkeypatch.chdir(road.folder)
+    (card,) = known_teachers()
+    twin = Path(shutil.copytree(cache_folder() / card.name, cache_folder() / "another"))
+    try:
+        (twin / "card.json").write_text((twin / "card.json").read_text().replace(card.name, "another"))
+        assert edgerkd("plan").code == 0
+        weights = bytearray((twin / "weights.safetensors").read_bytes())
+        weights[-1] ^= 1
+        (twin / "weights.safetensors").write_bytes(weights)
+        ended = edgerkd("plan", "--teacher", "another")
+        assert ended.code == 5
+        assert "changed since" in ended.err
+    finally:
+        shutil.rmtree(twin)
+
+
+def test_a_finished_run_is_not_done_again(road, edgerkd, monkeypatch):
+    """Catches --resume that overwrites an evaluation which took hours."""
+    monkeypatch.chdir(road.folder)
+    evaluation = road.folder / "runs" / "latest" / "evaluation.json"
+    before = evaluation.read_bytes()
+    assert edgerkd("distill", "--resume", "--run", "runs/latest").code == 0
+    assert evaluation.read_bytes() == before
 
 
 def test_an_interrupt_exits_130_and_resume_ends_with_the_same_weights(road, edgerkd, workdir, monkeypatch):

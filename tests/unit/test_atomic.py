@@ -67,6 +67,30 @@ def test_an_interrupt_while_a_folder_is_filled_leaves_the_old_one(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 
+def test_an_interrupt_within_the_swap_puts_the_old_folder_back(tmp_path, monkeypatch):
+    """Catches a folder that is gone when the interrupt comes between the two renames."""
+    from pathlib import Path
+
+    target = tmp_path / "bundle"
+    with folder_atomic(target) as new:
+        write_atomic(new / "a", "old")
+    replace = Path.replace
+
+    def interrupted(self, other):
+        if Path(other) == target and self.parent == tmp_path:
+            raise KeyboardInterrupt
+        return replace(self, other)
+
+    context = folder_atomic(target)
+    new = context.__enter__()
+    write_atomic(new / "a", "new")
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        context.__exit__(None, None, None)
+    assert (target / "a").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
 def test_a_complete_folder_replaces_the_old_one(tmp_path):
     """Catches files of the old folder that stay behind."""
     target = tmp_path / "bundle"

@@ -372,7 +372,7 @@ def test_few_classes_fall_back_with_a_notice_and_pgd_alone_is_warned_of():
     threat_model = task_of(*toy()[1:]).threat_model
     for classes in (2, 3):
         attacks, notices = attacks_named("autoattack", threat_model=threat_model, classes=classes)
-        assert "needs four classes" in notices[0]
+        assert "need four classes" in notices[0]
         classifier, images, labels = toy(n=20, k=classes)
         for attack in attacks[:3]:
             attack.run(classifier, task_of(images, labels))

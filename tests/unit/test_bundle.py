@@ -116,8 +116,15 @@ def test_a_folder_that_is_no_bundle_says_how_to_make_one(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": np.zeros(19, np.int64)}, "labels"),
-        ({"images": np.full((20, 1, 8, 8), np.nan, np.float32)}, r"within \[0, 1\]"),
+        ({"labels": np.zeros(19, np.int64)}, r"images is .*\(19, 1, 8, 8\)"),
+        ({"images": np.full((20, 1, 8, 8), np.nan, np.float32)}, "images holds NaN"),
+        ({"logits": np.full((20, 3), np.inf, np.float32)}, "logits holds NaN or infinite"),
+        ({"images_adv": np.zeros((20, 1, 4, 4), np.float32)}, r"images_adv .*wanted float32 \(20, 1, 8, 8\)"),
+        ({"logits_adv": np.zeros((20, 7), np.float32)}, r"logits_adv .*wanted float32 \(20, 3\)"),
+        ({"host_robust": np.zeros((20, 2), np.bool_)}, r"host_robust .*wanted bool"),
+        ({"labels": np.full(20, 3)}, "no such classes"),
+        ({"labels": np.zeros((), np.int64)}, "labels"),
+        ({"logits": np.zeros((20, 3), np.float32), "host_robust": np.ones(20, np.bool_)}, "answer wrong"),
         ({"images_adv": np.full((20, 1, 8, 8), 1.5, np.float32)}, r"within \[0, 1\]"),
         ({"logits": np.zeros((20, 3), np.float64)}, "float64"),
     ],
@@ -128,6 +135,15 @@ def test_a_replay_set_that_makes_no_sense_is_refused(bundle, tmp_path, changes, 
     path = tmp_path / "replay.npz"
     path.write_bytes(replay_bytes(replay))
     with pytest.raises(ArtefactError, match=message):
+        read_replay(path)
+
+
+@pytest.mark.parametrize("cut", [10, 200])
+def test_a_replay_set_that_is_cut_off_is_refused(bundle, tmp_path, cut):
+    """Catches zipfile's own error, which is neither OSError nor ValueError."""
+    path = tmp_path / "replay.npz"
+    path.write_bytes(replay_bytes(read_bundle(bundle).replay())[:-cut])
+    with pytest.raises(ArtefactError, match="not a replay set"):
         read_replay(path)
 
 

@@ -86,6 +86,51 @@ def test_a_bad_npz_names_file_and_array(tmp_path, changes, message):
         load_dataset(str(tmp_path / "bad.npz"))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_train": np.zeros((40, 2), int)}, "wanted whole numbers"),
+        ({"y_train": np.full(40, 0.5)}, "wanted whole numbers"),
+        ({"y_train": np.array(["cat"] * 40)}, "wanted whole numbers"),
+        ({"y_train": np.array(3)}, "wanted whole numbers"),
+        ({"y_train": np.full(40, -1)}, "counted from 0"),
+        ({"x_test": np.zeros((10, 7, 5, 3), np.uint8)}, "differ in size"),
+        ({"x_train": np.zeros((1, 6, 5, 3), np.uint8), "y_train": np.zeros(1, int)}, "two at least"),
+    ],
+)
+def test_labels_and_sizes_that_make_no_sense_are_refused(tmp_path, changes, message):
+    """Catches a traceback from deep inside, and labels that are rounded in silence."""
+    np.savez(tmp_path / "bad.npz", **{**arrays(), **changes})
+    with pytest.raises(ConfigError, match=message):
+        load_dataset(str(tmp_path / "bad.npz"))
+
+
+def test_labels_in_a_column_are_taken(tmp_path):
+    """Catches Keras's way of storing CIFAR-10 refused: labels (n, 1)."""
+    given = arrays()
+    np.savez(tmp_path / "keras.npz", **{**given, "y_train": given["y_train"][:, None]})
+    assert load_dataset(str(tmp_path / "keras.npz")).classes == 2
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    """Catches zipfile's own error for a truncated file, and an .npy file under another name."""
+    np.savez(tmp_path / "a.npz", **arrays())
+    (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-50])
+    np.save(tmp_path / "b.npy", np.zeros(3))
+    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
+    for name in ("a.npz", "b.npz"):
+        with pytest.raises(ConfigError, match=f"{name}: not a readable"):
+            load_dataset(str(tmp_path / name))
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    """Catches Pillow's own error."""
+    folder(tmp_path / "pets")
+    (tmp_path / "pets" / "cat" / "0.png").write_bytes(b"no picture")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_dataset(str(tmp_path / "pets"))
+
+
 def test_a_file_that_is_no_npz(tmp_path):
     """Catches np.load's fallback to pickle."""
     (tmp_path / "x.npz").write_bytes(b"not a zip")

@@ -23,6 +23,10 @@ st.register_type_strategy(float, numbers)
 st.register_type_strategy(
     Budget, st.builds(Budget, params=st.none() | st.integers(1), file=st.none() | st.just("4 MiB"), macs=st.none())
 )
+above = st.none() | st.floats(1e-6, 1e6)
+st.register_type_strategy(
+    Device, st.builds(Device, soc=st.text(), sms=st.none() | st.integers(1), fp32_tflops=above, memory_gbps=above)
+)
 share = st.floats(0, 1)
 st.register_type_strategy(
     Gates, st.builds(Gates, clean_acc_of_teacher=share, robust_acc_of_teacher=share, retention=share)

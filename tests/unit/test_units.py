@@ -162,6 +162,7 @@ def test_exit_codes_are_those_of_the_documentation():
         "ExportError": 6,
         "EngineError": 6,
         "ParityError": 6,
+        "DivergedError": 6,
     }
 
 

@@ -64,15 +64,66 @@ def test_the_verdict(gates, budget_ok, rows, agreement, flags, verdict):
 
 
 def test_retention_resamples_pairs():
-    """Catches an interval that ignores that engine and host saw the same images: equal answers leave no doubt."""
+    """Catches an interval that ignores that both saw the same images, and one without doubt where few were kept."""
     host = np.arange(100) < 60
-    assert retention_interval(host, host, generator=np.random.default_rng(0)) == (1.0, 1.0, 1.0)
+    value, low, high = retention_interval(host, host, generator=np.random.default_rng(0))
+    assert (value, high) == (1.0, 1.0)
+    assert 0.93 < low < 0.95
+    three = np.ones(3, bool)
+    assert retention_interval(three, three, generator=np.random.default_rng(0))[1] < 0.5
     engine = np.arange(100) < 54
     value, low, high = retention_interval(engine, host, generator=np.random.default_rng(0))
     assert value == pytest.approx(0.9)
-    assert 0.8 < low < 0.9 < high < 1.0
+    assert 0.79 < low < 0.9 < high < 1.0
     nothing = np.zeros(100, bool)
     assert retention_interval(nothing, nothing, generator=np.random.default_rng(0)) == (0.0, 0.0, 1.0)
+
+
+def test_an_infinite_host_logit_is_no_parity():
+    """Catches inf <= inf, by which any engine would be the student."""
+    host = np.asarray([[np.inf, 0.0]], np.float32)
+    assert not parity_of(np.asarray([[1.0, 5.0]], np.float32), host, precision="fp32").ok
+
+
+def test_a_weak_attack_alone_never_passes(tmp_path):
+    """Catches a pass on one step of FGSM."""
+    folder = tmp_path / "bundle"
+    write_small_bundle(folder)
+    found = run(folder, tmp_path, attack="fgsm")
+    assert any("fgsm alone over-reports" in flag for flag in found.flags)
+    assert found.verdict != "pass"
+
+
+def test_an_engine_that_no_longer_loads_is_built_anew(bundle, tmp_path):
+    """Catches an engine of another runtime version that is kept for ever: its digest is still right."""
+    from edgerkd.files.atomic import sha256_of
+
+    built = build_engine(read_bundle(bundle), "onnx", tmp_path / "engines")
+    built.student.write_bytes(b"of another version")
+    record = json.loads((built.student.parent / "engine.json").read_text())
+    record["student_sha256"] = sha256_of(built.student)
+    (built.student.parent / "engine.json").write_text(json.dumps(record))
+    assert run(bundle, tmp_path).parity.ok
+
+
+@pytest.mark.parametrize(
+    ("profile", "runtime", "device", "same"),
+    [
+        ("jetson-orin", "tensorrt", "Orin (compute capability 8.7)", True),
+        ("jetson-orin", "tensorrt", "NVIDIA H200 (compute capability 9.0)", False),
+        ("jetson-orin", "onnxruntime", "Orin (compute capability 8.7)", False),
+        ("x86-cpu", "onnxruntime", "x86_64 CPU (AMD EPYC)", True),
+        ("raspberry-pi-5", "onnxruntime", "x86_64 CPU (AMD EPYC)", False),
+    ],
+)
+def test_latency_is_judged_on_the_profiles_own_device_only(profile, runtime, device, same):
+    """Catches a limit of a Jetson that is met on a server."""
+    from edgerkd.core.verification import Engine
+    from edgerkd.files.profiles import load_profile
+    from edgerkd.verify.run import on_target
+
+    engine = Engine(runtime=runtime, version="1", device=device, precision="fp32", sha256="0")
+    assert on_target(load_profile(profile), engine) == same
 
 
 def test_parity_counts_only_clear_answers_and_absolute_differences():
