@@ -35,6 +35,7 @@ from edgerkd.jobs.teacher_cache import kept_teacher
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.cost import count_cost
+from edgerkd.models.hardware import exact_float32
 from edgerkd.models.network import Network
 from edgerkd.models.store import ARCHITECTURE, WEIGHTS, load_network
 
@@ -77,6 +78,7 @@ class Subject:
     sha256: str
 
 
+@exact_float32()
 def attack_network(
     network: Network,
     split: Split,

@@ -1,6 +1,9 @@
 """What to compute on, and how."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,3 +23,21 @@ def bf16_pays(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     info = Path("/proc/cpuinfo")
     return info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """float32 that is float32: without TF32, which torch's convolutions use on GPUs from Ampere on.
+
+    TF32 keeps 10 bits of the mantissa: figures of the host would not be those of an fp32 engine.
+    """
+    cudnn: Any = torch.backends.cudnn  # Any: torch's stubs do not know its `conv`
+    settings = (cudnn.conv, torch.backends.cuda.matmul)
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        yield
+    finally:
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision

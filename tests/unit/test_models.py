@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from edgerkd.core.errors import ArtefactError, ConfigError
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.cost import count_cost
+from edgerkd.models.hardware import exact_float32
 from edgerkd.models.store import WEIGHTS, load_network, save_network
 from edgerkd.models.teacher_file import network_from_state, read_state_dict
 from tests.zoo import architecture, network
@@ -196,3 +197,12 @@ def test_a_teacher_of_another_channel_count_names_the_flag(tmp_path):
     state = foreign(network(family="preactresnet"), short_names)
     with pytest.raises(ConfigError, match=r"takes 1 channels, the data have 3.*--data"):
         network_from_state(state, tmp_path / "t.pt", image_shape=(3, 8, 8), moments=MOMENTS)
+
+
+def test_exact_float32_switches_tf32_off_and_back():
+    """Catches host figures in TF32, which no fp32 engine agrees with, and a setting that leaks out."""
+    convolution = torch.backends.cudnn.conv
+    before = convolution.fp32_precision
+    with exact_float32():
+        assert convolution.fp32_precision == "ieee"
+    assert convolution.fp32_precision == before
