@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from edgerkd.bundle.replay import ReplaySet
 from edgerkd.bundle.twin import gradient_twin
 from edgerkd.bundle.write import write_bundle
 from edgerkd.core.manifest import SCHEMA, HostResult, Manifest
@@ -44,12 +43,4 @@ def write_small_bundle(folder: Path, **changes) -> Manifest:
             **changes,
         }
     )
-    replay = ReplaySet(
-        images=attacked.images,
-        images_adv=attacked.images_adv,
-        labels=attacked.labels,
-        logits=attacked.logits,
-        logits_adv=attacked.logits_adv,
-        host_robust=attacked.robust,
-    )
-    return write_bundle(folder, student=graph, twin=gradient_twin(graph), replay=replay, manifest=manifest)
+    return write_bundle(folder, student=graph, twin=gradient_twin(graph), replay=attacked.replay, manifest=manifest)

@@ -35,7 +35,7 @@ def compare_runs(
             first=first.evaluation,
             second=second.evaluation,
             clean=paired(_clean(first), _clean(second)),
-            robust=paired(first.robust, second.robust),
+            robust=paired(first.replay.host_robust, second.replay.host_robust),
             flags=tuple(dict.fromkeys([*first.evaluation.flags, *second.evaluation.flags])),
         )
         campaign.finish({run.comparison: encode_json(found)})
@@ -43,4 +43,4 @@ def compare_runs(
 
 
 def _clean(attacked: Attacked) -> list[bool]:
-    return (attacked.logits.argmax(axis=1) == attacked.labels).tolist()
+    return (attacked.replay.logits.argmax(axis=1) == attacked.replay.labels).tolist()

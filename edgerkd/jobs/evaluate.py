@@ -7,7 +7,6 @@ from typing import get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from edgerkd.attacks.assess import Assessment, assess_in_chunks, joined
 from edgerkd.attacks.classifier import Classifier
@@ -16,6 +15,7 @@ from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.suite import Attack, attacks_named
+from edgerkd.bundle.replay import ReplaySet
 from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress, Silent
@@ -45,15 +45,10 @@ CHUNK = 256  # images attacked together: a chunk is what a stopped evaluation re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attacked:
-    """An evaluation with the images behind it, all on the CPU; see bundle/replay.py for the shapes."""
+    """An evaluation with the images behind it, and the network's answers to them."""
 
     evaluation: Evaluation
-    images: NDArray[np.float32]
-    images_adv: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    logits: NDArray[np.float32]
-    logits_adv: NDArray[np.float32]
-    robust: NDArray[np.bool_]
+    replay: ReplaySet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,12 +141,14 @@ def attack_network(
     )
     return Attacked(
         evaluation=evaluation,
-        images=_numpy(images),
-        images_adv=found.images_adv,
-        labels=split.labels.cpu().numpy(),
-        logits=logits.cpu().numpy(),
-        logits_adv=logits_adv.cpu().numpy(),
-        robust=found.robust,
+        replay=ReplaySet(
+            images=images.contiguous().cpu().numpy(),
+            images_adv=found.images_adv,
+            labels=split.labels.cpu().numpy(),
+            logits=logits.cpu().numpy(),
+            logits_adv=logits_adv.cpu().numpy(),
+            host_robust=found.robust,
+        ),
     )
 
 
@@ -376,7 +373,3 @@ def _at_features(campaign: Campaign, student: Subject) -> tuple[Attack, ...]:
     adapters = Adapters.load(run.adapters, student.network.architecture, teacher.architecture).to(device)
     teacher, network = (net.to(device).eval().requires_grad_(False) for net in (teacher, student.network))
     return (feature_attack(network, teacher, adapters, campaign.threat_model),)
-
-
-def _numpy(images: torch.Tensor) -> NDArray[np.float32]:
-    return images.contiguous().cpu().numpy()

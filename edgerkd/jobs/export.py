@@ -15,7 +15,7 @@ from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.files.decode import decode_json
 from edgerkd.jobs.distill import load_inputs
-from edgerkd.jobs.evaluate import Attacked, attack_network
+from edgerkd.jobs.evaluate import attack_network
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.onnx_graph import OPSET, onnx_from_network
 from edgerkd.models.store import load_network
@@ -51,14 +51,6 @@ def export(run: RunFolder, *, exporter_name: str, progress: Progress) -> tuple[B
         for name, network in (("student", student), ("teacher", teacher))
     )
     graph = onnx_from_network(student)
-    replay = ReplaySet(
-        images=attacked.images,
-        images_adv=attacked.images_adv,
-        labels=attacked.labels,
-        logits=attacked.logits,
-        logits_adv=attacked.logits_adv,
-        host_robust=attacked.robust,
-    )
     evaluation, taught = attacked.evaluation, reference.evaluation
     manifest = Manifest(
         schema=SCHEMA,
@@ -79,9 +71,9 @@ def export(run: RunFolder, *, exporter_name: str, progress: Progress) -> tuple[B
         ),
         versions=host_versions(),
     )
-    write_bundle(run.bundle, student=graph, twin=gradient_twin(graph), replay=replay, manifest=manifest)
+    write_bundle(run.bundle, student=graph, twin=gradient_twin(graph), replay=attacked.replay, manifest=manifest)
     bundle = read_bundle(run.bundle)
-    check_graph(bundle, attacked)
+    check_graph(bundle, attacked.replay)
     try:
         exporter.check()
     except MissingDependencyError as e:
@@ -90,10 +82,10 @@ def export(run: RunFolder, *, exporter_name: str, progress: Progress) -> tuple[B
     return bundle, f"engine: {built.student}"
 
 
-def check_graph(bundle: Bundle, attacked: Attacked) -> None:
+def check_graph(bundle: Bundle, replay: ReplaySet) -> None:
     """Run the exported graph on clean and adversarial images. Raises ParityError where it is not the student."""
-    images = np.concatenate([attacked.images, attacked.images_adv])
-    host = np.concatenate([attacked.logits, attacked.logits_adv])
+    images = np.concatenate([replay.images, replay.images_adv])
+    host = np.concatenate([replay.logits, replay.logits_adv])
     with load_runtime("onnxruntime").load(bundle.student) as engine:
         logits: NDArray[np.float32] = np.concatenate([engine(images[i : i + 64])[0] for i in range(0, len(images), 64)])
     parity = parity_of(logits, host, precision=PRECISION)

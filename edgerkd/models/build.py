@@ -1,5 +1,7 @@
 """Architecture -> network."""
 
+import torch
+
 from edgerkd.core.architecture import Architecture
 from edgerkd.models.network import Network
 from edgerkd.models.preactresnet import PreActResNet
@@ -10,6 +12,4 @@ FAMILIES: dict[str, type[Network]] = {"resnet": ResNet, "preactresnet": PreActRe
 
 def build(architecture: Architecture) -> Network:
     """A network with fresh weights, in training mode, in channels_last memory format."""
-    import torch
-
     return FAMILIES[architecture.family](architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs miss it

@@ -341,7 +341,7 @@ def test_shares_put_together_are_the_whole(tmp_path, monkeypatch):
     assert sorted(saved) == list(range(0, 100, 16))
     for share in shares:
         assert share.evaluation == alone.evaluation
-        assert_array_equal(share.images_adv, alone.images_adv)
+        assert_array_equal(share.replay.images_adv, alone.replay.images_adv)
 
 
 def test_the_environment_of_torchrun_is_checked(monkeypatch):
