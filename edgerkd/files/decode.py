@@ -5,6 +5,7 @@ pydantic stays in this module.
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -48,6 +49,15 @@ def decode_json(cls: type[T], path: Path) -> T:
         raise ArtefactError(f"{path}: cannot be read: {e.strerror}") from e
     except ValidationError as e:
         raise ArtefactError(problems_text(path, _problems(cls, e))) from e
+
+
+def with_settings(record: T, settings: Mapping[str, Any], where: str) -> T:  # Any: whatever JSON holds
+    """`record` with some fields set anew, as if its file said so. Raises ConfigError with all problems."""
+    cls = type(record)
+    try:
+        return _adapter(cls).validate_json(json.dumps({**json.loads(encode_json(record)), **settings}))
+    except ValidationError as e:
+        raise ConfigError(problems_text(where, _problems(cls, e))) from e
 
 
 def encode_json(value: Any) -> str:  # Any: whichever dataclass of core
