@@ -7,7 +7,11 @@ from edgerkd.core.record import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch(Record):
-    """One line of metrics.jsonl. `terms` are means over the epoch; accuracies are of the averaged weights on `val`."""
+    """One line of metrics.jsonl. `terms` are means over the epoch; accuracies are of the averaged weights on `val`.
+
+    `val_variance_gap` is the relative gap between the images answered right there and the same attacked
+    (distill/variance_gap.py); None where fewer than two are right, and in runs from before it was noted.
+    """
 
     epoch: int
     terms: dict[str, float]
@@ -16,3 +20,4 @@ class Epoch(Record):
     lr: float
     seconds: float
     images_per_second: float
+    val_variance_gap: float | None = None

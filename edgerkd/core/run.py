@@ -55,6 +55,14 @@ class RunFolder:
         return self.path / "curve.html"
 
     @property
+    def variance_gap(self) -> Path:
+        return self.path / "variance-gap.json"
+
+    @property
+    def variance_gap_page(self) -> Path:
+        return self.path / "variance-gap.html"
+
+    @property
     def comparison(self) -> Path:
         return self.path / "comparison.json"
 

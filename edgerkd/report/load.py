@@ -57,7 +57,7 @@ def load_facts(run: RunFolder) -> Facts:
     return Facts(
         run=run.path.resolve().name,
         record=_read(RunRecord, run.recipe),
-        epochs=_read_epochs(run.metrics) if run.metrics.exists() else (),
+        epochs=read_epochs(run.metrics) if run.metrics.exists() else (),
         student=_find(Evaluation, run.evaluation),
         teacher=_find(Evaluation, run.teacher),
         baseline=_find(Evaluation, run.baseline),
@@ -96,13 +96,17 @@ def _read(cls: type[T], path: Path) -> T:
     return found
 
 
-def _read_epochs(path: Path) -> tuple[Epoch, ...]:
+def read_epochs(path: Path) -> tuple[Epoch, ...]:
+    """The lines of metrics.jsonl. Raises ArtefactError for one that is no epoch, naming it."""
     epochs: list[Epoch] = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             epoch = Epoch(**json.loads(line))
             values = (epoch.val_clean_acc, epoch.val_robust_acc, epoch.lr, epoch.seconds, epoch.images_per_second)
-            sound = all(math.isfinite(value) for value in (epoch.epoch, *values, *epoch.terms.values()))
+            sound = all(
+                math.isfinite(value)
+                for value in (epoch.epoch, epoch.val_variance_gap or 0.0, *values, *epoch.terms.values())
+            )
         except (ValueError, TypeError, AttributeError) as e:
             raise ArtefactError(f"{path}: line {number} is not an epoch: {e}") from e
         if not sound or not min(values) >= 0 or max(values[:2]) > 1:

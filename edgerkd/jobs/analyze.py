@@ -1,0 +1,172 @@
+"""The variance gap of a run's networks, over radii and over the epochs of training."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from edgerkd.attacks.ball import random_start
+from edgerkd.attacks.losses import cross_entropy
+from edgerkd.attacks.pgd import ascend
+from edgerkd.core.accuracy import accuracy_from_correct
+from edgerkd.core.errors import ConfigError
+from edgerkd.core.progress import Progress
+from edgerkd.core.run import RunFolder
+from edgerkd.core.run_record import RunRecord
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.core.variance_gap import EpochGap, GapPoint, NetworkGaps, VarianceGapReport, off_trend, pearson
+from edgerkd.data.dataset import to_float
+from edgerkd.distill.variance_gap import answers, gram_norm, relative_gap, total_variance
+from edgerkd.files.atomic import write_atomic
+from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.jobs.distill import TEST_IMAGES
+from edgerkd.jobs.evaluate import CHUNK, Request, begin
+from edgerkd.jobs.ranks import ALONE
+from edgerkd.jobs.teacher_cache import kept_teacher
+from edgerkd.models.classifier import TorchClassifier
+from edgerkd.models.hardware import exact_float32
+from edgerkd.models.network import Network
+from edgerkd.models.store import load_network
+from edgerkd.report.load import read_epochs
+from edgerkd.report.variance_gap import render_variance_gap
+
+SCHEMA = 1
+STEPS = 20  # of a quarter of the radius, as the suite's PGD
+QUARTERS = range(9)  # of the threat model's radius: from no attack to twice that radius
+
+
+@exact_float32()
+def variance_gap_of(
+    run: RunFolder, others: Sequence[RunFolder], *, n: int | None, seed: int, progress: Progress
+) -> VarianceGapReport:
+    """Measure the run's student and teacher and the students of `others`; write variance-gap.json and its page.
+
+    On `n` test images, 1,000 at most if None. Raises ConfigError where the data are no longer the run's, or
+    others' data are not, and ArtefactError for a damaged file.
+    """
+    request = Request(n=TEST_IMAGES if n is None else n, seed=seed)
+    campaign = begin(run, request, among=ALONE, progress=progress, say=lambda words: None)
+    record, test, own = campaign.record, campaign.test.to(ALONE.device), campaign.threat_model
+    networks, flags = _own_networks(run, record)
+    networks |= {other.path.resolve().name: _student_of(other, run, record) for other in others}
+    images, labels = to_float(test.images), test.labels
+    gaps = tuple(
+        _gaps(name, network.to(ALONE.device).eval().requires_grad_(False), images, labels, own, seed, progress)
+        for name, network in networks.items()
+    )
+    at_own = [next(point for point in network.points if point.eps == own.eps) for network in gaps]
+    epochs = tuple(
+        EpochGap(epoch=epoch.epoch, robust_acc=epoch.val_robust_acc, relative_gap=epoch.val_variance_gap)
+        for epoch in (read_epochs(run.metrics) if run.metrics.exists() else ())
+        if epoch.val_variance_gap is not None
+    )
+    report = VarianceGapReport(
+        schema=SCHEMA,
+        run=run.path.resolve().name,
+        split="test",
+        n=len(test),
+        threat_model=own,
+        attack=f"PGD-{STEPS} CE, to its last step",
+        seed=seed,
+        networks=gaps,
+        networks_r=pearson([point.relative_gap for point in at_own], [point.robust_acc.value for point in at_own]),
+        epochs=epochs,
+        epochs_r=pearson([epoch.relative_gap for epoch in epochs], [epoch.robust_acc for epoch in epochs]),
+        flags=(*flags, *(line for network in gaps for line in off_trend(network))),
+    )
+    write_atomic(run.variance_gap, encode_json(report))
+    write_atomic(run.variance_gap_page, render_variance_gap(report))
+    return report
+
+
+def _own_networks(run: RunFolder, record: RunRecord) -> tuple[dict[str, Network], tuple[str, ...]]:
+    """The run's student, and its teacher where that is still kept here; else a line that says so."""
+    networks = {"student": load_network(run.student)}
+    if record.teacher is None:
+        return networks, ()
+    try:
+        teacher, card = kept_teacher(record.teacher)
+    except ConfigError as e:
+        return networks, (f"the teacher is not measured: {e}",)
+    if card.weights_sha256 != record.teacher_sha256:
+        return networks, (f"the teacher is not measured: {card.name} is no longer the teacher of this run",)
+    return {**networks, "teacher": teacher}, ()
+
+
+def _student_of(other: RunFolder, run: RunFolder, record: RunRecord) -> Network:
+    theirs = decode_json(RunRecord, other.recipe)
+    if theirs.data_sha256 != record.data_sha256:
+        raise ConfigError(
+            f"--with: {other.path} was trained on {theirs.dataset}, {run.path} on {record.dataset}, and the images "
+            "differ: name runs of the same data"
+        )
+    return load_network(other.student)
+
+
+def _gaps(
+    name: str,
+    network: Network,
+    images: Tensor,
+    labels: Tensor,
+    own: ThreatModel,
+    seed: int,
+    progress: Progress,
+) -> NetworkGaps:
+    """One network at every radius, each attacked on its own. An image counts as robust if right there and untouched."""
+    clean = answers(network, images)
+    variance, gram = total_variance(clean.penultimate), gram_norm(clean.scores)
+    right = clean.scores.argmax(1) == labels
+    radii = [Radius(own.eps * quarter / 4) for quarter in QUARTERS if own.eps * quarter <= 4]
+    points: list[GapPoint] = []
+    with progress.stage(f"attacking {name}", len(images) * len(radii)) as advance:
+        for number, eps in enumerate(radii):
+            threat_model = ThreatModel(norm=own.norm, eps=eps)
+            found = clean
+            if eps:
+                found = answers(network, attacked(network, images, labels, threat_model, seed=seed))
+            spread = total_variance(found.penultimate)
+            points.append(
+                GapPoint(
+                    eps=eps,
+                    robust_acc=accuracy_from_correct((right & (found.scores.argmax(1) == labels)).tolist()),
+                    gap=spread - variance,
+                    relative_gap=relative_gap(variance, spread),
+                    gram_gap=gram_norm(found.scores) - gram,
+                )
+            )
+            advance((number + 1) * len(images), str(eps))
+    values = [point.robust_acc.value for point in points]
+    return NetworkGaps(
+        name=name,
+        architecture=network.architecture,
+        variance=variance,
+        gram=gram,
+        points=tuple(points),
+        r=pearson([point.gap for point in points], values),
+        gram_r=pearson([point.gram_gap for point in points], values),
+    )
+
+
+def attacked(network: Network, images: Tensor, labels: Tensor, threat_model: ThreatModel, *, seed: int) -> Tensor:
+    """Images of the attack's last step.
+
+    The suite's PGD leaves an image where it first fools, at the boundary, and one that is wrong already as it is:
+    features there would tell of where the attack stopped.
+    """
+    classifier, eps, norm = TorchClassifier(network), float(threat_model.eps), threat_model.norm
+    start = random_start(images, eps=eps, norm=norm, seeds=[(seed, image) for image in range(len(images))])
+    found: list[Tensor] = []
+    for batch, at, aims in zip(images.split(CHUNK), start.split(CHUNK), labels.split(CHUNK), strict=True):
+        *_, last = ascend(
+            classifier,
+            batch,
+            at,
+            cotangent=lambda z, aims=aims: cross_entropy(z, aims)[1],
+            norm=norm,
+            eps=eps,
+            step_size=eps / 4,
+            steps=STEPS,
+        )
+        found.append(last)
+    return torch.cat(found)
