@@ -73,7 +73,7 @@ def _climb(
     """Algorithm 1 of the paper, from one random start, on the images that are left."""
     xp = array_namespace(task.images)
     norm, eps = task.norm, task.eps
-    x = random_start(hunt.images, eps=eps, norm=norm, seeds=task.seeds(hunt.rows, salt))
+    x = random_start(hunt.images, eps=eps, norm=norm, seeds=task.seeds(hunt.rows, "apgd", salt))
     lowest = xp.full((x.shape[0],), -xp.inf, dtype=x.dtype, device=x.device)
     at = _Ascent(
         images=hunt.images,
@@ -82,7 +82,7 @@ def _climb(
         x_old=x,
         x_max=x,
         gradient_max=x,
-        f=lowest,
+        f=-lowest,  # the start is no rise
         f_max=lowest,
         f_max_mark=lowest,
         rises=xp.zeros_like(lowest),

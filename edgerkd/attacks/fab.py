@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from array_api_compat import array_namespace
 
 from edgerkd.attacks.apgd import ranked_wrong
-from edgerkd.attacks.ball import length, project
+from edgerkd.attacks.ball import length
 from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.hunt import Hunt, Task, kept
-from edgerkd.attacks.losses import margin_targeted
+from edgerkd.attacks.losses import margin_targeted, one_hot
 from edgerkd.core.threat import Norm
 
 ALPHA_MAX = 0.1  # how far towards the clean image's own projection, at most; section 2.4
@@ -33,10 +33,11 @@ class _Walk:
 
 
 def fab_targeted(classifier: Classifier, task: Task, *, steps: int, targets: int) -> Array:
-    """Adversarial images (n, c, h, w) within the radius where one was found, else the last point tried.
+    """Adversarial images (n, c, h, w) within the radius where one was found, else the best point inside it.
 
-    The walk looks for the smallest change and does not know the radius; each point is judged by its
-    nearest neighbour inside the ball, and an image leaves as soon as that fools.
+    The walk looks for the smallest change and does not know the radius. Each point is asked once, for logits
+    and gradient together: those say whether it fools, and where to go on from it. An image leaves as soon as
+    a point inside the ball fools.
     """
     hunt = Hunt(task)
     ranked = ranked_wrong(classifier, task)
@@ -57,25 +58,31 @@ def _walk(classifier: Classifier, task: Task, hunt: Hunt, targets: Array, *, ste
         logits, gradient = classifier.gradient(
             at.x, lambda z, labels=labels, aims=aims: margin_targeted(z, labels, aims)[1]
         )
-        value = margin_targeted(logits, labels, aims)[0][:, None, None, None]
-        at_clean = value + xp.sum(gradient * (at.images - at.x), axis=(1, 2, 3), keepdims=True)
-        step, step_clean = (
-            boundary_step(at.x, gradient, value, norm),
-            boundary_step(at.images, gradient, at_clean, norm),
+        value = margin_targeted(logits, labels, aims)[0]
+        inside = length(at.x - at.images, norm)[:, 0, 0, 0] <= task.eps
+        # A point outside the ball is neither success nor progress.
+        keep = hunt.record(
+            at.x,
+            xp.where(inside[:, None], logits, one_hot(labels, logits)),
+            xp.where(inside, value, xp.full_like(value, -xp.inf)),
         )
-        d, d_clean = length(step, norm), length(step_clean, norm)
-        alpha = xp.clip(d / xp.clip(d + d_clean, _TINY, xp.inf), 0.0, ALPHA_MAX)
-        onward = (at.x + ETA * step) * (1 - alpha) + (at.images + ETA * step_clean) * alpha
-        # Across the boundary, but outside the ball: back towards the clean image, to cross again nearer to it.
-        x = xp.clip(xp.where(value > 0, at.images + BETA * (at.x - at.images), onward), 0.0, 1.0)
-        near = project(x, at.images, eps=task.eps, norm=norm)
-        logits = classifier.logits(near)
-        keep = hunt.record(near, logits, margin_targeted(logits, labels, aims)[0])
-        at = replace(at, x=x)
         if keep is not None:
-            at = kept(at, keep)
+            at, gradient, value = kept(at, keep), gradient[keep], value[keep]
         if not hunt.left:
             return
+        at = replace(at, x=_onward(at, gradient, value[:, None, None, None], norm))
+
+
+def _onward(at: _Walk, gradient: Array, value: Array, norm: Norm) -> Array:
+    """The next point: across the linearised boundary; from beyond it, back towards the clean image."""
+    xp = array_namespace(gradient)
+    at_clean = value + xp.sum(gradient * (at.images - at.x), axis=(1, 2, 3), keepdims=True)
+    step, step_clean = boundary_step(at.x, gradient, value, norm), boundary_step(at.images, gradient, at_clean, norm)
+    d, d_clean = length(step, norm), length(step_clean, norm)
+    alpha = xp.clip(d / xp.clip(d + d_clean, _TINY, xp.inf), 0.0, ALPHA_MAX)
+    onward = (at.x + ETA * step) * (1 - alpha) + (at.images + ETA * step_clean) * alpha
+    # Beyond the boundary, but outside the ball: from further back the walk crosses nearer to the clean image.
+    return xp.clip(xp.where(value > 0, at.images + BETA * (at.x - at.images), onward), 0.0, 1.0)
 
 
 def boundary_step(x: Array, gradient: Array, value: Array, norm: Norm) -> Array:

@@ -250,7 +250,9 @@ def _steps(classifier: Classifier, task: Task) -> Iterator[Flag]:
     Restarts need no such probe: every attack keeps what any of its restarts fooled.
     """
     clean = _look(classifier, task.images, task.labels)
-    start = random_start(task.images, eps=task.eps, norm=task.norm, seeds=task.seeds(np.arange(len(task.index))))
+    start = random_start(
+        task.images, eps=task.eps, norm=task.norm, seeds=task.seeds(np.arange(len(task.index)), "noise")
+    )
     seen = [_look(classifier, start, task.labels)]
     for step, x in enumerate(_ascent(classifier, task, start, eps=task.eps, steps=STEPS[-1]), 1):
         if step in STEPS:

@@ -42,9 +42,9 @@ class Task:
     def norm(self) -> Norm:
         return self.threat_model.norm
 
-    def seeds(self, rows: NDArray[np.int64], *salt: int) -> Sequence[tuple[int, ...]]:
-        """The seed of each image in `rows`, for the use that `salt` names."""
-        return [(self.seed, int(image), *salt) for image in self.index[rows]]
+    def seeds(self, rows: NDArray[np.int64], use: str, number: int = 0) -> Sequence[tuple[int, ...]]:
+        """The seed of each image in `rows` for one use: the attack's name and the restart's number."""
+        return [(int.from_bytes(use.encode(), "big"), self.seed, int(image), number) for image in self.index[rows]]
 
 
 class Hunt:

@@ -55,7 +55,7 @@ def pgd(
         if not hunt.left:
             break
         at_images = from_images and restart == 0
-        images, seeds = hunt.images, task.seeds(hunt.rows, restart)
+        images, seeds = hunt.images, task.seeds(hunt.rows, "pgd", restart)
         aims = hunt.labels if targets is None else targets[hunt.where]
         x = images if at_images else random_start(images, eps=task.eps, norm=task.norm, seeds=seeds)
         for step in range(steps + 1):

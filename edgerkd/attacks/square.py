@@ -47,7 +47,7 @@ def square(classifier: Classifier, task: Task, *, queries: int) -> Array:
     hunt = Hunt(task)
     eps, norm = task.eps, task.norm
     _, c, h, w = task.images.shape
-    generators = [np.random.default_rng(seed) for seed in task.seeds(hunt.rows)]
+    generators = [np.random.default_rng(seed) for seed in task.seeds(hunt.rows, "square")]
     first = _stripes if norm == "Linf" else _tiles
     noise = np.stack([first(generator, c, h, w) for generator in generators]).astype(np.float32)
     x = project(hunt.images + eps * xp.asarray(noise, device=task.images.device), hunt.images, eps=eps, norm=norm)

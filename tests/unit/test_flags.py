@@ -230,7 +230,7 @@ def test_images_within_the_threat_model_pass_and_others_do_not(norm):
     rng = np.random.default_rng(0)
     images = rng.random((20, 3, 32, 32), np.float32)
     task = task_of(images, np.zeros(20, np.int64), norm=norm, eps="0.2")
-    inside = random_start(images, eps=task.eps, norm=norm, seeds=task.seeds(np.arange(20)))
+    inside = random_start(images, eps=task.eps, norm=norm, seeds=task.seeds(np.arange(20), "noise"))
     step = np.zeros_like(images)
     step[..., 0, 0] = (
         np.float32(task.eps) * np.where(images[..., 0, 0] < 0.5, 1, -1) / (1 if norm == "Linf" else 3**0.5)

@@ -14,6 +14,7 @@ from edgerkd.models.classifier import TorchClassifier
 from tests.zoo import network
 
 N = 80
+SEEDS = 3  # of one, the random starts decide: over eight both leave 43 to 46 images, and 44.75 on average
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,16 @@ def test_an_attack_leaves_at_most_one_image_more_than_its_peer(case, name, norm,
     monkeypatch.setattr(logging.root, "disabled", True)
     net, images, labels = case
     threat_model = ThreatModel(norm=norm, eps=Radius(eps))
-    task = Task(images=images, labels=labels, threat_model=threat_model, seed=0, index=np.arange(N))
     attack = attacks_named(name, threat_model=threat_model, classes=10)[0][0]
-    found = attack.run(TorchClassifier(net), task)
-    peer = AutoAttack(net, norm=norm, eps=float(Radius(eps)), version="standard", seed=0)
+    peer = AutoAttack(net, norm=norm, eps=float(Radius(eps)), version="standard")
     peer.attacks_to_run = [name]
-    theirs, *_ = peer.run_standard_evaluation(images, labels, batch_size=N)
-    robust, robust_peer = (int((net(x).argmax(1) == labels).sum()) for x in (found, theirs))
-    assert robust <= robust_peer + 1, f"{name} {norm}: ours {robust}, pyautoattack {robust_peer}, of {N}"
-    assert robust_peer < N
+    robust, robust_peer = 0, 0
+    for seed in range(SEEDS):
+        task = Task(images=images, labels=labels, threat_model=threat_model, seed=seed, index=np.arange(N))
+        found = attack.run(TorchClassifier(net), task)
+        peer.seed = seed
+        theirs, *_ = peer.run_standard_evaluation(images, labels, batch_size=N)
+        robust += int((net(found).argmax(1) == labels).sum())
+        robust_peer += int((net(theirs).argmax(1) == labels).sum())
+    assert robust <= robust_peer + SEEDS, f"{name} {norm}: ours {robust}, pyautoattack {robust_peer}, of {SEEDS * N}"
+    assert robust_peer < SEEDS * N
