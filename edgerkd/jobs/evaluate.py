@@ -281,7 +281,7 @@ class Campaign:
                 "norm": threat_model.norm,
                 "eps": str(threat_model.eps),
                 "attack": self.request.attack,
-                "more": [attack.name for attack in more],
+                "more": {attack.name: [self.record.teacher_sha256, sha256_of(self.run.adapters)] for attack in more},
                 "seed": self.request.seed,
                 "eot": self.request.eot,
                 "chunk": self.request.chunk,
