@@ -8,7 +8,22 @@ from edgerkd.core.ranges import Count, Positive, Share, Weight, Within
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 
-MethodName = Literal["standard", "pgd-at", "mixacm", "edgerkd"]
+MethodName = Literal[
+    "standard",
+    "pgd-at",
+    "trades",
+    "n-fgsm",
+    "kd",
+    "ard",
+    "rslad",
+    "iad",
+    "adaad",
+    "igdm-rslad",
+    "igdm-adaad",
+    "mixacm",
+    "covariance",
+    "edgerkd",
+]
 
 
 def load_method(name: str) -> MethodName:
@@ -54,10 +69,26 @@ class Recipe(Record):
     adversarial_share: Share = 0.8
     """The last share of epochs, in which the student also sees adversarial images (method edgerkd)."""
     mixup_alpha: Weight = 1.0
+    """Both parameters of the mixing share's beta distribution (method mixacm); 0 mixes nothing."""
     temperature: Positive = 1.0
+    """Of the soft labels in method mixacm."""
+    weight_label: Weight = 1.0
+    """Of the cross-entropy with the labels (method mixacm); like the next four, 0 leaves the term out."""
     weight_acm: Weight = 1.0
     weight_kld: Weight = 1.0
     weight_cov: Weight = 0.1
     weight_gram: Weight = 0.1
     weight_clean: Share = 1 / 6
     """Share of the clean term beside the adversarial one. Source: RSLAD (ICCV 2021), eq. 7 and its code."""
+    beta_trades: Weight = 6.0
+    """Source: TRADES (Zhang et al. 2019), section 5.2."""
+    temperature_kd: Positive = 4.0
+    """Source: Hinton et al. 2015, section 3: 2.5 to 4 suit small students."""
+    share_kd: Share = 0.9
+    """Share of the soft labels beside the labels (method kd)."""
+    temperature_ard: Positive = 30.0
+    """Source: ARD (AAAI 2020), its code."""
+    weight_igdm_rslad: Weight = 0.9
+    """At the end of the run, to which it rises from 0. Source: IGDM (ICLR 2025), CIFAR-10 with an LTD teacher."""
+    weight_igdm_adaad: Weight = 5.0
+    """As above. The paper searches both anew for each student, teacher and data: from 0.5 to 70."""

@@ -14,7 +14,7 @@ from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.suite import Attack
 from edgerkd.core.threat import ThreatModel
 from edgerkd.distill.adapters import Adapters
-from edgerkd.distill.losses.acm import acm_loss, activated_channel_map
+from edgerkd.distill.losses.acm import taps_loss
 from edgerkd.distill.losses.covariance import covariance_loss
 from edgerkd.models.network import Network
 
@@ -42,13 +42,10 @@ class FeatureDistance:
         with torch.enable_grad():
             images = images.detach().requires_grad_()
             own, target = self._student.features(images), self._teacher.features(images)
-            distance = sum(
-                acm_loss(adapter(activated_channel_map(s)), activated_channel_map(t))
-                for adapter, s, t in self._adapters.pairs(own.taps, target.taps)
-            )
+            distance = taps_loss(self._adapters.pairs(own.taps, target.taps))
             if len(images) > 1:
                 distance = distance + covariance_loss(self._adapters(own.penultimate), target.penultimate)
-            (gradient,) = torch.autograd.grad(distance, images)  # type: ignore[arg-type]  sum() begins with an int
+            (gradient,) = torch.autograd.grad(distance, images)
         return own.logits.detach(), gradient
 
 

@@ -22,7 +22,8 @@ from edgerkd.data.dataset import Dataset, Split, to_float
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.checkpoint import Checkpoint, load_checkpoint, noise_state, restore_noise, save_checkpoint
 from edgerkd.distill.ema import WeightAverage
-from edgerkd.distill.methods import METHODS, NEEDS_TEACHER, Step
+from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
+from edgerkd.distill.methods.step import Step
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.hardware import bf16_pays, compute_device
 from edgerkd.models.network import Network

@@ -18,7 +18,7 @@ from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
 from edgerkd.data.load import load_dataset
-from edgerkd.distill.methods import NEEDS_TEACHER
+from edgerkd.distill.methods.registry import NEEDS_TEACHER
 from edgerkd.distill.trainer import Epoch, train
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import decode_json, encode_json

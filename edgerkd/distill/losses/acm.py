@@ -1,7 +1,10 @@
 """Activated channel maps. Source: MixACM, Awais et al., NeurIPS 2021, arXiv 2111.05073, figures 1 and 2."""
 
+from collections.abc import Iterable
+
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def activated_channel_map(tap: Tensor) -> Tensor:
@@ -22,3 +25,9 @@ def acm_loss(student: Tensor, teacher: Tensor) -> Tensor:
         raise ValueError(f"student map {tuple(student.shape)} and teacher map {tuple(teacher.shape)} differ in shape")
     distance = F.normalize(student.float(), dim=1, eps=1e-8) - F.normalize(teacher.float(), dim=1, eps=1e-8)
     return distance.square().sum(1).mean()
+
+
+def taps_loss(pairs: Iterable[tuple[nn.Module, Tensor, Tensor]]) -> Tensor:
+    """The sum over (adapter, student tap, teacher tap) of the loss of their maps, the student's through the adapter."""
+    losses = [acm_loss(adapter(activated_channel_map(s).float()), activated_channel_map(t)) for adapter, s, t in pairs]
+    return torch.stack(losses).sum()

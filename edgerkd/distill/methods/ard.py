@@ -1,0 +1,23 @@
+"""Adversarially robust distillation. Source: Goldblum et al., AAAI 2020, arXiv 1905.09747, eq. 4, and its code."""
+
+from torch import Tensor
+
+from edgerkd.attacks.losses import cross_entropy
+from edgerkd.distill.losses.kld import kld_loss
+from edgerkd.distill.methods.inner_attack import ascent, uniform_start
+from edgerkd.distill.methods.method import Method, Terms
+from edgerkd.distill.methods.step import Answers, Step
+
+
+def attack(step: Step) -> Tensor:
+    """x' that maximises CE(S(x'), y), the student in training mode."""
+    return ascent(step, lambda z: cross_entropy(z, step.labels)[1], start=uniform_start, training=True)
+
+
+def terms(step: Step, adv: Answers) -> Terms:
+    """t^2 KL(T_t(x); S_t(x')); the labels' weight is 0 in the published runs."""
+    soft = kld_loss(adv.own.logits, step.clean.target.logits, temperature=step.recipe.temperature_ard)
+    return {"kld_adv": soft}
+
+
+METHOD = Method(attack=attack, terms=terms, needs_teacher=True)

@@ -1,0 +1,79 @@
+"""The attack inside training: projected gradient ascent by the suite's own loop (edgerkd/attacks/pgd.py)."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgerkd.attacks.ball import project
+from edgerkd.attacks.classifier import Cotangent
+from edgerkd.attacks.pgd import ascend
+from edgerkd.distill.methods.step import Step
+from edgerkd.models.classifier import TorchClassifier
+
+Start = Callable[[Step], Tensor]
+
+
+def uniform_noise(step: Step, radius: float) -> Tensor:
+    """Noise like the batch, uniform between -radius and radius."""
+    noise = step.noise.random(tuple(step.images.shape), np.float32)
+    return torch.from_numpy((2 * noise - 1) * np.float32(radius)).to(step.images.device)
+
+
+def uniform_start(step: Step) -> Tensor:
+    """A point of the ball around each image. Source: Madry et al. 2018, arXiv 1706.06083, section 4."""
+    return _projected(step, uniform_noise(step, float(step.recipe.threat_model.eps)))
+
+
+def gaussian_start(step: Step) -> Tensor:
+    """Each image with noise of 0.001: next to it, and off the point where a KL divergence has no gradient.
+
+    Source: the code of TRADES (Zhang et al. 2019), taken over by RSLAD and AdaAD.
+    """
+    noise = step.noise.standard_normal(tuple(step.images.shape), np.float32) * np.float32(0.001)
+    return _projected(step, torch.from_numpy(noise).to(step.images.device))
+
+
+def ascent(
+    step: Step, cotangent: Cotangent, *, start: Start, training: bool = False, network: nn.Module | None = None
+) -> Tensor:
+    """Images in the threat model that maximise the loss of this derivative in the logits of `network`.
+
+    That is the student unless another is named. The student is in evaluation mode meanwhile, or with
+    `training` in training mode, where each step moves its batch-norm statistics. The step size lets
+    every point of the ball be reached from every other: 2.5 eps / steps, as in the code of Madry et
+    al. 2018 (2/255 for ten steps of 8/255), and eps at most.
+    """
+    threat_model, steps = step.recipe.threat_model, step.recipe.attack_steps
+    eps, norm = float(threat_model.eps), threat_model.norm
+    autocast = torch.is_autocast_enabled(step.images.device.type)
+    with mode(step.student, training=training):
+        *_, images_adv = ascend(
+            TorchClassifier(step.student if network is None else network, autocast=autocast),
+            step.images,
+            start(step),
+            cotangent=cotangent,
+            norm=norm,
+            eps=eps,
+            step_size=min(eps, 2.5 * eps / steps),
+            steps=steps,
+        )
+    return images_adv
+
+
+@contextmanager
+def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
+    """The network in training or evaluation mode, and then again as it was."""
+    before = network.training
+    network.train(training)
+    try:
+        yield
+    finally:
+        network.train(before)
+
+
+def _projected(step: Step, noise: Tensor) -> Tensor:
+    threat_model = step.recipe.threat_model
+    return project(step.images + noise, step.images, eps=float(threat_model.eps), norm=threat_model.norm)

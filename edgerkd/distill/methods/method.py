@@ -1,0 +1,26 @@
+"""A training method: which images the student is trained on, and which loss terms."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from edgerkd.distill.methods.step import Answers, Step
+
+Terms = dict[str, Tensor]
+"""Named loss terms, already weighted; the trainer sums them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """`attack` makes the images that `terms` is asked about; without one those are the batch's own."""
+
+    terms: Callable[[Step, Answers], Terms]
+    attack: Callable[[Step], Tensor] | None = None
+    needs_teacher: bool = False
+    needs_adapters: bool = False
+    """The terms compare features, through the maps from the student's to the teacher's."""
+
+    def __call__(self, step: Step) -> Terms:
+        """The terms of one batch."""
+        return self.terms(step, step.clean if self.attack is None else step.answers(self.attack(step)))

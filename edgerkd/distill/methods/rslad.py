@@ -1,0 +1,35 @@
+"""Robust soft labels. Source: RSLAD, Zi et al., ICCV 2021, arXiv 2108.07969, eq. 6 and 7."""
+
+from torch import Tensor
+
+from edgerkd.attacks.losses import kl_divergence
+from edgerkd.core.recipe import Recipe
+from edgerkd.distill.losses.kld import kld_loss
+from edgerkd.distill.methods.inner_attack import Start, ascent, gaussian_start
+from edgerkd.distill.methods.method import Method, Terms
+from edgerkd.distill.methods.step import Answers, Step
+
+
+def attack(step: Step, *, start: Start = gaussian_start) -> Tensor:
+    """x' that maximises KL(T(x); S(x')), the student in evaluation mode."""
+    soft = step.clean.target.logits.float().softmax(1)
+    return ascent(step, lambda z: kl_divergence(z, soft)[1], start=start)
+
+
+def soft_labels(recipe: Recipe, own: Tensor, own_adv: Tensor, target: Tensor) -> Terms:
+    """(1 - w) KL(T(x); S(x')) + w KL(T(x); S(x)) of logits (n, k); no labels."""
+    return {
+        "kld": recipe.weight_clean * kld_loss(own, target),
+        "kld_adv": (1 - recipe.weight_clean) * kld_loss(own_adv, target),
+    }
+
+
+def terms(step: Step, adv: Answers) -> Terms:
+    """The two soft-label terms; clean and adversarial images go through the student one after the other, as published.
+
+    So its batch norms see two sets of statistics, and their running means mix both.
+    """
+    return soft_labels(step.recipe, step.clean.own.logits, adv.own.logits, step.clean.target.logits)
+
+
+METHOD = Method(attack=attack, terms=terms, needs_teacher=True)

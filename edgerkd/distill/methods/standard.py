@@ -1,0 +1,14 @@
+"""Cross-entropy on clean images: what everybody does, and no robustness comes of it."""
+
+import torch.nn.functional as F
+
+from edgerkd.distill.methods.method import Method, Terms
+from edgerkd.distill.methods.step import Answers, Step
+
+
+def terms(step: Step, seen: Answers) -> Terms:
+    """CE(S(x), y)."""
+    return {"ce": F.cross_entropy(seen.own.logits.float(), step.labels)}
+
+
+METHOD = Method(terms=terms)

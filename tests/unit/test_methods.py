@@ -1,0 +1,443 @@
+"""The training methods against their formulas, written out here a second time in plain torch."""
+
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from edgerkd.attacks.losses import cross_entropy
+from edgerkd.core.errors import ConfigError
+from edgerkd.core.recipe import MethodName, Recipe
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.data.dataset import to_float
+from edgerkd.distill.adapters import Adapters
+from edgerkd.distill.methods import adaad, ard, covariance, edgerkd, iad, mixacm, n_fgsm, pgd_at, rslad, trades
+from edgerkd.distill.methods.igdm import igdm
+from edgerkd.distill.methods.inner_attack import ascent, gaussian_start, uniform_start
+from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
+from edgerkd.distill.methods.step import Step
+from tests.zoo import dataset, network
+
+DATA = dataset(n=240)
+EPS = 16 / 255
+WITH_ATTACK = sorted(name for name, method in METHODS.items() if method.attack is not None)
+LAST = 0.9  # of the run: every method is in its last phase
+
+
+def step(*, progress=0.0, n=16, linf="16/255", student=None, norm="Linf", **changes) -> Step:
+    """One batch, the student in training mode as the trainer has it; each call draws the same noise."""
+    student, teacher = student or network(classes=3), network(seed=7, family="preactresnet", widths=(16, 24), classes=3)
+    torch.manual_seed(0)
+    recipe = {"method": "pgd-at", "threat_model": ThreatModel(norm=norm, eps=Radius(linf)), "epochs": 4, **changes}
+    return Step(
+        student=student.train(),
+        teacher=teacher.requires_grad_(False),
+        adapters=Adapters(student.architecture, teacher.architecture),
+        images=to_float(DATA.train.images[:n]),
+        labels=DATA.train.labels[:n],
+        recipe=Recipe(**{"attack_steps": 3, **recipe}),
+        progress=progress,
+        generator=torch.Generator().manual_seed(0),
+        noise=np.random.default_rng(0),
+    )
+
+
+def probabilities(logits, temperature=1.0):
+    return torch.exp(logits / temperature) / torch.exp(logits / temperature).sum(1, keepdim=True)
+
+
+def kl(target, own, temperature=1.0):
+    """KL(target; own), target first: sum over classes (n,)."""
+    p, q = probabilities(target, temperature), probabilities(own, temperature)
+    return (p * (p.log() - q.log())).sum(1)
+
+
+def adversarial(given: Step) -> torch.Tensor:
+    """Some images in the ball, the same for every method."""
+    noise = torch.rand(given.images.shape, generator=torch.Generator().manual_seed(1))
+    return (given.images + EPS * (2 * noise - 1)).clamp(0, 1)
+
+
+def terms(method, given: Step):
+    return method.terms(given, given.answers(adversarial(given)))
+
+
+def total(found):
+    return torch.stack(list(found.values())).sum()
+
+
+def evaluated(given: Step, images):
+    """The student's logits in evaluation mode."""
+    given.student.eval()
+    found = given.student(images)
+    given.student.train()
+    return found
+
+
+def climbs(given: Step, images_adv, loss) -> bool:
+    """Whether the images beat every one of ten random points of the ball in the mean of `loss`."""
+    generator = torch.Generator().manual_seed(2)
+    found = loss(images_adv).mean()
+    for _ in range(10):
+        noise = (2 * torch.randint(0, 2, given.images.shape, generator=generator) - 1) * EPS
+        if loss((given.images + noise).clamp(0, 1)).mean() >= found:
+            return False
+    return True
+
+
+# Every method
+
+
+def test_every_name_has_its_method():
+    """Catches a name that the command line takes and training does not know."""
+    assert set(METHODS) == set(get_args(MethodName))
+    assert {"standard", "pgd-at", "trades", "n-fgsm"} == set(METHODS) - NEEDS_TEACHER
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("progress", [0.0, LAST])
+def test_two_steps_lower_the_loss_and_train_the_student_alone(name, progress):
+    """Catches terms without a gradient, a sign turned round, and a teacher that is trained along."""
+    given = step(progress=progress, student=network(classes=3))
+    before = {key: value.clone() for key, value in given.teacher.state_dict().items()}
+    parameters = [*given.student.parameters(), *given.adapters.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.02)
+    losses = []
+    for number in range(3):
+        # The same batch and the same noise three times over.
+        again = replace(given, noise=np.random.default_rng(0), generator=torch.Generator().manual_seed(0))
+        loss = total(METHODS[name](again))
+        losses.append(loss.item())
+        if number < 2:
+            optimizer.zero_grad()
+            loss.backward()
+            assert all(p.grad is not None for p in given.student.parameters())
+            assert all(p.grad is None for p in given.teacher.parameters())
+            optimizer.step()
+    assert np.isfinite(losses).all()
+    assert losses[2] < losses[0]
+    assert given.student.training
+    for key, value in given.teacher.state_dict().items():
+        assert_close(value, before[key], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_adapters_are_trained_where_a_method_says_that_it_needs_them(name):
+    """Catches random maps stored with a run, and then attacked as if they had been trained."""
+    trained = False
+    for progress in (0.0, LAST):
+        given = step(progress=progress)
+        total(METHODS[name](given)).backward()
+        trained |= any(p.grad is not None for p in given.adapters.parameters())
+    assert trained == METHODS[name].needs_adapters
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_ATTACK if name != "n-fgsm"])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_every_attack_uses_the_whole_radius_and_no_more(name, steps):
+    """Catches a step size and radius swapped, which trained published baselines at a quarter of their radius."""
+    given = step(progress=LAST, attack_steps=steps)
+    images_adv = METHODS[name].attack(given)
+    assert (images_adv - given.images).abs().max().item() == pytest.approx(EPS, abs=1e-6)
+    assert images_adv.min() >= 0
+    assert images_adv.max() <= 1
+    assert given.student.training
+
+
+@pytest.mark.parametrize("name", WITH_ATTACK)
+def test_the_students_mode_in_the_attack_is_the_published_one(name):
+    """Catches an attack in training mode, whose steps move the batch-norm statistics, and one that should be."""
+    given = step(progress=LAST)
+    before = {key: value.clone() for key, value in given.student.named_buffers()}
+    METHODS[name].attack(given)
+    moved = {key for key, value in given.student.named_buffers() if (value != before[key]).any()}
+    assert bool(moved) == (name in {"ard", "iad", "n-fgsm"})
+
+
+def test_an_attack_in_l2_stays_in_its_ball():
+    """Catches noise and steps that are cut to the cube alone."""
+    given = step(norm="L2", linf="0.5")
+    for start in (uniform_start, gaussian_start):
+        moved = ascent(given, lambda z: cross_entropy(z, given.labels)[1], start=start) - given.images
+        assert moved.flatten(1).norm(dim=1).max() <= 0.5 + 1e-5
+
+
+# What each attack maximises
+
+
+def test_pgd_at_maximises_the_cross_entropy():
+    """Catches a descent."""
+    given = step(attack_steps=10)
+    found = pgd_at.attack(given)
+    assert climbs(given, found, lambda x: F.cross_entropy(evaluated(given, x), given.labels, reduction="none"))
+
+
+def test_rslad_maximises_the_divergence_from_the_teachers_clean_answer():
+    """Catches labels, or the student's own answer, in place of the teacher's."""
+    given = step(attack_steps=10)
+    clean = given.teacher(given.images)
+    assert climbs(given, rslad.attack(given), lambda x: kl(clean, evaluated(given, x)))
+
+
+def test_trades_maximises_the_divergence_from_its_own_clean_answer_and_needs_noise_to_begin():
+    """Catches a start at the image itself, where the divergence is 0 and so is its gradient."""
+    given = step(attack_steps=10)
+    clean = evaluated(given, given.images).detach()
+    assert climbs(given, trades.attack(given), lambda x: kl(clean, evaluated(given, x)))
+    x = given.images.clone().requires_grad_()
+    kl(clean, evaluated(given, x)).sum().backward()
+    assert x.grad.abs().max() < 1e-6
+    start = (gaussian_start(given) - given.images).abs()
+    assert 0.0005 < start.mean() < 0.001
+
+
+def test_adaad_follows_the_gradient_through_both_networks():
+    """Catches a teacher whose answer is held constant in the attack."""
+
+    def by_hand(given, *, constant):
+        given.student.eval()
+        x = gaussian_start(given)
+        for _ in range(3):
+            x = x.detach().requires_grad_()
+            target = given.teacher(x)
+            loss = kl(target.detach() if constant else target, given.student(x)).sum()
+            (gradient,) = torch.autograd.grad(loss, x)
+            moved = x + 2.5 * EPS / 3 * gradient.sign() - given.images
+            x = (given.images + moved.clamp(-EPS, EPS)).clamp(0, 1)
+        return x.detach()
+
+    wanted, ignoring = (by_hand(step(), constant=constant) for constant in (False, True))
+    found = adaad.attack(step())
+    # A gradient of nearly 0 may have either sign.
+    assert ((found - wanted).abs() > 1e-5).float().mean() < 0.01
+    assert ((found - ignoring).abs() > 1e-5).float().mean() > 0.05
+
+
+def test_the_cotangent_of_adaad_is_the_derivative_of_its_divergence():
+    """Catches a term of the teacher's derivative left out."""
+    z = torch.randn(6, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    kl(z[:, 5:], z[:, :5]).sum().backward()
+    assert_close(adaad.discrepancy_cotangent(z.detach()), z.grad)
+
+
+def test_n_fgsm_is_not_clipped_to_the_ball():
+    """Catches the clipping that lets single-step training collapse, noise of one radius, and more than one step."""
+    given = step()
+    given = replace(given, images=0.4 + 0.2 * given.images)  # nothing is cut at 0 or 1
+    moved = (n_fgsm.attack(given) - given.images).abs()
+    assert moved.max() <= 3 * EPS + 1e-6
+    assert moved.max() > 2.9 * EPS
+    # |u + s|, with u uniform in (-2, 2) and s = 1 or -1, is 5/4 in the mean.
+    assert moved.mean().item() == pytest.approx(1.25 * EPS, rel=0.05)
+
+
+def test_n_fgsm_steps_up_the_cross_entropy_at_the_noisy_images():
+    """Catches a gradient taken at the clean images, and a step down."""
+    given = step()
+    noise = torch.from_numpy(np.random.default_rng(0).random(tuple(given.images.shape), np.float32))
+    noisy = (given.images + 2 * EPS * (2 * noise - 1)).clamp(0, 1)
+    x = noisy.clone().requires_grad_()
+    F.cross_entropy(given.student(x), given.labels).backward()
+    assert_close(n_fgsm.attack(given), (noisy + EPS * x.grad.sign()).clamp(0, 1), atol=1e-6, rtol=0)
+
+
+def test_n_fgsm_refuses_another_norm():
+    """Catches noise of the cube's size in an L2 ball."""
+    with pytest.raises(ConfigError, match="n-fgsm trains against Linf, not L2"):
+        n_fgsm.attack(step(norm="L2", linf="0.5"))
+
+
+# The loss terms
+
+
+def test_trades_terms_and_the_gradient_through_both_answers():
+    """Catches beta left out, the direction swapped, and a clean answer held constant."""
+    given = step(beta_trades=5.0)
+    own, own_adv = given.student(given.images), given.student(adversarial(given))
+    wanted = F.cross_entropy(own, given.labels) + 5 * kl(own, own_adv).mean()
+    found = total(terms(trades.METHOD, given))
+    assert_close(found, wanted)
+    weight = given.student.linear.weight
+    assert_close(torch.autograd.grad(found, weight), torch.autograd.grad(wanted, weight))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_kd_terms(temperature):
+    """Catches a missing square of the temperature, shares swapped, and an adversarial image."""
+    given = step(temperature_kd=temperature, share_kd=0.7)
+    own, target = given.student(given.images), given.teacher(given.images)
+    found = METHODS["kd"](given)
+    assert_close(found["kld"], 0.7 * temperature**2 * kl(target, own, temperature).mean())
+    assert_close(found["ce"], 0.3 * F.cross_entropy(own, given.labels))
+
+
+def test_ard_terms():
+    """Catches the teacher asked about the adversarial images, the direction swapped, and t in place of t squared."""
+    given = step()
+    own_adv, target = given.student(adversarial(given)), given.teacher(given.images)
+    assert_close(terms(ard.METHOD, given), {"kld_adv": 900 * kl(target, own_adv, 30.0).mean()}, rtol=1e-3, atol=1e-5)
+
+
+def test_rslad_terms():
+    """Catches 5/6 and 1/6 swapped, labels, and the teacher asked about the adversarial images."""
+    given = step()
+    target = given.teacher(given.images)
+    found = terms(rslad.METHOD, given)
+    assert_close(found["kld_adv"], 5 / 6 * kl(target, given.student(adversarial(given))).mean())
+    assert_close(found["kld"], 1 / 6 * kl(target, given.student(given.images)).mean())
+
+
+def test_adaad_terms():
+    """Catches the teacher's clean answer as the target."""
+    given = step()
+    x = adversarial(given)
+    assert_close(terms(adaad.METHOD, given), {"kld_adv": kl(given.teacher(x), given.student(x)).mean()})
+
+
+def test_iad_trusts_its_teacher_first_and_then_by_its_probability_of_the_label():
+    """Catches the phases swapped, w for 1 - w, a power left out, and a student pulled towards its worse answer."""
+    early, late = step(progress=0.29), step(progress=0.31)
+    x = adversarial(late)
+    own, own_adv = late.student(late.images), late.student(x)
+    target, target_adv = late.teacher(late.images), late.teacher(x)
+    w = probabilities(target_adv)[torch.arange(len(x)), late.labels] ** 0.1
+    soft = kl(target, own_adv).mean()
+    introspection = ((1 - w) * kl(own.detach(), own_adv)).mean()
+    assert_close(terms(iad.METHOD, early), {"kld_adv": soft})
+    found = terms(iad.METHOD, late)
+    assert_close(found, {"kld_adv": soft, "introspection": introspection})
+    weight = late.student.linear.weight
+    assert_close(torch.autograd.grad(found["introspection"], weight), torch.autograd.grad(introspection, weight))
+
+
+@pytest.mark.parametrize("name", ["rslad", "adaad"])
+def test_igdm_adds_the_divergence_of_the_differences_and_raises_its_weight(name):
+    """Catches x - d replaced by x, the direction swapped, no ramp, and the base's terms lost."""
+    base = METHODS[name]
+    given = step(progress=0.5)
+    x = adversarial(given)
+    mirror = given.images - (x - given.images)
+    own, target = (net(x) - net(mirror) for net in (given.student, given.teacher))
+    found = terms(igdm(base, lambda _: 7.0), given)
+    assert_close(found.pop("igdm"), 7.0 * 0.5 * kl(target, own).mean(), rtol=1e-4, atol=1e-6)
+    assert_close(found, terms(base, step(progress=0.5)))
+
+
+def test_each_igdm_method_has_the_weight_of_its_base():
+    """Catches the two searched weights swapped."""
+    names = ("igdm-rslad", "igdm-adaad")
+    one, two, three = (
+        {name: terms(METHODS[name], step(progress=1.0, **changes))["igdm"] for name in names}
+        for changes in ({}, {"weight_igdm_rslad": 1.8}, {"weight_igdm_adaad": 10.0})
+    )
+    assert_close([two[name] / one[name] for name in names], [torch.tensor(2.0), torch.tensor(1.0)])
+    assert_close([three[name] / one[name] for name in names], [torch.tensor(1.0), torch.tensor(2.0)])
+
+
+# MixACM, covariance alignment, and both in turn
+
+
+def test_weights_scale_their_terms():
+    """Catches a weight of the recipe that goes nowhere."""
+    one, two = (METHODS["mixacm"](step(weight_acm=w, weight_kld=3 * w, weight_label=5 * w)) for w in (1.0, 2.0))
+    for name in ("acm", "kld", "mix"):
+        assert_close(two[name], 2 * one[name])
+    one, two = (METHODS["covariance"](step(weight_cov=w, weight_gram=3 * w)) for w in (1.0, 2.0))
+    for name in ("cov", "cov_adv", "gram", "gram_adv"):
+        assert_close(two[name], 2 * one[name])
+    assert_close(two["kld_adv"], one["kld_adv"])
+
+
+@pytest.mark.parametrize(
+    ("weights", "left"),
+    [
+        ({"weight_kld": 0}, {"mix", "acm"}),
+        ({"weight_acm": 0}, {"mix", "kld"}),
+        ({"weight_label": 0}, {"kld", "acm"}),
+        ({"weight_acm": 0, "weight_kld": 0}, {"mix"}),
+    ],
+)
+def test_a_weight_of_zero_leaves_its_term_out(weights, left):
+    """Catches a term that is computed for nothing, and one that is dropped with another."""
+    given = step(**weights)
+    if weights.keys() >= {"weight_acm", "weight_kld"}:
+        given = replace(given, teacher=None)  # nothing is asked of it
+    assert METHODS["mixacm"](given).keys() == left
+
+
+def test_mixacm_without_any_term_is_refused():
+    """Catches a sum of no terms."""
+    with pytest.raises(ConfigError, match="weight_label, weight_kld and weight_acm are all 0"):
+        METHODS["mixacm"](step(weight_label=0, weight_kld=0, weight_acm=0))
+
+
+def test_an_alpha_of_zero_mixes_nothing():
+    """Catches beta(0, 0), and a lam of 0, which gives each image its partner's place."""
+    given = step(mixup_alpha=0.0)
+    own, target = given.student(given.images), given.teacher(given.images)
+    found = mixacm.terms(given, given.clean)
+    assert_close(found["mix"], F.cross_entropy(own, given.labels))
+    assert_close(found["kld"], kl(target, own).mean())
+    assert not torch.equal(found["mix"], mixacm.terms(step(), given.clean)["mix"])  # noqa: TID251  unequal is wanted
+
+
+def test_covariance_alignment_by_hand():
+    """Catches the base's terms lost, and the teacher's clean statistics as the target of the adversarial ones."""
+    given = step(weight_cov=0.5, weight_gram=0.25)
+    x = adversarial(given)
+    both = given.student.features(torch.cat([given.images, x]))
+    found = terms(covariance.METHOD, given)
+    target = given.teacher(given.images)
+    assert_close(found["kld"], kl(target, both.logits[:16]).mean() / 6)
+    assert_close(found["kld_adv"], kl(target, both.logits[16:]).mean() * 5 / 6)
+    for name, rows, images in (("", slice(16), given.images), ("_adv", slice(16, 32), x)):
+        fixed = given.teacher.features(images)
+        a, b = torch.cov(given.adapters(both.penultimate[rows]).T), torch.cov(fixed.penultimate.T)
+        wanted = ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum())
+        assert_close(found[f"cov{name}"], 0.5 * wanted, rtol=1e-4, atol=1e-6)
+        a, b = (p @ p.T for p in (probabilities(both.logits[rows]), probabilities(fixed.logits)))
+        wanted = ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum())
+        assert_close(found[f"gram{name}"], 0.25 * wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_covariance_weights_of_zero_leave_rslads_terms():
+    """Catches a teacher asked about adversarial images for nothing."""
+    given = step(weight_cov=0, weight_gram=0)
+    adv = given.answers(adversarial(given))
+    assert covariance.terms(given, adv).keys() == {"kld", "kld_adv"}
+    assert "target" not in vars(adv)
+
+
+def test_a_batch_of_one_has_no_covariance():
+    """Catches a division by zero that becomes a loss of NaN."""
+    with pytest.raises(ConfigError, match="batch 1: a covariance needs at least 2 images"):
+        METHODS["covariance"](step(n=1))
+
+
+def test_edgerkd_makes_no_adversarial_image_before_its_last_phase():
+    """Catches the two phases swapped, and an attack paid for and thrown away."""
+    early, late = step(progress=0.49, adversarial_share=0.5), step(progress=0.5, adversarial_share=0.5)
+    assert edgerkd.attack(early) is early.images
+    assert edgerkd.attack(late) is not late.images
+    assert METHODS["edgerkd"](early).keys() == {"mix", "kld", "acm"}
+    assert METHODS["edgerkd"](late).keys() == {"kld", "kld_adv", "cov", "cov_adv", "gram", "gram_adv"}
+
+
+def test_each_network_is_asked_once_about_the_same_images():
+    """Catches a teacher that answers the same question in the attack and again in the loss."""
+    given = step()
+    calls = {"n": 0}
+    features = given.teacher.features
+
+    def counted(images):
+        calls["n"] += 1
+        return features(images)
+
+    given.teacher.features = counted
+    METHODS["rslad"](given)
+    assert calls["n"] == 1
