@@ -68,12 +68,12 @@ def decide(
     Stored examples cannot show new weaknesses: without a row made against the engine itself there is
     no pass. Nor is there one where a flag says that the attacks may have been blind.
     """
-    failed = [f"{g.gate} {g.actual:.3f} is below {g.wanted:.3f}" for g in gates if g.verdict == "fail"]
+    failed = [f"{g.gate} {g.actual:.1%} is below {g.wanted:.1%}" for g in gates if g.verdict == "fail"]
     failed += [
         f"{b.limit} {b.actual:g} is above {b.wanted:g}" for b in budget if b.ok is False and b.actual is not None
     ]
     open_ = [
-        f"{g.gate} {g.actual:.3f} lies too near {g.wanted:.3f} for this many images ({g.low:.3f} to {g.high:.3f})"
+        f"{g.gate} {g.actual:.1%} lies too near {g.wanted:.1%} for this many images ({g.low:.1%} to {g.high:.1%})"
         for g in gates
         if g.verdict == "inconclusive"
     ]

@@ -1,5 +1,6 @@
 """`edgerkd verify`: attack the deployed engine and decide."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edgerkd.attacks.suite import WEAK, Attack, attacks_named
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.core.budget import limits
 from edgerkd.core.errors import ParityError
+from edgerkd.core.evaluation import Row
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.verification import Engine, Latency, Limit, VerifyReport
@@ -113,7 +115,7 @@ def verify(
         schema=SCHEMA,
         verdict=verdict,
         reasons=reasons,
-        notes=(*why_not, *built.record.notes, *notices, *_scope(bundle, facts)),
+        notes=(*why_not, *built.record.notes, *notices, *_scope(bundle, facts, rows)),
         bundle=manifest.name,
         manifest_sha256=bundle.sha256,
         threat_model=manifest.threat_model,
@@ -163,12 +165,23 @@ def on_target(profile: Profile, engine: Engine) -> bool:
     return engine.runtime == profile.runtimes[0] and alike.replace("-", "_") in engine.device.replace("-", "_")
 
 
-def _scope(bundle: Bundle, engine: Engine) -> tuple[str, ...]:
+def _scope(bundle: Bundle, engine: Engine, rows: Sequence[Row]) -> tuple[str, ...]:
     """What the verdict is not about."""
-    profile = bundle.manifest.profile
-    if on_target(profile, engine):
-        return ()
+    profile, host = bundle.manifest.profile, bundle.manifest.host
+    made = ", ".join(row.attack for row in rows if row.source != "replay")
+    notes: list[str] = []
+    if made != host.attack:
+        notes.append(
+            f"the teacher and the host's student were attacked by {host.attack}, this engine by {made}: "
+            "where the latter is stronger, the gates are harder to pass than they say"
+        )
+    if not on_target(profile, engine):
+        notes.append(_elsewhere(profile, engine))
+    return tuple(notes)
+
+
+def _elsewhere(profile: Profile, engine: Engine) -> str:
     return (
         f"this verdict is about {engine.runtime} on {engine.device}; {profile.title} runs {profile.runtimes[0]}: "
-        "run `edgerkd verify` there, latency is judged there too",
+        "run `edgerkd verify` there, latency is judged there too"
     )

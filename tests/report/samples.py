@@ -120,8 +120,8 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
     )
     reasons = {
         "pass": (),
-        "fail": ("robust_acc 0.425 is below 0.771",),
-        "inconclusive": ("robust_acc 0.773 lies too near 0.771 for this many images (0.735 to 0.808)",),
+        "fail": ("robust_acc 42.5% is below 77.1%",),
+        "inconclusive": ("robust_acc 77.3% lies too near 77.1% for this many images (73.5% to 80.8%)",),
     }
     return VerifyReport(
         schema=1,

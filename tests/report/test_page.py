@@ -197,7 +197,7 @@ def test_reasons_and_notes_are_shown():
     """Catches a failure without its reason, and a pass whose reservation stands where nobody reads."""
     _, text = read(samples.facts("fail"))
     banner = text[: text.index("clean accuracy on the engine")]
-    assert "robust_acc 0.425 is below 0.771" in banner
+    assert "robust_acc 42.5% is below 77.1%" in banner
     assert "tensorrt is not used: libnvinfer.so was not found" in banner
 
 
