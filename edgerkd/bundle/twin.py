@@ -138,20 +138,45 @@ def _conv(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) ->
 
 def _relu(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> dict[int, str]:
     """Where the output is above zero; at zero the derivative is 0, as in torch."""
+    return {0: _where(tape, "Greater", node.output[0], tape.constant(np.zeros((), np.float32)), gradient)}
+
+
+def _clip(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> dict[int, str]:
+    """Where the output is strictly between the limits; at a limit the derivative is 0, as in torch's ReLU6."""
+    for comparison, limit in zip(("Greater", "Less"), node.input[1:], strict=False):
+        if limit:  # an empty name: no such limit
+            gradient = _where(tape, comparison, node.output[0], limit, gradient)
+    return {0: gradient}
+
+
+def _hard_sigmoid(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> dict[int, str]:
+    """The slope `alpha` where the output is strictly between 0 and 1, else 0; `alpha` is 0.2 unless said (ONNX)."""
+    slope = tape.constant(np.asarray(attributes.get("alpha", 0.2), np.float32))
+    gradient = tape.emit("Mul", [gradient, slope])
+    for comparison, limit in (("Greater", 0.0), ("Less", 1.0)):
+        limit = tape.constant(np.asarray(limit, np.float32))
+        gradient = _where(tape, comparison, node.output[0], limit, gradient)
+    return {0: gradient}
+
+
+def _where(tape: _Tape, comparison: str, value: str, limit: str, gradient: str) -> str:
+    """The gradient where `value` compares so with `limit`, else zero."""
     zero = tape.constant(np.zeros((), np.float32))
-    return {0: tape.emit("Where", [tape.emit("Greater", [node.output[0], zero]), gradient, zero])}
+    return tape.emit("Where", [tape.emit(comparison, [value, limit]), gradient, zero])
 
 
 def _add(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> dict[int, str]:
-    return dict.fromkeys(_same_shape(tape, node), gradient)
+    return {i: _summed(tape, node, i, gradient) for i in _varying(tape, node)}
 
 
 def _sub(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> dict[int, str]:
-    return {i: gradient if i == 0 else tape.emit("Neg", [gradient]) for i in _same_shape(tape, node)}
+    parts = {i: gradient if i == 0 else tape.emit("Neg", [gradient]) for i in _varying(tape, node)}
+    return {i: _summed(tape, node, i, part) for i, part in parts.items()}
 
 
 def _mul(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> dict[int, str]:
-    return {i: tape.emit("Mul", [gradient, node.input[1 - i]]) for i in _same_shape(tape, node)}
+    parts = {i: tape.emit("Mul", [gradient, node.input[1 - i]]) for i in _varying(tape, node)}
+    return {i: _summed(tape, node, i, part) for i, part in parts.items()}
 
 
 def _div(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> dict[int, str]:
@@ -160,13 +185,17 @@ def _div(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> 
     return {0: tape.emit("Div", [gradient, node.input[1]])}
 
 
-def _same_shape(tape: _Tape, node: Node) -> list[int]:
-    """The inputs that vary; each must have the output's shape, for a broadcast one would need a sum."""
-    found = [i for i, name in enumerate(node.input) if name not in tape.constants]
-    for i in found:
-        if tape.shapes[node.input[i]] != tape.shapes[node.output[0]]:
-            raise ExportError(f"node {node.name!r} broadcasts {node.input[i]!r}: no gradient rule for that")
-    return found
+def _varying(tape: _Tape, node: Node) -> list[int]:
+    return [i for i, name in enumerate(node.input) if name not in tape.constants]
+
+
+def _summed(tape: _Tape, node: Node, index: int, gradient: str) -> str:
+    """The gradient of input `index`, which the node may have broadcast: its sum over the axes of size 1."""
+    shape, out = tape.shapes[node.input[index]], tape.shapes[node.output[0]]
+    if len(shape) != len(out) or shape[0] != out[0]:
+        raise ExportError(f"node {node.name!r} broadcasts the batch axis of {node.input[index]!r}: no gradient rule")
+    axes = [axis for axis in range(len(out)) if shape[axis] != out[axis]]
+    return tape.emit("ReduceSum", [gradient, tape.constant(np.asarray(axes, np.int64))]) if axes else gradient
 
 
 def _batch_norm(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str) -> dict[int, str]:
@@ -221,12 +250,14 @@ def _identity(tape: _Tape, node: Node, attributes: dict[str, Any], gradient: str
 _RULES: dict[str, Rule] = {
     "Add": _add,
     "BatchNormalization": _batch_norm,
+    "Clip": _clip,
     "Conv": _conv,
     "DequantizeLinear": _straight_through,
     "Div": _div,
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
+    "HardSigmoid": _hard_sigmoid,
     "Identity": _identity,
     "Mul": _mul,
     "QuantizeLinear": _straight_through,

@@ -5,6 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.testing import assert_allclose
 from onnx import TensorProto, helper, numpy_helper
 
@@ -106,3 +107,75 @@ def test_each_rule_agrees_with_finite_differences(nodes, constants, shape):
 
     slope = (value(images + step * direction) - value(images - step * direction)) / (2 * step)
     assert slope == pytest.approx(float((gradient * direction).sum()), rel=2e-2, abs=2e-3)
+
+
+def pooled(*nodes, **constants) -> bytes:
+    """A graph of (batch, 4, 5, 3) images whose logits are the means over space of the last node's output `a`."""
+    made = [helper.make_node(op, inputs, [output], name=output, **given) for op, inputs, output, given in nodes]
+    ends = [helper.make_node("GlobalAveragePool", ["a"], ["p"]), helper.make_node("Flatten", ["p"], ["logits"])]
+    return graph_of(*made, *ends, constants=constants, shape=("batch", 4, 5, 3))
+
+
+LO, HI = np.float32(-0.5), np.float32(0.75)
+KERNEL = np.random.default_rng(1).normal(size=(4, 1, 3, 3)).astype(np.float32)
+GATE = ("ReduceMean", ["images"], "m", {"axes": [2, 3], "keepdims": 1})
+
+
+@pytest.mark.parametrize(
+    ("graph", "function"),
+    [
+        (pooled(("Clip", ["images", "l", "h"], "a", {}), l=LO, h=HI), lambda x: F.hardtanh(x, -0.5, 0.75)),
+        (pooled(("Clip", ["images", "l"], "a", {}), l=LO), lambda x: F.hardtanh(x, -0.5, 1e9)),
+        (pooled(("Clip", ["images", "", "h"], "a", {}), h=HI), lambda x: F.hardtanh(x, -1e9, 0.75)),
+        (pooled(("HardSigmoid", ["images"], "a", {})), lambda x: (0.2 * x + 0.5).clamp(0, 1)),
+        (pooled(("HardSigmoid", ["images"], "a", {"alpha": 1 / 6})), F.hardsigmoid),
+        (pooled(GATE, ("Mul", ["images", "m"], "a", {})), lambda x: x * x.mean((2, 3), keepdim=True)),
+        (pooled(GATE, ("Mul", ["m", "images"], "a", {})), lambda x: x * x.mean((2, 3), keepdim=True)),
+        (pooled(GATE, ("Add", ["images", "m"], "a", {})), lambda x: x + x.mean((2, 3), keepdim=True)),
+        (
+            pooled(GATE, ("Sub", ["images", "m"], "b", {}), ("Mul", ["b", "b"], "a", {})),
+            lambda x: (x - x.mean((2, 3), keepdim=True)) ** 2,
+        ),
+        (
+            pooled(("Conv", ["images", "k"], "a", {"group": 4, "strides": [2, 2], "pads": [1, 1, 1, 1]}), k=KERNEL),
+            lambda x: F.conv2d(x, torch.from_numpy(KERNEL), stride=2, padding=1, groups=4),
+        ),
+    ],
+    ids=[
+        "clip",
+        "clip-below",
+        "clip-above",
+        "hardsigmoid",
+        "hardsigmoid-alpha",
+        "gate",
+        "gate-first",
+        "add-broadcast",
+        "sub-broadcast",
+        "depthwise",
+    ],
+)
+def test_each_rule_of_the_mobile_families_is_autograds(graph, function):
+    """Catches a limit on the wrong side, a slope left out, a broadcast not summed, and groups lost."""
+    x = 3 * torch.randn(2, 4, 5, 3, generator=torch.Generator().manual_seed(0))
+    cotangent = torch.randn(2, 4, generator=torch.Generator().manual_seed(1))
+    given = x.clone().requires_grad_()
+    (function(given).mean((2, 3)) * cotangent).sum().backward()
+    _, found = session(gradient_twin(graph)).run(None, {"images": x.numpy(), "cotangent": cotangent.numpy()})
+    assert_allclose(found, given.grad.numpy(), atol=1e-6)
+
+
+def test_at_its_limits_a_clip_passes_no_gradient():
+    """Catches a derivative of 1 at zero, where half of all activations are: torch's ReLU6 has 0 there."""
+    x = torch.tensor([[0.0, 6.0, 3.0, -1.0]])
+    graph = graph_of(
+        helper.make_node("Clip", ["images", "l", "h"], ["logits"]), constants={"l": np.float32(0), "h": np.float32(6)}
+    )
+    found = session(gradient_twin(graph)).run(None, {"images": x.numpy(), "cotangent": np.ones((1, 4), np.float32)})
+    assert_allclose(found[1], [[0, 0, 1, 0]])
+
+
+def test_a_broadcast_of_the_batch_is_refused():
+    """Catches the gradient of one image leaking into another's."""
+    mean = helper.make_node("ReduceMean", ["images"], ["m"], axes=[0], keepdims=1)
+    with pytest.raises(ExportError, match="'add' broadcasts the batch axis of 'm'"):
+        gradient_twin(graph_of(mean, helper.make_node("Add", ["images", "m"], ["logits"], name="add")))
