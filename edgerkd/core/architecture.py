@@ -1,19 +1,44 @@
 """What a network looks like, as plain data: enough to build it again."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from edgerkd.core.errors import UnknownNameError
 from edgerkd.core.record import Record
 
-Family = Literal["resnet", "preactresnet"]
+StudentFamily = Literal["resnet", "preactresnet", "mobilenetv2", "mobilenetv3", "repvgg"]
+TeacherFamily = Literal[
+    "resnet-bottleneck",
+    "wideresnet",
+    "wideresnet-silu",
+    "wideresnet-same",
+    "wideresnet-same-silu",
+    "library",
+]
+"""Only teachers are of these: networks made elsewhere, imported as they are."""
+
+Family = StudentFamily | TeacherFamily
+
+LARGE = 128
+"""Images of this height and more are large: a network's first convolution halves them. Ours."""
+
+
+def load_family(name: str) -> StudentFamily:
+    """The students' family of that name. Raises UnknownNameError."""
+    known: tuple[StudentFamily, ...] = get_args(StudentFamily)
+    for family in known:
+        if family == name:
+            return family
+    raise UnknownNameError("family", name, known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture(Record):
-    """A residual network: one stage per entry of `widths`, each of `blocks` basic blocks.
+    """A convolutional network: one stage per entry of `widths`, each of `blocks` blocks of its family.
 
-    The first stage keeps the resolution, each later one halves it. `mean` and `std` are per
-    channel, of images in [0, 1]; the network normalises its input itself.
+    The first stage keeps the stem's resolution, each later one halves it; the stem keeps that of the
+    images unless they are large. `mean` and `std` are per channel, of images in [0, 1]; the network
+    normalises its input itself.
     """
 
     family: Family
@@ -25,6 +50,8 @@ class Architecture(Record):
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    library: str | None = None
+    """`torchvision:NAME` or `timm:NAME`, for the family `library` alone; its `widths` and `blocks` are empty then."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -32,6 +59,8 @@ class Architecture(Record):
         return self.channels, self.height, self.width
 
     def __str__(self) -> str:
+        if self.library is not None:
+            return self.library
         return f"{self.family} {'-'.join(map(str, self.widths))} x {'-'.join(map(str, self.blocks))}"
 
 

@@ -9,21 +9,22 @@ from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.errors import ArtefactError
+from edgerkd.models.build import feature_channels
 
 
 class Adapters(nn.Module):
     """One affine map a tap on activated channel maps, one linear map on penultimate features.
 
-    Where the widths agree the map is the identity. Taps are paired from the last one backwards, so
+    Where the channels agree the map is the identity. Taps are paired from the last one backwards, so
     that the deepest of student and teacher meet. Source: the box "Transformation" of MixACM's figure 2.
     """
 
     def __init__(self, student: Architecture, teacher: Architecture) -> None:
         super().__init__()
-        pairs = list(zip(reversed(student.widths), reversed(teacher.widths), strict=False))
+        (own, own_last), (theirs, their_last) = feature_channels(student), feature_channels(teacher)
+        pairs = zip(reversed(own), reversed(theirs), strict=False)
         self.taps = nn.ModuleList(nn.Identity() if s == t else nn.Linear(s, t) for s, t in pairs)
-        s, t = student.widths[-1], teacher.widths[-1]
-        self.penultimate = nn.Identity() if s == t else nn.Linear(s, t, bias=False)
+        self.penultimate = nn.Identity() if own_last == their_last else nn.Linear(own_last, their_last, bias=False)
 
     @classmethod
     def load(cls, path: Path, student: Architecture, teacher: Architecture) -> "Adapters":

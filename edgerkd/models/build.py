@@ -1,15 +1,45 @@
 """Architecture -> network."""
 
-import torch
+from collections.abc import Callable
+from functools import partial
 
-from edgerkd.core.architecture import Architecture
+import torch
+import torch.nn.functional as F
+
+from edgerkd.core.architecture import Architecture, Family
+from edgerkd.models.bottleneck import BottleneckResNet
+from edgerkd.models.library import LibraryNetwork
+from edgerkd.models.mobilenetv2 import MobileNetV2
+from edgerkd.models.mobilenetv3 import MobileNetV3
 from edgerkd.models.network import Network
 from edgerkd.models.preactresnet import PreActResNet
+from edgerkd.models.repvgg import RepVGG
 from edgerkd.models.resnet import ResNet
+from edgerkd.models.wideresnet import WideResNet
 
-FAMILIES: dict[str, type[Network]] = {"resnet": ResNet, "preactresnet": PreActResNet}
+FAMILIES: dict[Family, Callable[[Architecture], Network]] = {
+    "resnet": ResNet,
+    "preactresnet": PreActResNet,
+    "mobilenetv2": MobileNetV2,
+    "mobilenetv3": MobileNetV3,
+    "repvgg": RepVGG,
+    "resnet-bottleneck": BottleneckResNet,
+    "wideresnet": WideResNet,
+    "wideresnet-silu": partial(WideResNet, activation=F.silu),
+    "wideresnet-same": partial(WideResNet, same=True),
+    "wideresnet-same-silu": partial(WideResNet, activation=F.silu, same=True),
+    "library": LibraryNetwork,
+}
 
 
 def build(architecture: Architecture) -> Network:
     """A network with fresh weights, in training mode, in channels_last memory format."""
     return FAMILIES[architecture.family](architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs miss it
+
+
+def feature_channels(architecture: Architecture) -> tuple[tuple[int, ...], int]:
+    """Channels of each tap, and the length of the penultimate vector, as the network itself gives them."""
+    with torch.device("meta"), torch.no_grad():
+        network = FAMILIES[architecture.family](architecture).eval()
+        found = network.features(torch.empty(1, *architecture.image_shape))
+    return tuple(tap.shape[1] for tap in found.taps), found.penultimate.shape[1]

@@ -12,14 +12,14 @@ _FLOAT = 4  # bytes of a float32
 
 
 def count_cost(architecture: Architecture) -> tuple[Cost, int]:
-    """The cost for one image, and the number of layers (convolutions and linear maps).
+    """The cost for one image of the network as it is exported, and its number of layers: convolutions and linear maps.
 
     `params` counts learned weights after batch norms are folded; `macs` those of convolutions and
     linear maps; `peak_bytes` is all weights plus the largest input, output and shortcut held at once
     (ours: three maps live at a residual addition).
     """
     with torch.device("meta"):
-        network = FAMILIES[architecture.family](architecture).eval()
+        network = FAMILIES[architecture.family](architecture).eval().deployed()
         images = torch.empty(1, *architecture.image_shape)
     macs, params, largest, layers = 0, 0, prod(architecture.image_shape), 0
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from edgerkd.core.architecture import Architecture
+from edgerkd.core.architecture import LARGE, Architecture
 
 
 class Features(NamedTuple):
@@ -32,11 +32,20 @@ class Network(nn.Module):
         """All features of float images (n, c, h, w) in [0, 1]."""
         raise NotImplementedError
 
+    def deployed(self) -> "Network":
+        """The same function of images in evaluation mode, as it is exported: without what only training needs."""
+        return self
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, k) of float images (n, c, h, w) in [0, 1]."""
         return self.features(images).logits
 
 
-def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """A convolution that keeps the resolution at stride 1, without bias (a batch norm follows or precedes)."""
-    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, groups=groups, bias=False)
+
+
+def stem_stride(architecture: Architecture) -> int:
+    """The stride of a network's first convolution: 2 for large images, 1 for those of CIFAR's kind."""
+    return 2 if architecture.height >= LARGE else 1

@@ -14,11 +14,11 @@ OPSET = 17
 def onnx_from_network(network: Network) -> bytes:
     """The network as opset-17 ONNX: `images` float32 (batch, c, h, w) in [0, 1] to `logits` (batch, k).
 
-    Normalisation is inside, batch norms after convolutions are folded, only the batch axis is
-    dynamic. The TorchScript-based exporter is used because the newer one starts at opset 18
-    (docs/adr/0013).
+    Normalisation is inside, batch norms after convolutions are folded, branches that only training
+    needs are merged, and only the batch axis is dynamic. The TorchScript-based exporter is used because
+    the newer one starts at opset 18 (docs/adr/0013).
     """
-    network = network.eval().cpu()
+    network = network.eval().cpu().deployed()
     images = torch.zeros(2, *network.architecture.image_shape)
     buffer = io.BytesIO()
     with warnings.catch_warnings():

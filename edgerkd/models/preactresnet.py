@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.models.network import Features, Network, conv
+from edgerkd.models.network import Features, Network, conv, stem_stride
 
 
 class PreActBlock(nn.Module):
@@ -33,7 +33,7 @@ class PreActResNet(Network):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         width = architecture.widths[0]
-        self.conv1 = conv(architecture.channels, width, 3)
+        self.conv1 = conv(architecture.channels, width, 3, stem_stride(architecture))
         self.layers = nn.ModuleList()
         for index, (outputs, count) in enumerate(zip(architecture.widths, architecture.blocks, strict=True)):
             stage = nn.ModuleList()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.models.network import Features, Network, conv
+from edgerkd.models.network import Features, Network, conv, stem_stride
 
 
 class BasicBlock(nn.Module):
@@ -31,7 +31,8 @@ class ResNet(Network):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         width = architecture.widths[0]
-        self.conv, self.bn = conv(architecture.channels, width, 3), nn.BatchNorm2d(width)
+        self.conv = conv(architecture.channels, width, 3, stem_stride(architecture))
+        self.bn = nn.BatchNorm2d(width)
         stages: list[nn.Module] = []
         for index, (outputs, count) in enumerate(zip(architecture.widths, architecture.blocks, strict=True)):
             strides = [1 if index == 0 else 2] + [1] * (count - 1)
