@@ -9,20 +9,26 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from edgerkd.core.architecture import Architecture
+from edgerkd.core.architecture import Architecture, Family
 from edgerkd.core.errors import ArtefactError, ConfigError
 from edgerkd.models.build import build
+from edgerkd.models.layouts import LAYOUTS, layout_of, renamed, unwrapped
 from edgerkd.models.network import Network
 from edgerkd.models.store import fill
 
-# Names in the wild -> ours, in this order: layer1.0.conv1, shortcut.0, linear; and the short layer1.0.c1, sc, fc.
-_RENAMES = (
-    (r"^(module|model|_orig_mod)\.", ""),
-    (r"^layer(\d+)\.", lambda m: f"layers.{int(m[1]) - 1}."),
-    (r"\.c([12])\.", r".conv\1."),
-    (r"\.(sc|shortcut\.0)\.", ".shortcut."),
-    (r"^fc\.", "linear."),
-)
+Moments = tuple[Tensor, Tensor]
+"""Mean and standard deviation per channel, of images in [0, 1]."""
+
+# torchvision's residual networks, by: is it of bottlenecks, the width of the first block's conv2, blocks a stage.
+_IMAGENET: dict[tuple[bool, int, tuple[int, ...]], str] = {
+    (False, 64, (2, 2, 2, 2)): "resnet18",
+    (False, 64, (3, 4, 6, 3)): "resnet34",
+    (True, 64, (3, 4, 6, 3)): "resnet50",
+    (True, 64, (3, 4, 23, 3)): "resnet101",
+    (True, 64, (3, 8, 36, 3)): "resnet152",
+    (True, 128, (3, 4, 6, 3)): "wide_resnet50_2",
+    (True, 128, (3, 4, 23, 3)): "wide_resnet101_2",
+}
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -50,57 +56,146 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return {str(name): value.float() if value.is_floating_point() else value for name, value in data.items()}
 
 
-def network_from_state(
-    state: Mapping[str, Tensor], source: Path, *, image_shape: tuple[int, int, int], moments: tuple[Tensor, Tensor]
-) -> Network:
-    """A PreActResNet that fits the weights. `moments` (mean, std per channel) serve where the file has none.
+def families_of(state: Mapping[str, Tensor], source: Path) -> tuple[Family, ...]:
+    """The families that the weights' names and shapes leave open. Raises ArtefactError where there is none."""
+    return _named(state, source)[1]
 
-    Raises ArtefactError naming what does not fit.
+
+def has_moments(state: Mapping[str, Tensor]) -> bool:
+    """Whether the file brings its own normalisation."""
+    return {"mean", "std"} <= unwrapped(state).keys()
+
+
+def network_from_state(
+    state: Mapping[str, Tensor],
+    source: Path,
+    *,
+    image_shape: tuple[int, int, int],
+    moments: Moments,
+    family: Family | None = None,
+) -> Network:
+    """The network of `family`, or of the first of `families_of`, with these weights, in evaluation mode.
+
+    `moments` serve where the file has none. Raises ArtefactError naming what does not fit.
     """
-    renamed = {_ours(name): value for name, value in state.items()}
-    stages = sorted({int(m[1]) for name in renamed if (m := re.match(r"layers\.(\d+)\.", name))})
-    if "conv1.weight" not in renamed or "linear.weight" not in renamed or not stages:
-        raise ArtefactError(
-            f"{source}: not a known architecture: PreActResNet weights are named conv1, layer1.0.bn1 ..., bn, linear; "
-            f"found {', '.join(list(state)[:4])} ..."
-        )
-    if renamed["conv1.weight"].ndim != 4 or renamed["linear.weight"].ndim != 2:
-        raise ArtefactError(f"{source}: conv1.weight and linear.weight are no convolution and no linear map")
-    blocks = tuple(len({n.split(".")[2] for n in renamed if n.startswith(f"layers.{s}.")}) for s in stages)
-    widths = tuple(_width(renamed, f"layers.{s}.0.conv1.weight", source) for s in stages)
-    channels = renamed["conv1.weight"].shape[1]
-    if channels != image_shape[0]:
+    tensors, families = _named(state, source)
+    family = families[0] if family is None else family
+    stem, head = _stem(tensors), tensors["linear.weight"]
+    if stem.ndim != 4 or head.ndim != 2:
+        raise ArtefactError(f"{source}: the first and the last weights are no convolution and no linear map")
+    if stem.shape[1] != image_shape[0]:
         raise ConfigError(
-            f"{source}: the teacher takes {channels} channels, the data have {image_shape[0]}: "
+            f"{source}: the teacher takes {stem.shape[1]} channels, the data have {image_shape[0]}: "
             "name its data with --data"
         )
-    mean, std = (renamed.pop(key, moment).flatten() for key, moment in zip(("mean", "std"), moments, strict=True))
-    network = build(
-        Architecture(
-            family="preactresnet",
-            widths=widths,
-            blocks=blocks,
-            channels=channels,
-            height=image_shape[1],
-            width=image_shape[2],
-            classes=len(renamed["linear.weight"]),
-            mean=tuple(mean.tolist()),
-            std=tuple(std.tolist()),
-        )
+    blocks, widths = _stages(tensors, source)
+    if family == "library":
+        name = _imagenet_name(tensors, blocks, source)
+        plain = unwrapped(state)
+        return network_from_library(name, plain, source, classes=len(head), image_shape=image_shape, moments=moments)
+    mean, std = _moments(tensors, moments)
+    architecture = Architecture(
+        family=family,
+        widths=widths,
+        blocks=blocks,
+        channels=image_shape[0],
+        height=image_shape[1],
+        width=image_shape[2],
+        classes=len(head),
+        mean=mean,
+        std=std,
     )
+    return _filled(architecture, tensors, source)
+
+
+def network_from_library(
+    name: str,
+    state: Mapping[str, Tensor],
+    source: Path,
+    *,
+    classes: int,
+    image_shape: tuple[int, int, int],
+    moments: Moments,
+) -> Network:
+    """The network `torchvision:NAME` or `timm:NAME` with these weights, named as the library names them."""
+    mean, std = _moments(state, moments)
+    architecture = Architecture(
+        family="library",
+        library=name,
+        widths=(),
+        blocks=(),
+        channels=image_shape[0],
+        height=image_shape[1],
+        width=image_shape[2],
+        classes=classes,
+        mean=mean,
+        std=std,
+    )
+    return _filled(
+        architecture, {f"body.{key}": value for key, value in state.items() if key not in ("mean", "std")}, source
+    )
+
+
+def _named(state: Mapping[str, Tensor], source: Path) -> tuple[dict[str, Tensor], tuple[Family, ...]]:
+    """The weights under our names, and the families they may be of."""
+    plain = unwrapped(state)
+    layout = layout_of(plain)
+    if layout is None:
+        known = "; or ".join(", ".join(known.marks) for known in LAYOUTS)
+        raise ArtefactError(
+            f"{source}: not a known architecture: WideResNet, PreActResNet and ResNet are known by the weights "
+            f"{known}; found {', '.join(list(plain)[:4])} ..."
+        )
+    tensors = renamed(plain, layout)
+    if "linear.weight" not in tensors:
+        raise ArtefactError(f"{source}: the last linear map is missing: wanted fc.weight or linear.weight")
+    if layout.families != ("resnet",):
+        return tensors, layout.families
+    if _stem(tensors).shape[-1:] == (7,):
+        return tensors, ("library",)
+    return tensors, ("resnet-bottleneck" if "stages.0.0.conv3.weight" in tensors else "resnet",)
+
+
+def _stem(tensors: Mapping[str, Tensor]) -> Tensor:
+    return tensors["conv.weight"] if "conv.weight" in tensors else tensors["conv1.weight"]
+
+
+def _stages(tensors: Mapping[str, Tensor], source: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Blocks and output channels of each stage. Basic blocks are as wide as their conv1, bottlenecks as their conv3."""
+    found = {m[0] for name in tensors if (m := re.match(r"(layers|stages)\.\d+\.\d+", name))}
+    stages = sorted({block.rpartition(".")[0] for block in found}, key=lambda stage: int(stage.partition(".")[2]))
+    widths: list[int] = []
+    for stage in stages:
+        last = f"{stage}.0.conv3.weight"
+        weight = tensors.get(last if last in tensors else f"{stage}.0.conv1.weight")
+        if weight is None or weight.ndim != 4:
+            raise ArtefactError(f"{source}: {stage}: does not begin with a block of convolutions conv1, conv2 ...")
+        widths.append(weight.shape[0])
+    blocks = (len([block for block in found if block.startswith(f"{stage}.")]) for stage in stages)
+    return tuple(blocks), tuple(widths)
+
+
+def _imagenet_name(tensors: Mapping[str, Tensor], blocks: tuple[int, ...], source: Path) -> str:
+    """The torchvision network with a 7 x 7 stem that has these weights."""
+    bottleneck = "stages.0.0.conv3.weight" in tensors
+    narrow = tensors["stages.0.0.conv2.weight"].shape[0] if "stages.0.0.conv2.weight" in tensors else 0
+    if (bottleneck, narrow, blocks) not in _IMAGENET:
+        raise ArtefactError(
+            f"{source}: a residual network for large images of {blocks} blocks is none of torchvision's: "
+            f"known are {', '.join(_IMAGENET.values())}"
+        )
+    return f"torchvision:{_IMAGENET[bottleneck, narrow, blocks]}"
+
+
+def _moments(state: Mapping[str, Tensor], moments: Moments) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The file's own, else those given."""
+    mean, std = (state.get(key, other).flatten() for key, other in zip(("mean", "std"), moments, strict=True))
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _filled(architecture: Architecture, tensors: Mapping[str, Tensor], source: Path) -> Network:
+    network = build(architecture)
     own = network.state_dict()
-    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in renamed}
-    fill(network, {**renamed, **counters, "mean": own["mean"], "std": own["std"]}, source)
+    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in tensors}
+    fill(network, {**tensors, **counters, "mean": own["mean"], "std": own["std"]}, source)
     return network.eval()
-
-
-def _ours(name: str) -> str:
-    for pattern, replacement in _RENAMES:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def _width(state: Mapping[str, Tensor], name: str, source: Path) -> int:
-    if name not in state:
-        raise ArtefactError(f"{source}: {name} is missing: not a PreActResNet of basic blocks")
-    return state[name].shape[0] if state[name].ndim else 0
