@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-FOLDERS = ("edgerkd/distill/losses", "edgerkd/attacks")
+FOLDERS = ("edgerkd/distill/losses", "edgerkd/distill/methods", "edgerkd/attacks")
 
 
 def _rows() -> dict[str, str]:
@@ -23,7 +23,7 @@ def _rows() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_every_loss_and_attack_names_its_source(folder: str) -> None:
+def test_every_loss_method_and_attack_names_its_source(folder: str) -> None:
     """Catches a formula that came from nowhere."""
     files = [path for path in (REPOSITORY / folder).glob("*.py") if path.name != "__init__.py"]
     assert files

@@ -21,6 +21,7 @@ from edgerkd.distill.methods.igdm import igdm
 from edgerkd.distill.methods.inner_attack import ascent, gaussian_start, uniform_start
 from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
 from edgerkd.distill.methods.step import Step
+from edgerkd.report import words
 from tests.zoo import dataset, network
 
 DATA = dataset(n=240)
@@ -94,8 +95,8 @@ def climbs(given: Step, images_adv, loss) -> bool:
 
 
 def test_every_name_has_its_method():
-    """Catches a name that the command line takes and training does not know."""
-    assert set(METHODS) == set(get_args(MethodName))
+    """Catches a name that the command line takes and training, or the report, does not know."""
+    assert set(METHODS) == set(words.METHODS) == set(get_args(MethodName))
     assert {"standard", "pgd-at", "trades", "n-fgsm"} == set(METHODS) - NEEDS_TEACHER
 
 

@@ -1,4 +1,4 @@
-"""Adversarially robust distillation. Source: Goldblum et al., AAAI 2020, arXiv 1905.09747, eq. 4, and its code."""
+"""Adversarially robust distillation. Source: Goldblum et al., AAAI 2020, arXiv 1905.09747, and its code."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Fast adversarial training with noise. Source: de Jorge et al., NeurIPS 2022, arXiv 2202.01181, algorithm 1."""
+"""Fast adversarial training with noise. Source: de Jorge et al., NeurIPS 2022, arXiv 2202.01181 (N-FGSM)."""
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from edgerkd.distill.methods.method import Method
 from edgerkd.distill.methods.step import Step
 from edgerkd.models.classifier import TorchClassifier
 
-NOISE = 2.0  # in radii; the paper's k
+NOISE = 2.0  # in radii: the paper's k, as its default
 
 
 def attack(step: Step) -> Tensor:
