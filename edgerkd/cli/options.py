@@ -15,6 +15,9 @@ Run = Annotated[Path | None, typer.Option("--run", help="The run's folder; the n
 ProfileName = Annotated[str, typer.Option("--profile", help="The device: a profile's name or TOML file.")]
 Data = Annotated[str, typer.Option("--data", help="digits, cifar10, an .npz file, or a folder of images.")]
 Teacher = Annotated[str | None, typer.Option("--teacher", help="A teacher's name, or a file of weights.")]
+Family = Annotated[
+    str, typer.Option("--family", help="The student's kind: resnet, preactresnet, mobilenetv2, mobilenetv3 or repvgg.")
+]
 Eps = Annotated[str | None, typer.Option("--eps", help="Radius of the threat model, like 8/255.")]
 AttackName = Annotated[
     str,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from edgerkd.cli.options import Data, ProfileName, Teacher
+from edgerkd.cli.options import Data, Family, ProfileName, Teacher
 from edgerkd.cli.output import Json, emit_json, progress, show_table
 from edgerkd.core.units import format_count, format_size
 
@@ -13,19 +13,23 @@ def plan(
     profile: ProfileName = "jetson-orin",
     data: Data = "digits",
     teacher: Teacher = None,
+    family: Family = "resnet",
     show: Annotated[int, typer.Option("--show", help="Students to list.", min=1)] = 10,
     json: Json = False,
 ) -> None:
     """Show the students that fit the device's budget, the one `distill` would choose, and why."""
+    from edgerkd.core.architecture import load_family
     from edgerkd.data.load import load_dataset
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.teachers import find_teacher
-    from edgerkd.plan.search import plan_student
+    from edgerkd.plan.search import plan_student, warning
 
-    device = load_profile(profile)
+    device, kind = load_profile(profile), load_family(family)
     with progress() as bars:
         network, card = find_teacher(teacher, load_dataset(data), progress=bars)
-    found = plan_student(device, network.architecture)
+    found = plan_student(device, network.architecture, kind)
+    if (line := warning(found)) is not None:
+        typer.echo(line, err=True)
     if json:
         emit_json(found)
         return

@@ -3,16 +3,18 @@
 from dataclasses import dataclass, replace
 from itertools import product
 
-from edgerkd.core.architecture import Architecture, Cost
+from edgerkd.core.architecture import LARGE, Architecture, Cost, StudentFamily
 from edgerkd.core.budget import Violation, violations
 from edgerkd.core.errors import BudgetError
 from edgerkd.core.profile import Profile
 from edgerkd.core.record import Record
+from edgerkd.core.units import format_count
 from edgerkd.models.cost import count_cost
 from edgerkd.plan.latency import predict_latency_ms
 
 _WIDTHS = (8, 16, 24, 32, 48, 64)  # multiples of 8: TensorRT pads channels to that in any case
 _GROWTHS = ((1, 1, 1), (1, 1.5, 2), (1, 2, 4))  # of the width from stage to stage
+_GROWTHS_LARGE = ((1, 1, 1, 1, 1), (1, 1.5, 2, 4, 8), (1, 2, 4, 8, 16))  # of large images, down to a 32nd of their size
 _BLOCKS = (1, 2, 3)
 
 
@@ -35,8 +37,8 @@ class Plan(Record):
     candidates: tuple[Candidate, ...]
 
 
-def plan_student(profile: Profile, teacher: Architecture) -> Plan:
-    """The largest student, by MACs and then parameters, that keeps the profile's budget.
+def plan_student(profile: Profile, teacher: Architecture, family: StudentFamily = "resnet") -> Plan:
+    """The largest student of the family, by MACs and then parameters, that keeps the profile's budget.
 
     The largest, because robustness costs capacity (Madry et al. 2018, section 4). Raises BudgetError where
     none fits, with each limit the smallest student breaks.
@@ -44,7 +46,7 @@ def plan_student(profile: Profile, teacher: Architecture) -> Plan:
     teacher_cost = count_cost(teacher)[0]
     candidates: list[Candidate] = []
     smallest: tuple[Cost, tuple[Violation, ...]] | None = None
-    for architecture in _students(teacher):
+    for architecture in _students(teacher, family):
         cost, layers = count_cost(architecture)
         cost = replace(cost, latency_ms=predict_latency_ms(cost, layers, profile.device))
         broken = violations(profile.budget, cost, teacher_cost)
@@ -57,16 +59,28 @@ def plan_student(profile: Profile, teacher: Architecture) -> Plan:
         assert smallest is not None
         lines = "\n".join(f"  - {violation}" for violation in smallest[1])
         raise BudgetError(
-            f"profile {profile.name}: no student fits; the smallest of {len(candidates)} still breaks\n{lines}\n"
-            "raise these limits in [budget] of the profile"
+            f"profile {profile.name}: no {family} fits; the smallest of {len(candidates)} still breaks\n{lines}\n"
+            "raise these limits in [budget] of the profile, or choose another --family"
         )
     return Plan(profile=profile.name, teacher=teacher_cost, chosen=fitting[0], candidates=tuple(candidates))
 
 
-def _students(teacher: Architecture) -> list[Architecture]:
-    """The search space: CIFAR-type residual networks for the teacher's images."""
+def warning(plan: Plan) -> str | None:
+    """One line where the chosen student has more parameters than its teacher, else None."""
+    student, teacher = plan.chosen.cost.params, plan.teacher.params
+    if student <= teacher:
+        return None
+    return (
+        f"warning: the student {plan.chosen.architecture} has more parameters ({format_count(student)}) than its "
+        f"teacher ({format_count(teacher)}): lower [budget] of {plan.profile}, or name a larger --teacher"
+    )
+
+
+def _students(teacher: Architecture, family: StudentFamily) -> list[Architecture]:
+    """The search space: networks of the family for the teacher's images."""
+    growths = _GROWTHS_LARGE if teacher.height >= LARGE else _GROWTHS
     found: list[Architecture] = []
-    for width, growth, blocks in product(_WIDTHS, _GROWTHS, _BLOCKS):
+    for width, growth, blocks in product(_WIDTHS, growths, _BLOCKS):
         widths = tuple(round(width * factor / 8) * 8 for factor in growth)
-        found.append(replace(teacher, family="resnet", widths=widths, blocks=(blocks,) * len(widths)))
+        found.append(replace(teacher, family=family, widths=widths, blocks=(blocks,) * len(widths)))
     return list(dict.fromkeys(found))

@@ -3,19 +3,20 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerkd.core.architecture import Cost
+from edgerkd.core.architecture import Cost, StudentFamily
 from edgerkd.core.errors import BudgetError
 from edgerkd.core.profile import Budget, Device, Profile
 from edgerkd.core.units import parse_size
 from edgerkd.files.profiles import load_profile
 from edgerkd.plan import search
 from edgerkd.plan.latency import predict_latency_ms
-from edgerkd.plan.search import Plan, plan_student
+from edgerkd.plan.search import Plan, plan_student, warning
 from tests.zoo import architecture
 
 TEACHER = architecture("preactresnet", widths=(32, 64, 128), blocks=(2, 2, 2), channels=3, height=32, width=32)
@@ -121,6 +122,30 @@ def test_students_take_the_teachers_images():
     assert plan is not None
     for name in ("channels", "height", "width", "classes", "mean", "std"):
         assert {getattr(c.architecture, name) for c in plan.candidates} == {getattr(TEACHER, name)}
+
+
+@pytest.mark.parametrize("family", get_args(StudentFamily))
+@pytest.mark.parametrize(("size", "stages"), [(32, 3), (224, 5)])
+def test_every_family_has_students_of_every_size(monkeypatch, family, size, stages):
+    """Catches a family planned as another, channels TensorRT would pad, and ImageNet's images at three stages."""
+    monkeypatch.setattr(search, "_BLOCKS", (1,))  # a third of the networks to count
+    plan = plan_student(profile(Budget()), replace(TEACHER, height=size, width=size), family)
+    assert len(plan.candidates) == 18
+    for candidate in plan.candidates:
+        assert candidate.architecture.family == family
+        assert len(candidate.architecture.widths) == stages
+        assert all(width % 8 == 0 for width in candidate.architecture.widths)
+
+
+def test_a_student_larger_than_its_teacher_is_said():
+    """Catches silence where distillation makes nothing smaller, and a warning at every plan."""
+    tiny = replace(TEACHER, widths=(8, 8), blocks=(1, 1))
+    said = warning(plan_student(profile(Budget(params=100_000)), tiny))
+    assert said is not None
+    assert said.startswith("warning: the student resnet")
+    assert "than its teacher" in said
+    assert "\n" not in said
+    assert warning(plan_student(profile(Budget(params=100_000)), TEACHER)) is None
 
 
 def test_no_student_names_each_broken_limit_of_the_smallest_and_no_other():
