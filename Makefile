@@ -21,10 +21,10 @@ PINS := $(BIN)/uv pip compile --quiet --no-header --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-gpu cov check fmt lint type arch build bench bench-attacks pins clean
+.PHONY: help setup demo test test-slow test-gpu cov check fmt lint type arch build bench bench-attacks bench-ablation pins clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(DEV)  ## install all that development needs, and the git hooks
 	-$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
@@ -76,6 +76,9 @@ bench: $(HOST)  ## start-up, demo and the memory of verify, measured here (docs/
 bench-attacks: $(DEV)  ## the attacks against torchattacks, foolbox and pyautoattack; ARGS="--weights FILE --data cifar10"
 	$(PY) bench/attacks.py pgd $(ARGS)
 	$(PY) bench/attacks.py ensemble $(ARGS)
+
+bench-ablation: $(HOST)  ## MixACM part by part, over seeds; ARGS="--data cifar10 --weights FILE --epochs 12"
+	$(PY) bench/ablation.py $(ARGS)
 
 pins: $(DEV)  ## solve the requirement files anew, each package at least a week old
 	$(PINS) --upgrade pyproject.toml requirements/build.in --extra host --extra ort --extra dev \
