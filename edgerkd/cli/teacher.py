@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,34 +29,51 @@ class Teachers(Record):
 
 def teacher(
     action: Annotated[Action, typer.Argument(help="What to do.")] = Action.list,
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="For import: a file of weights.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="For import: a file of weights, https://ADDRESS, robustbench:NAME, torchvision:NAME or timm:NAME.",
+        ),
+    ] = None,
     data: Data = "digits",
     name: Annotated[str | None, typer.Option("--name", help="The name to keep it under.")] = None,
+    method: Annotated[str, typer.Option("--method", help="For train: pgd-at, trades or n-fgsm.")] = "pgd-at",
     epochs: Annotated[int, typer.Option("--epochs", help="For train: epochs.", min=1)] = 30,
     seed: Seed = 0,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="For import: the digest that the weights must have.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", help="For import: validation images to attack.", min=1)] = 500,
     accept_fragile: Annotated[
         bool, typer.Option("--accept-fragile", help="Import a teacher that resists nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """List the robust teachers kept here, train one, or import one from a file of weights."""
-    if (file is None) is (action is Action.imp):
+    """List the robust teachers kept here, train one, or import one and say how accurate and robust it is."""
+    if (source is None) is (action is Action.imp):
         raise typer.BadParameter(
-            "import needs a file" if file is None else f"{action.value} takes no file", param_hint="FILE"
+            "import needs a file or a name" if source is None else f"{action.value} takes none", param_hint="SOURCE"
         )
+    from edgerkd.core.recipe import load_method
     from edgerkd.data.load import load_dataset
     from edgerkd.jobs import teachers as job
     from edgerkd.jobs.teacher_cache import known_teachers
+    from edgerkd.jobs.teacher_import import import_teacher
 
     if action is Action.list:
         cards = known_teachers()
     else:
         dataset = load_dataset(data)
         with progress() as bars:
-            if file is None:
-                _, card = job.train_teacher(dataset, progress=bars, epochs=epochs, seed=seed, name=name)
+            if source is None:
+                _, card = job.train_teacher(
+                    dataset, progress=bars, method=load_method(method), epochs=epochs, seed=seed, name=name
+                )
             else:
-                _, card = job.import_teacher(file, dataset, name=name, accept_fragile=accept_fragile, progress=bars)
+                _, card = import_teacher(
+                    source, dataset, name=name, accept_fragile=accept_fragile, progress=bars, sha256=sha256, n=n
+                )
         cards = (card,)
     if json:
         emit_json(Teachers(teachers=cards))

@@ -1,15 +1,20 @@
 """The teachers kept on this machine: a folder each, with the network and a card that says what it is."""
 
+import hashlib
 import os
+import re
 from pathlib import Path
 
-from edgerkd.core.errors import ArtefactError, UnknownNameError
+from edgerkd.core.errors import ArtefactError, ConfigError, UnknownNameError
+from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.teacher import TeacherCard
+from edgerkd.data.dataset import Dataset
 from edgerkd.files.atomic import sha256_of
-from edgerkd.files.decode import decode_json
+from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.models.network import Network
-from edgerkd.models.store import WEIGHTS, load_network
+from edgerkd.models.store import WEIGHTS, load_network, save_network, weights_bytes
 
+SCHEMA = 1
 CARD = "card.json"
 
 
@@ -31,4 +36,38 @@ def kept_teacher(name: str) -> tuple[Network, TeacherCard]:
     card = decode_json(TeacherCard, folder / CARD)
     if (folder / WEIGHTS).is_file() and sha256_of(folder / WEIGHTS) != card.weights_sha256:
         raise ArtefactError(f"{folder / WEIGHTS}: changed since the teacher was kept: remove {folder} and make it anew")
+    return load_network(folder), card
+
+
+def checked_name(name: str) -> str:
+    """The name, if it may be a teacher's. Raises ConfigError."""
+    if re.fullmatch(r"\w[\w.-]*", name) is None:
+        raise ConfigError(f"--name {name!r}: a teacher's name is letters, digits, '.', '_' and '-', no folder")
+    return name
+
+
+def keep_teacher(
+    network: Network, name: str, dataset: Dataset, origin: str, found: Evaluation
+) -> tuple[Network, TeacherCard]:
+    """Store a teacher with its card, which says what was found on the validation split.
+
+    Raises ConfigError where another teacher is kept under that name.
+    """
+    folder = cache_folder() / name
+    card = TeacherCard(
+        schema=SCHEMA,
+        name=name,
+        dataset=dataset.name,
+        data_sha256=dataset.sha256,
+        origin=origin,
+        architecture=network.architecture,
+        threat_model=dataset.threat_model,
+        n=found.n,
+        clean_acc=found.clean_acc,
+        robust_acc=found.robust_acc,
+        weights_sha256=hashlib.sha256(weights_bytes(network)).hexdigest(),
+    )
+    if (folder / CARD).exists() and decode_json(TeacherCard, folder / CARD).weights_sha256 != card.weights_sha256:
+        raise ConfigError(f"a teacher named {name} is kept already, with other weights: choose another --name")
+    save_network(network.cpu(), folder, {CARD: encode_json(card)})
     return load_network(folder), card

@@ -1,0 +1,136 @@
+"""`edgerkd teacher import`: somebody else's weights, read in every way they may be meant, measured, and kept."""
+
+import torch
+import torch.nn.functional as F
+
+from edgerkd.core.architecture import Architecture, Family
+from edgerkd.core.errors import ConfigError, problems_text
+from edgerkd.core.progress import Progress
+from edgerkd.core.teacher import TeacherCard
+from edgerkd.data.dataset import Dataset, Split, to_float
+from edgerkd.jobs.evaluate import attack_network
+from edgerkd.jobs.teacher_cache import checked_name, keep_teacher
+from edgerkd.jobs.zoo import Weights, load_weights
+from edgerkd.models.hardware import compute_device
+from edgerkd.models.network import Network
+from edgerkd.models.teacher_file import Moments, families_of, has_moments, network_from_library, network_from_state
+
+SAMPLE = 500  # images of the validation split a teacher is checked on
+CHOICE = 128  # of them to tell readings apart by; ours: a wrong one loses far more than these can hide
+
+# Normalisations of colour images that public training code uses: of [-1, 1], of CIFAR-10 with the standard deviation
+# within an image, and of ImageNet.
+_CUSTOMARY = (
+    ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+)
+
+
+def import_teacher(
+    source: str,
+    dataset: Dataset,
+    *,
+    name: str | None,
+    accept_fragile: bool,
+    progress: Progress,
+    sha256: str | None = None,
+    n: int = SAMPLE,
+) -> tuple[Network, TeacherCard]:
+    """Read the weights `source` names (jobs/zoo.py), measure them on `n` images, and keep them in the cache.
+
+    What weights do not show is found by measuring, not by guessing: each activation and padding that the
+    layout was published with, and, where the file brings no normalisation, each that is customary. The
+    reading most accurate on clean images is attacked and kept. Raises ArtefactError for a file that is not
+    plain weights, ConfigError for a teacher that does not fit the data or resists nothing.
+    """
+    if name is not None:
+        checked_name(name)
+    weights = load_weights(source, sha256=sha256, progress=progress)
+    name = checked_name(weights.name if name is None else name)
+    network, readings = _most_accurate(weights, dataset, progress)
+    found = attack_network(
+        network,
+        dataset.val.head(n),
+        name=name,
+        where="val",
+        threat_model=dataset.threat_model,
+        seed=0,
+        progress=progress,
+    ).evaluation
+    if found.robust_acc.low <= 1 / dataset.classes and not accept_fragile:  # no better than chance; ours
+        raise ConfigError(
+            f"{weights.source}: this teacher resists nothing: clean {found.clean_acc}, under {found.threat_model} "
+            f"{found.robust_acc}: a student would learn no robustness from it; --accept-fragile imports it all the same"
+        )
+    origin = weights.origin if readings == 1 else f"{weights.origin}; the most accurate of {readings} readings"
+    return keep_teacher(network, name, dataset, origin, found)
+
+
+def check_fit(architecture: Architecture, dataset: Dataset, teacher: str) -> None:
+    """Raises ConfigError where the network is not for such images, or not for so many classes."""
+    shape = tuple(dataset.train.images.shape[1:])
+    problems: list[str] = []
+    if architecture.image_shape != shape:
+        problems.append(f"it takes images {architecture.image_shape}, {dataset.name} has {shape}")
+    if architecture.classes != dataset.classes:
+        problems.append(f"it knows {architecture.classes} classes, {dataset.name} has {dataset.classes}")
+    if problems:
+        raise ConfigError(
+            problems_text(f"teacher {teacher} does not fit the data", problems) + "\nname its data with --data"
+        )
+
+
+def _most_accurate(weights: Weights, dataset: Dataset, progress: Progress) -> tuple[Network, int]:
+    """The reading most accurate on clean images, of equal ones that of lower cross-entropy; and how many there are."""
+    families: tuple[Family, ...] = ("library",)
+    if weights.library is None:
+        families = families_of(weights.state, weights.source)
+    moments = _moments(dataset)[: 1 if has_moments(weights.state) else None]
+    pairs: list[tuple[Family, Moments]] = [(family, pair) for family in families for pair in moments]
+    sample = dataset.val.head(CHOICE)
+    best: tuple[tuple[float, float], Network] | None = None
+    with progress.stage(f"{weights.source.name}: reading it in every way it may be meant", len(pairs)) as advance:
+        for done, (family, pair) in enumerate(pairs, start=1):
+            network = _network(weights, dataset, family, pair)
+            check_fit(network.architecture, dataset, str(weights.source))
+            score = _clean_score(network, sample) if len(pairs) > 1 else (0.0, 0.0)
+            if best is None or score > best[0]:
+                best = score, network
+            advance(done, "")
+    assert best is not None
+    return best[1], len(pairs)
+
+
+def _network(weights: Weights, dataset: Dataset, family: Family, moments: Moments) -> Network:
+    library = weights.library
+    if library is not None:
+        return network_from_library(
+            library.name,
+            weights.state,
+            weights.source,
+            classes=library.classes,
+            image_shape=library.image_shape,
+            moments=moments,
+        )
+    channels, height, width = dataset.train.images.shape[1:]
+    return network_from_state(
+        weights.state, weights.source, image_shape=(channels, height, width), moments=moments, family=family
+    )
+
+
+def _moments(dataset: Dataset) -> list[Moments]:
+    """None, the data's own, and the customary ones."""
+    channels = len(dataset.mean)
+    customary = _CUSTOMARY if channels == 3 else ()
+    pairs = (((0.0,) * channels, (1.0,) * channels), (dataset.mean, dataset.std), *customary)
+    return [(torch.tensor(mean), torch.tensor(std)) for mean, std in pairs]
+
+
+@torch.no_grad()
+def _clean_score(network: Network, sample: Split) -> tuple[float, float]:
+    """Correct answers, and the negative mean cross-entropy."""
+    device = compute_device()
+    network, sample = network.to(device), sample.to(device)
+    logits = torch.cat([network(part) for part in to_float(sample.images).split(32)])
+    return float((logits.argmax(1) == sample.labels).sum()), -float(F.cross_entropy(logits, sample.labels))

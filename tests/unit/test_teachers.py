@@ -1,0 +1,281 @@
+"""Teachers: where their weights come from, how an import reads and judges them, and how they are trained here."""
+
+import hashlib
+import re
+import sys
+import threading
+import types
+from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from edgerkd.core.errors import ArtefactError, ConfigError, MissingDependencyError, UnknownNameError
+from edgerkd.core.progress import Silent
+from edgerkd.data.dataset import Dataset, Split
+from edgerkd.files.download import download
+from edgerkd.jobs import zoo
+from edgerkd.jobs.teacher_cache import cache_folder
+from edgerkd.jobs.teacher_import import import_teacher
+from edgerkd.jobs.teachers import METHODS, find_teacher, train_teacher
+from edgerkd.models.network import Network
+from tests.zoo import dataset, network
+
+CONTENT = b"weights" * 1000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGERKD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """Every path is CONTENT; /gone is not there."""
+
+    def do_GET(self) -> None:
+        found = self.path != "/gone"
+        self.send_response(200 if found else 404)
+        self.end_headers()
+        self.wfile.write(CONTENT if found else b"")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: a test is quiet."""
+
+
+@pytest.fixture
+def server():
+    """The address of a server on this machine."""
+    with HTTPServer(("127.0.0.1", 0), _Answers) as found:
+        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{found.server_port}"
+        found.shutdown()
+        thread.join()
+
+
+fetch = partial(download, progress=Silent())
+
+
+def test_a_file_is_downloaded_whole_and_once(server, tmp_path):
+    """Catches a download repeated although the file is there, and one that trusts whatever lies there."""
+    target = tmp_path / "a" / "w.pt"
+    fetch(f"{server}/w.pt", target, sha256=DIGEST[:8])
+    assert target.read_bytes() == CONTENT
+    fetch(f"{server}/gone", target, sha256=DIGEST.upper())
+    target.write_bytes(CONTENT[:-1])
+    fetch(f"{server}/w.pt", target, sha256=DIGEST)
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "error", "message"),
+    [
+        ("/w.pt", {"sha256": "0" * 64}, ArtefactError, f"its sha256 is {DIGEST}"),
+        ("/w.pt", {"limit": len(CONTENT) - 1}, ConfigError, "larger than 6999 bytes"),
+        ("/gone", {}, MissingDependencyError, "cannot be downloaded here.*404.*name the file instead"),
+    ],
+)
+def test_what_is_not_the_file_leaves_nothing_behind(server, tmp_path, path, changes, error, message):
+    """Catches a file of another digest that stays where the next command reads it, and a disk filled by a server."""
+    with pytest.raises(error, match=message):
+        fetch(server + path, tmp_path / "new" / "w.pt", **{"sha256": DIGEST, **changes})
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_closed_network_is_said_and_so_is_another_scheme(tmp_path):
+    """Catches a traceback of urllib's, and file:// read as if it were downloaded."""
+    with pytest.raises(MissingDependencyError, match="cannot be downloaded here"):
+        fetch("http://127.0.0.1:1/w.pt", tmp_path / "w.pt", sha256=DIGEST)
+    with pytest.raises(ConfigError, match="https://"):
+        fetch((tmp_path / "x").as_uri(), tmp_path / "w.pt", sha256=DIGEST)
+
+
+def load(source: str, sha256: str | None = None) -> zoo.Weights:
+    return zoo.load_weights(source, sha256=sha256, progress=Silent())
+
+
+def saved(net: torch.nn.Module, path: Path) -> str:
+    """The network as a file; its digest."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(net.state_dict(), path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("source", "sha256", "error", "message"),
+    [
+        ("https://example.invalid/w.pt", None, ConfigError, "nothing pins this file.*--sha256"),
+        ("w.pt", "abc", ConfigError, "64 hexadecimal digits"),
+        ("w.pt", "0" * 64, ArtefactError, r"w\.pt: not the weights wanted"),
+        ("robustbench:Zhang2019Theoreticaly", None, UnknownNameError, "did you mean 'Zhang2019Theoretically'"),
+        ("robustbench:Wong2020Fast", None, MissingDependencyError, r"load_model\('Wong2020Fast'.*--data cifar10"),
+        ("torchvision:resnet5", None, UnknownNameError, "did you mean 'resnet50'"),
+        ("timm:resnet50", None, MissingDependencyError, "pip install timm"),
+    ],
+)
+def test_a_source_that_cannot_be_had_says_what_would_help(tmp_path, monkeypatch, source, sha256, error, message):
+    """Catches weights loaded without a pin, and a bare KeyError or ImportError."""
+    saved(network(), tmp_path / "w.pt")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(error, match=message):
+        load(source, sha256)
+
+
+def test_weights_by_address_are_read_once_their_digest_is_right(tmp_path, monkeypatch, server):
+    """Catches a file read before it is checked, and kept under a name that two addresses share."""
+    digest = saved(network(), tmp_path / "w.pt")
+    monkeypatch.setattr(f"{__name__}.CONTENT", (tmp_path / "w.pt").read_bytes())
+    found = load(f"{server}/zoo/w.pt?version=1", digest)
+    assert found.name == "w"
+    assert digest in found.origin
+    assert cache_folder().parent in found.source.parents
+    with pytest.raises(ArtefactError, match="not the file wanted"):
+        load(f"{server}/zoo/w.pt", "1" * 64)
+
+
+def test_a_robustbench_file_is_trusted_only_by_its_digest(tmp_path):
+    """Catches a zoo's name taken as proof of what the file is."""
+    digest = saved(network(), tmp_path / "models" / "cifar10" / "Linf" / "Wong2020Fast.pt")
+    with pytest.raises(ConfigError, match=f"--sha256 {digest}"):
+        load("robustbench:Wong2020Fast")
+    found = load("robustbench:Wong2020Fast", digest)
+    assert found.name == "Wong2020Fast"
+    assert "PreActResNet-18" in found.origin
+
+
+def test_torchvision_is_pinned_by_its_file_names(monkeypatch, tmp_path):
+    """Catches a download without the digest that torchvision gives, and another size or number of classes."""
+    from torchvision.models import get_model
+
+    asked = {}
+
+    def fake(url, target, *, sha256, progress):
+        asked.update(url=url, sha256=sha256)
+        saved(get_model("squeezenet1_1"), target)
+
+    monkeypatch.setattr(zoo, "download", fake)
+    found = load("torchvision:squeezenet1_1")
+    assert len(asked["sha256"]) == 8
+    assert asked["url"].endswith(f"-{asked['sha256']}.pth")
+    assert found.library == zoo.Library(name="torchvision:squeezenet1_1", classes=1000, image_shape=(3, 224, 224))
+    with pytest.raises(ConfigError, match=r"2 problems(.|\n)*images \(3, 224, 224\)(.|\n)*1000 classes"):
+        import_teacher(
+            "torchvision:squeezenet1_1",
+            dataset(channels=3),
+            name=None,
+            accept_fragile=True,
+            progress=Silent(),
+        )
+
+
+def test_every_torchvision_file_carries_its_digest():
+    """Catches an assertion that fails for one network alone."""
+    from torchvision import models
+
+    for name in models.list_models(module=models):
+        weights = models.get_model_weights(name).DEFAULT
+        assert re.search(r"-([0-9a-f]{8,})\.pth$", weights.url), name
+        assert len(weights.transforms().crop_size) == 1, name
+
+
+def test_timm_weights_are_pinned_by_what_timm_returns(monkeypatch):
+    """Catches weights of timm's loaded unpinned, and a network that the library cannot build again."""
+
+    def create_model(name, *, pretrained, num_classes=3):
+        torch.manual_seed(0)
+        halved = [nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU()]
+        net = nn.Sequential(*halved, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, num_classes))
+        net.num_classes, net.pretrained_cfg = num_classes, {"input_size": (3, 16, 16)}
+        return net
+
+    monkeypatch.setitem(sys.modules, "timm", types.SimpleNamespace(create_model=create_model))
+    with pytest.raises(ConfigError, match="--sha256") as stop:
+        load("timm:resnet18")
+    digest = str(stop.value).split()[-1]
+    net, card = import_teacher(
+        "timm:resnet18",
+        dataset(channels=3, size=16),
+        name=None,
+        accept_fragile=True,
+        progress=Silent(),
+        sha256=digest,
+        n=2,
+    )
+    assert card.name == "timm-resnet18"
+    assert card.architecture.library == "timm:resnet18"
+    assert [tuple(tap.shape[1:]) for tap in net.features(torch.rand(1, 3, 16, 16)).taps] == [(8, 8, 8), (16, 4, 4)]
+
+
+def labelled_by(net: Network) -> Dataset:
+    """Noise, with the network's own answers for labels: another reading of its weights answers otherwise."""
+    data = dataset(n=192, channels=3)
+    images = torch.randint(0, 256, data.val.images.shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    with torch.no_grad():
+        net.linear.bias -= net(images / 255).mean(0)
+        labels = net(images / 255).argmax(1)
+    return replace(data, val=Split(images=images, labels=labels))
+
+
+@pytest.mark.parametrize("activation", ["", "-silu"])
+def test_activation_and_normalisation_are_found_by_measuring(tmp_path, activation):
+    """Catches the first reading taken, and moments that are guessed: the file shows neither."""
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    given = {"widths": (16, 24, 32), "blocks": (1, 1, 1), "channels": 3, "classes": 3, "mean": mean, "std": std}
+    net = network(family=f"wideresnet{activation}", **given)
+    data = labelled_by(net)
+    state = {name: value for name, value in net.state_dict().items() if name not in ("mean", "std")}
+    state = {trades_name(name): value for name, value in state.items()}
+    torch.save(state, tmp_path / "bars.pt")
+    found, card = import_teacher("bars.pt", data, name=None, accept_fragile=True, progress=Silent(), n=4)
+    assert found.architecture.family == f"wideresnet{activation}"
+    assert_close(torch.tensor(found.architecture.mean), torch.tensor(mean))
+    images = torch.rand(4, 3, 8, 8)
+    assert_close(found(images), net(images))
+    assert "the most accurate of 10 readings" in card.origin
+    assert card.n == 4
+
+
+def trades_name(name: str) -> str:
+    """layers.0.1.conv1 -> block1.layer.1.conv1."""
+    name = re.sub(r"^layers\.(\d+)\.", lambda m: f"block{int(m[1]) + 1}.layer.", name)
+    name = re.sub(r"^bn\.", "bn1.", name)
+    return name.replace(".shortcut.", ".convShortcut.").replace("linear.", "fc.")
+
+
+def test_a_teacher_of_other_images_or_classes_is_refused(tmp_path):
+    """Catches a teacher that fails in the middle of training, or teaches other classes."""
+    saved(network(family="preactresnet", channels=3, mean=(0.3,) * 3, std=(0.4,) * 3), tmp_path / "ten.pt")
+    with pytest.raises(ConfigError, match=r"knows 10 classes, bars has 3(.|\n)*--data"):
+        import_teacher("ten.pt", dataset(channels=3), name=None, accept_fragile=True, progress=Silent())
+
+
+def test_a_teacher_that_resists_nothing_is_refused_with_what_was_measured(tmp_path):
+    """Catches robustness distilled from a teacher that has none, and one kept although it was refused."""
+    saved(network(family="preactresnet", classes=3), tmp_path / "fragile.pt")
+    with pytest.raises(ConfigError, match=r"resists nothing: clean .*%.*Linf 16/255.*--accept-fragile"):
+        import_teacher("fragile.pt", dataset(), name=None, accept_fragile=False, progress=Silent())
+    assert not cache_folder().exists()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_teacher_is_trained_by_each_method_and_found_again(method):
+    """Catches --method that goes nowhere, and two methods' teachers under one name."""
+    data = dataset(n=96)
+    _, card = train_teacher(data, progress=Silent(), method=method, epochs=1)
+    assert card.name == f"bars-{method}-Linf-16-255"
+    assert f"trained here by {method}, 1 epochs" in card.origin
+    _, again = find_teacher(card.name, data, progress=Silent())
+    assert again == card
+
+
+def test_a_method_that_needs_a_teacher_trains_none():
+    """Catches a teacher distilled from nothing."""
+    with pytest.raises(UnknownNameError, match="no method that trains a teacher named 'rslad'"):
+        train_teacher(dataset(), progress=Silent(), method="rslad")
