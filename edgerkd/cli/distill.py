@@ -1,14 +1,15 @@
 """`edgerkd distill`: a robust student for a device."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from edgerkd.cli.options import Data, Eps, ProfileName, Seed, Teacher, radius, run_folder
 from edgerkd.cli.output import Json, emit_json, progress, show_table
+from edgerkd.core.recipe import MethodName
 
-_RECIPE = ("profile", "data", "teacher", "method", "epochs", "eps", "seed")
+_RECIPE = ("profile", "data", "teacher", "method", "epochs", "eps", "seed", "set")
 
 
 def distill(
@@ -16,17 +17,27 @@ def distill(
     profile: ProfileName = "jetson-orin",
     data: Data = "digits",
     teacher: Teacher = None,
-    method: Annotated[str, typer.Option("--method", help="edgerkd, mixacm, pgd-at or standard.")] = "edgerkd",
+    method: Annotated[
+        str, typer.Option("--method", help=f"How it is trained: {', '.join(get_args(MethodName))}.")
+    ] = "edgerkd",
     epochs: Annotated[int | None, typer.Option("--epochs", help="Epochs of training.", min=1)] = None,
     eps: Eps = None,
     seed: Seed = 0,
+    set: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other value of the recipe, like lr=0.1; repeatable."),
+    ] = None,
     run: Annotated[
         Path | None, typer.Option("--run", help="The run's folder; a new one below runs/ if not given.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run, by its own recipe.")] = False,
     json: Json = False,
 ) -> None:
-    """Distill a compact student from a robust teacher, under the device's budget, and evaluate it."""
+    """Distill a compact student from a robust teacher, under the device's budget, and evaluate it.
+
+    run.json holds every value of the recipe. Under `torchrun --nproc-per-node=N -m -- edgerkd distill`
+    N processes share each batch.
+    """
     from edgerkd.core.recipe import load_method
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs import distill as job
@@ -49,7 +60,10 @@ def distill(
                 seed=seed,
                 folder=run,
                 progress=bars,
+                settings=set or (),
             )
+    if evaluation is None:  # another process of torchrun's speaks
+        return
     if json:
         emit_json(evaluation)
         return

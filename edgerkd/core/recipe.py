@@ -1,9 +1,11 @@
 """How a network is trained, as plain data; every default of edgerkd's training stands here."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from edgerkd.core.errors import UnknownNameError
+from edgerkd.core.errors import ConfigError, UnknownNameError, problems_text
 from edgerkd.core.ranges import Count, Positive, Share, Weight, Within
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
@@ -81,7 +83,7 @@ class Recipe(Record):
     weight_clean: Share = 1 / 6
     """Share of the clean term beside the adversarial one. Source: RSLAD (ICCV 2021), eq. 7 and its code."""
     beta_trades: Weight = 6.0
-    """Source: TRADES (Zhang et al. 2019), section 5.2."""
+    """Source: TRADES (Zhang et al. 2019), section 5."""
     temperature_kd: Positive = 4.0
     """Source: Hinton et al. 2015, section 3: 2.5 to 4 suit small students."""
     share_kd: Share = 0.9
@@ -92,3 +94,35 @@ class Recipe(Record):
     """At the end of the run, to which it rises from 0. Source: IGDM (ICLR 2025), CIFAR-10 with an LTD teacher."""
     weight_igdm_adaad: Weight = 5.0
     """As above. The paper searches both anew for each student, teacher and data: from 0.5 to 70."""
+
+
+_FLAGS = {"method": "--method", "threat_model": "--eps", "epochs": "--epochs", "seed": "--seed"}
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:  # Any: whatever JSON holds
+    """Values of a recipe from `KEY=VALUE` texts: VALUE as JSON, and as the text it is where it is none.
+
+    Raises ConfigError with all that is not written like this, or has a flag of its own. Whether keys and
+    values are a recipe's shows when they are put into one (files/decode.py).
+    """
+    found: dict[str, Any] = {}
+    problems: list[str] = []
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        if not sign or not key:
+            problems.append(f"{setting!r}: write KEY=VALUE, like lr=0.1")
+        elif key in _FLAGS:
+            problems.append(f"{key}: has a flag of its own, {_FLAGS[key]}")
+        elif key in found:
+            problems.append(f"{key}: given twice")
+        found[key] = _value(value)
+    if problems:
+        raise ConfigError(problems_text("--set", problems))
+    return found
+
+
+def _value(text: str) -> Any:  # Any: whatever JSON holds
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,12 +1,22 @@
-"""Augmentation of a whole batch at once, on the device it lives on."""
+"""Augmentation of a whole batch at once, on the device it lives on; images are uint8 (n, c, h, w)."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgerkd.data.dataset import Dataset
+
+
+def augment(images: Tensor, dataset: Dataset, *, side: int, generator: torch.Generator) -> Tensor:
+    """Cropped and mirrored as the data allow, then a square of `side` pixels cut out of each image."""
+    images = random_crop(images, dataset.crop, generator)
+    if dataset.flip:
+        images = random_flip(images, generator)
+    return cutout(images, side, dataset.mean, generator)
+
 
 def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Each image (n, c, h, w) shifted by its own -padding to +padding pixels, zeros coming in."""
+    """Each image shifted by its own -padding to +padding pixels, zeros coming in."""
     if padding == 0:
         return images
     n, _, h, w = images.shape
@@ -23,3 +33,21 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image mirrored left to right with probability one half."""
     flip = torch.rand(len(images), generator=generator).to(images.device) < 0.5
     return torch.where(flip[:, None, None, None], images.flip(3), images)
+
+
+def cutout(images: Tensor, side: int, mean: tuple[float, ...], generator: torch.Generator) -> Tensor:
+    """In each image a square of `side` pixels, at its own place, filled with the data's `mean` colour in [0, 1].
+
+    Its centre may be any pixel, so that it reaches over the border at times.
+    Source: DeVries and Taylor 2017, arXiv 1708.04552, section 3.2.
+    """
+    if side == 0:
+        return images
+    n, _, h, w = images.shape
+    top = torch.randint(0, h, (n, 1), generator=generator).to(images.device) - side // 2
+    left = torch.randint(0, w, (n, 1), generator=generator).to(images.device) - side // 2
+    rows, columns = torch.arange(h, device=images.device), torch.arange(w, device=images.device)
+    within_rows, within_columns = (rows >= top) & (rows < top + side), (columns >= left) & (columns < left + side)
+    colour = torch.tensor(mean, device=images.device).mul(255).round().to(images.dtype)
+    hole = within_rows[:, None, :, None] & within_columns[:, None, None, :]
+    return torch.where(hole, colour[:, None, None], images)

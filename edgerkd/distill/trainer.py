@@ -2,45 +2,40 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from edgerkd.attacks.hunt import Task
-from edgerkd.attacks.losses import cross_entropy
-from edgerkd.attacks.pgd import pgd
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ConfigError, DivergedError
-from edgerkd.core.progress import Progress
+from edgerkd.core.progress import Advance, Progress
 from edgerkd.core.recipe import Recipe
-from edgerkd.data.augment import random_crop, random_flip
-from edgerkd.data.dataset import Dataset, Split, to_float
+from edgerkd.data.augment import augment
+from edgerkd.data.dataset import Dataset, to_float
 from edgerkd.distill.adapters import Adapters
-from edgerkd.distill.checkpoint import Checkpoint, load_checkpoint, noise_state, restore_noise, save_checkpoint
-from edgerkd.distill.ema import WeightAverage
+from edgerkd.distill.averaging import ema_share, swa_share
+from edgerkd.distill.checkpoint import load_checkpoint, save_checkpoint
+from edgerkd.distill.global_batch_norm import with_global_batch_norm
 from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
 from edgerkd.distill.methods.step import Step
-from edgerkd.models.classifier import TorchClassifier
-from edgerkd.models.hardware import bf16_pays, compute_device
+from edgerkd.distill.parallel import ONE, Parallel, PartNoise
+from edgerkd.distill.schedule import learning_rate
+from edgerkd.distill.state import TrainState
+from edgerkd.distill.validation import Validation, validate
+from edgerkd.models.hardware import bf16_pays
 from edgerkd.models.network import Network
 
 
 class Trained(NamedTuple):
-    """A trained network, and the last epoch's adapters to its teacher, where it had one."""
+    """A trained network, and the last epoch's adapters to its teacher, where its method has some."""
 
     network: Network
     adapters: Adapters | None
-
-
-def learning_rate(progress: float, recipe: Recipe) -> float:
-    """One cycle: linear from 0 to the peak over `warmup`, then half a cosine. Source: arXiv 1708.07120, fig. 1a."""
-    if progress < recipe.warmup:
-        return recipe.lr * progress / recipe.warmup
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (progress - recipe.warmup) / (1 - recipe.warmup)))
 
 
 def train(
@@ -53,145 +48,172 @@ def train(
     resume: bool,
     on_epoch: Callable[[Epoch], None],
     progress: Progress,
+    among: Parallel = ONE,
 ) -> Trained:
     """Train `student` and return its averaged weights of the epoch that was best on the validation split.
 
     Best means the highest PGD-10 accuracy there (clean accuracy for method standard); the test split
     is never looked at. With `checkpoint`, the state is written there after each epoch, and `resume`
-    goes on from it to the same weights as an uninterrupted run. Raises DivergedError, the last good
-    state kept, and ConfigError for a method without the teacher it needs.
+    goes on from it to the same weights as an uninterrupted run. `among` several processes each takes its
+    part of every batch, all return the same network, and the first alone writes and calls `on_epoch`.
+    Raises DivergedError, the last good state kept, and ConfigError for a method without the teacher
+    it needs, or a batch that the processes cannot share.
     """
-    if recipe.method in NEEDS_TEACHER and teacher is None:
-        raise ConfigError(f"method {recipe.method} needs a teacher: name one with --teacher")
-    device = compute_device()
-    student = student.to(device)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    noise = np.random.default_rng(recipe.seed)
-    adapters = None
-    if teacher is not None:
-        teacher = teacher.to(device).eval().requires_grad_(False)
-        torch.manual_seed(recipe.seed)
-        adapters = Adapters(student.architecture, teacher.architecture).to(device)
-    parameters = [*student.parameters(), *(adapters.parameters() if adapters is not None else ())]
-    optimizer = torch.optim.SGD(
-        parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
-    )
-    average = WeightAverage(student, recipe.ema_decay)
-    best = {name: value.clone() for name, value in average.network.state_dict().items()}
-    score, first = (-1.0, -1.0), 0
-
+    loop = Loop.begin(student, dataset, recipe, teacher=teacher, among=among)
+    state = loop.state
     if resume and checkpoint is not None and checkpoint.exists():
-        state = load_checkpoint(checkpoint, recipe)
-        student.load_state_dict(state.states["student"])
-        average.network.load_state_dict(state.states["average"])
-        optimizer.load_state_dict(state.states["optimizer"])
-        if adapters is not None:
-            adapters.load_state_dict(state.states["adapters"])
-        best, first = state.states["best"], state.epoch
-        average.updates, score = state.states["scalars"]["updates"], tuple(state.states["scalars"]["score"])
-        generator.set_state(state.generator)
-        restore_noise(noise, state.noise)
-
-    train_split, val = dataset.train.to(device), dataset.val.to(device)
-    batch = min(recipe.batch, len(train_split))
-    steps = len(train_split) // batch
-    method, autocast = METHODS[recipe.method], bf16_pays(device)
-
-    with progress.stage(f"{recipe.method}: training", recipe.epochs * steps) as advance:
-        for epoch in range(first, recipe.epochs):
-            started = time.perf_counter()
-            student.train()
-            sums: dict[str, Tensor] = {}
-            counts: dict[str, int] = {}
-            lr = 0.0
-            order = torch.randperm(len(train_split), generator=generator).to(device)
-            for step in range(steps):
-                done = (epoch * steps + step) / (recipe.epochs * steps)
-                lr = learning_rate(done, recipe)
-                for group in optimizer.param_groups:
-                    group["lr"] = lr
-                rows = order[step * batch : (step + 1) * batch]
-                images = random_crop(train_split.images[rows], dataset.crop, generator)
-                if dataset.flip:
-                    images = random_flip(images, generator)
-                with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                    terms = method(
-                        Step(
-                            student=student,
-                            teacher=teacher,
-                            adapters=adapters,
-                            images=to_float(images),
-                            labels=train_split.labels[rows],
-                            recipe=recipe,
-                            progress=done,
-                            generator=generator,
-                            noise=noise,
-                        )
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                torch.stack(list(terms.values())).sum().backward()
-                optimizer.step()
-                average.update(student)
-                for name, term in terms.items():
-                    sums[name] = sums.get(name, 0) + term.detach()
-                    counts[name] = counts.get(name, 0) + 1
-                advance(epoch * steps + step + 1, f"epoch {epoch + 1}/{recipe.epochs}")
-
-            means = {name: float(total) / counts[name] for name, total in sums.items()}
-            if not all(map(math.isfinite, means.values())):
-                kept = f"; the state before this epoch is kept in {checkpoint}" if checkpoint and epoch > 0 else ""
-                raise DivergedError(
-                    f"the loss is no longer finite in epoch {epoch + 1} ({means}){kept}: "
-                    "start a new run with another --seed, --method or --epochs"
-                )
-            seconds = time.perf_counter() - started
-            clean, robust = quick_accuracy(average.network, val, recipe, autocast=autocast)
-            # Of equal scores the later epoch wins: its learning rate is lower.
-            if (new := (clean, 0.0) if recipe.method == "standard" else (robust, clean)) >= score:
-                score, best = new, {name: value.clone() for name, value in average.network.state_dict().items()}
+        state.restore(load_checkpoint(checkpoint, recipe))
+    with progress.stage(f"{recipe.method}: training", recipe.epochs * loop.steps) as advance:
+        while not state.done(recipe):
+            epoch = loop.epoch(advance, kept=checkpoint)
+            if not among.first:
+                continue
             # The line first: a repeated epoch writes it again, a missing one would be missing for good.
-            on_epoch(
-                Epoch(
-                    epoch=epoch + 1,
-                    terms=means,
-                    val_clean_acc=clean,
-                    val_robust_acc=robust,
-                    lr=lr,
-                    seconds=seconds,
-                    images_per_second=steps * batch / seconds,
+            on_epoch(epoch)
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, state.checkpoint(), recipe)
+    network = state.average.network
+    network.load_state_dict(state.best)
+    return Trained(network.requires_grad_(True), state.adapters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """One training run: what stays the same from step to step, and the `state`, which does not."""
+
+    dataset: Dataset
+    recipe: Recipe
+    teacher: Network | None
+    among: Parallel
+    autocast: bool
+    batch: int
+    state: TrainState
+
+    @classmethod
+    def begin(
+        cls, student: Network, dataset: Dataset, recipe: Recipe, *, teacher: Network | None, among: Parallel = ONE
+    ) -> "Loop":
+        """Everything on the device, before the first step. Raises ConfigError as `train` does."""
+        device = among.device
+        if recipe.method in NEEDS_TEACHER and teacher is None:
+            raise ConfigError(f"method {recipe.method} needs a teacher: name one with --teacher")
+        batch = min(recipe.batch, len(dataset.train))
+        if batch % among.world:
+            raise ConfigError(
+                f"a batch of {batch} images cannot be shared by {among.world} processes: "
+                f"--set batch={batch // among.world * among.world or among.world}"
+            )
+        adapters = None
+        if teacher is not None:
+            teacher = teacher.to(device).eval().requires_grad_(False)
+            if METHODS[recipe.method].needs_adapters:
+                torch.manual_seed(recipe.seed)
+                adapters = Adapters(student.architecture, teacher.architecture).to(device)
+        state = TrainState.begin(student.to(device), adapters, recipe)
+        if among.world > 1:
+            with_global_batch_norm(student, among)
+        return cls(
+            dataset=replace(dataset, train=dataset.train.to(device), val=dataset.val.to(device)),
+            recipe=recipe,
+            teacher=teacher,
+            among=among,
+            autocast=bf16_pays(device),
+            batch=batch,
+            state=state,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch; the images of an incomplete last batch are left out."""
+        return len(self.dataset.train) // self.batch
+
+    def epoch(self, advance: Advance, *, kept: Path | None) -> Epoch:
+        """One pass over the training images, validated. Raises DivergedError, which names the checkpoint `kept`."""
+        recipe, state, first = self.recipe, self.state, self.state.epoch * self.steps
+        started = time.perf_counter()
+        state.student.train()
+        sums: dict[str, Tensor] = {}
+        counts: dict[str, int] = defaultdict(int)
+        order = torch.randperm(len(self.dataset.train), generator=state.generator).to(self.among.device)
+        for step, rows in enumerate(order[: self.steps * self.batch].split(self.batch)):
+            for name, term in self.step(rows, (first + step) / (recipe.epochs * self.steps)).items():
+                sums[name] = sums.get(name, 0) + term
+                counts[name] += 1
+            speed = (step + 1) * self.batch / (time.perf_counter() - started)
+            advance(first + step + 1, f"epoch {state.epoch + 1}/{recipe.epochs}, {speed:.0f} images/s")
+        totals = self.among.mean(torch.stack(list(sums.values())))
+        terms = {name: float(total) / counts[name] for name, total in zip(sums, totals, strict=True)}
+        if not (all(map(math.isfinite, terms.values())) and state.finite()):
+            said = f"; the state before this epoch is kept in {kept}" if kept is not None and state.epoch > 0 else ""
+            raise DivergedError(
+                f"loss or weights are no longer finite in epoch {state.epoch + 1} ({terms}){said}: "
+                "start a new run with another --seed, --method or --epochs, or with --set lr=... or clip_norm=..."
+            )
+        seconds = time.perf_counter() - started
+        if recipe.averaging == "swa":
+            self._average_equally()
+        clean, robust, gap = self._validate()
+        state.note((clean, 0.0) if recipe.method == "standard" else (robust, clean))
+        return Epoch(
+            epoch=state.epoch,
+            terms=terms,
+            val_clean_acc=clean,
+            val_robust_acc=robust,
+            val_variance_gap=None if math.isnan(gap) else gap,
+            lr=state.optimizer.param_groups[0]["lr"],
+            seconds=seconds,
+            images_per_second=self.steps * self.batch / seconds,
+        )
+
+    def step(self, rows: Tensor, progress: float) -> dict[str, Tensor]:
+        """One optimisation step on these training images; returns the loss terms. `progress` is 0 to 1 of the run."""
+        recipe, state, among = self.recipe, self.state, self.among
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(progress, recipe)
+        images = self.dataset.train.images[rows]
+        side = round(recipe.cutout * images.shape[2])
+        # All of the batch is augmented, so that random numbers do not depend on how many processes there are.
+        images = among.part(augment(images, self.dataset, side=side, generator=state.generator))
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
+            terms = METHODS[recipe.method](
+                Step(
+                    student=state.student,
+                    teacher=self.teacher,
+                    adapters=state.adapters,
+                    images=to_float(images),
+                    labels=self.dataset.train.labels[among.part(rows)],
+                    recipe=recipe,
+                    progress=progress,
+                    generator=state.generator,
+                    noise=state.noise if among.world == 1 else PartNoise(state.noise, among),
                 )
             )
-            if checkpoint is not None:
-                states = {
-                    "student": student.state_dict(),
-                    "average": average.network.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "adapters": adapters.state_dict() if adapters is not None else {},
-                    "best": best,
-                    "scalars": {"updates": average.updates, "score": list(score)},
-                }
-                save_checkpoint(
-                    checkpoint,
-                    Checkpoint(
-                        epoch=epoch + 1, states=states, generator=generator.get_state(), noise=noise_state(noise)
-                    ),
-                    recipe,
-                )
+        state.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        among.average_gradients(state.parameters)
+        if recipe.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(state.parameters, recipe.clip_norm)
+        state.optimizer.step()
+        if recipe.averaging == "ema":
+            state.average.update(state.student, ema_share(state.average.updates, recipe.ema_decay))
+        return {name: term.detach() for name, term in terms.items()}
 
-    average.network.load_state_dict(best)
-    return Trained(average.network.requires_grad_(True), adapters)
+    def _average_equally(self) -> None:
+        """Take the epoch that ends into the equal average; before `swa_start` the average is the network itself."""
+        recipe, average, student = self.recipe, self.state.average, self.state.student
+        if (self.state.epoch + 1) / recipe.epochs <= recipe.swa_start:
+            average.move(student, 1.0)
+            return
+        average.update(student, swa_share(average.updates))
+        with torch.autocast(self.among.device.type, torch.bfloat16, enabled=self.autocast):
+            average.measure_batch_norm(self._plain_batches())
 
+    def _plain_batches(self) -> Iterator[Tensor]:
+        """All training images, as they are."""
+        return map(to_float, self.dataset.train.images.split(self.batch))
 
-def quick_accuracy(network: Network, split: Split, recipe: Recipe, *, autocast: bool) -> tuple[float, float]:
-    """Clean and PGD-10 accuracy for choosing an epoch: one start from the images, the same for every epoch."""
-    classifier = TorchClassifier(network, autocast=autocast)
-    images, labels = to_float(split.images), split.labels
-    clean = classifier.logits(images).argmax(1) == labels
-    threat_model = recipe.threat_model
-    task = Task(
-        images=images[clean], labels=labels[clean], threat_model=threat_model, seed=0, index=np.arange(int(clean.sum()))
-    )
-    eps = float(threat_model.eps)
-    images_adv = pgd(classifier, task, loss=cross_entropy, steps=10, step_size=eps / 4, from_images=True)
-    resisted = classifier.logits(images_adv).argmax(1) == task.labels
-    return float(clean.float().mean()), float(resisted.sum() / len(split))
+    def _validate(self) -> Validation:
+        """The averaged weights' accuracies; every process gets the same bits."""
+        network, val = self.state.average.network, self.dataset.val
+        found = validate(network, val, self.recipe.threat_model, autocast=self.autocast)
+        return Validation(*self.among.mean(torch.tensor(found, dtype=torch.float64)).tolist())

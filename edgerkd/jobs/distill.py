@@ -1,28 +1,33 @@
 """`edgerkd distill`: profile, data and teacher to an evaluated student in a run folder."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import save
 
+from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.profile import Profile
-from edgerkd.core.progress import Progress
-from edgerkd.core.recipe import MethodName, Recipe
+from edgerkd.core.progress import Progress, Silent
+from edgerkd.core.recipe import MethodName, Recipe, parse_settings
 from edgerkd.core.run import RUNS, RunFolder, mark_latest
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
 from edgerkd.data.load import load_dataset
 from edgerkd.distill.methods.registry import NEEDS_TEACHER
-from edgerkd.distill.trainer import Epoch, train
+from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import write_atomic
-from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.files.decode import decode_json, encode_json, with_settings
 from edgerkd.jobs.evaluate import attack_network
+from edgerkd.jobs.evaluation_state import digest_of
+from edgerkd.jobs.events import event_writer
+from edgerkd.jobs.ranks import Ranks, ranks
 from edgerkd.jobs.teachers import batch_for, find_teacher
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.build import build
@@ -33,6 +38,8 @@ from edgerkd.plan.search import plan_student
 SCHEMA = 1
 EPOCHS = 30
 TEST_IMAGES = 1000  # of the test split, at most; the figure's interval is about 3 points wide then
+
+T = TypeVar("T")
 
 
 def start(
@@ -46,54 +53,76 @@ def start(
     seed: int,
     folder: Path | None,
     progress: Progress,
-) -> tuple[RunFolder, Evaluation]:
+    settings: Sequence[str] = (),
+) -> tuple[RunFolder, Evaluation | None]:
     """Plan, train and evaluate a student in a new run folder, which becomes the newest.
 
-    Raises ConfigError for a folder that holds a run, BudgetError where no student fits.
+    `settings` are further values of the recipe, as `KEY=VALUE`. The processes of torchrun train together;
+    the first alone writes, and returns an evaluation. Raises ConfigError for settings no recipe has and
+    for a folder that holds a run, BudgetError where no student fits.
     """
+    changed = parse_settings(settings)
     if folder is not None and RunFolder(folder).recipe.exists():
         raise ConfigError(f"--run: {folder} holds a run already: go on with --resume, or name another folder")
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--run: {folder} is no empty folder: name one that is, or that is not there yet")
-    dataset = _with_eps(load_dataset(data), eps)
-    network, card = find_teacher(teacher, dataset, progress=progress)
-    student = plan_student(profile, network.architecture).chosen
-    recipe = Recipe(
-        method=method,
-        threat_model=dataset.threat_model,
-        epochs=EPOCHS if epochs is None else epochs,
-        seed=seed,
-        batch=batch_for(dataset),
-    )
-    record = RunRecord(
-        schema=SCHEMA,
-        data=data,
-        dataset=dataset.name,
-        data_sha256=dataset.sha256,
-        teacher=card.name,
-        teacher_sha256=card.weights_sha256,
-        profile=profile,
-        recipe=recipe,
-        architecture=student.architecture,
-        cost=student.cost,
-        versions=host_versions(),
-    )
-    run = RunFolder(folder if folder is not None else _new_folder(f"{dataset.name}-{profile.name}-{method}"))
-    write_atomic(run.recipe, encode_json(record))
-    mark_latest(run)
-    return run, _carry_out(run, record, dataset, network, resume=False, progress=progress)
+    with ranks() as among:
+        progress = progress if among.first else Silent()
+        dataset = _with_eps(load_dataset(data), eps)
+        recipe = Recipe(
+            method=method,
+            threat_model=dataset.threat_model,
+            epochs=EPOCHS if epochs is None else epochs,
+            seed=seed,
+            batch=batch_for(dataset),
+        )
+        recipe = with_settings(recipe, changed, "--set")
+        network, card = _first_alone(among, lambda: find_teacher(teacher, dataset, progress=progress))
+        student = plan_student(profile, network.architecture).chosen
+        record = RunRecord(
+            schema=SCHEMA,
+            data=data,
+            dataset=dataset.name,
+            data_sha256=dataset.sha256,
+            teacher=card.name,
+            teacher_sha256=card.weights_sha256,
+            profile=profile,
+            recipe=recipe,
+            architecture=student.architecture,
+            cost=student.cost,
+            versions=host_versions(),
+        )
+        run = RunFolder(folder if folder is not None else _new_folder(f"{dataset.name}-{profile.name}-{method}"))
+        among.agree(digest_of({"run": encode_json(record)}))
+        if among.first:
+            write_atomic(run.recipe, encode_json(record))
+            mark_latest(run)
+        return run, _carry_out(run, record, dataset, network, resume=False, progress=progress, among=among)
 
 
-def resume(run: RunFolder, *, progress: Progress) -> Evaluation:
-    """Go on with a stopped run from its last whole epoch, by its own recipe.
+def resume(run: RunFolder, *, progress: Progress) -> Evaluation | None:
+    """Go on with a stopped run from its last whole epoch, by its own recipe; under torchrun as `start` does.
 
     Raises ConfigError where the data or the teacher are no longer what they were.
     """
     record = decode_json(RunRecord, run.recipe)
     if run.evaluation.exists() and run.student.exists():
         return decode_json(Evaluation, run.evaluation)  # there is nothing left to do, and nothing to overwrite
-    dataset, network = load_inputs(run, record, progress=progress)
-    return _carry_out(run, record, dataset, network, resume=True, progress=progress)
+    with ranks() as among:
+        progress = progress if among.first else Silent()
+        dataset, network = _first_alone(among, lambda: load_inputs(run, record, progress=progress))
+        among.agree(digest_of({"run": encode_json(record)}))
+        return _carry_out(run, record, dataset, network, resume=True, progress=progress, among=among)
+
+
+def _first_alone(among: Ranks, work: Callable[[], T]) -> T:
+    """The same work by every process, by the first before the others: it may train a teacher and keep it."""
+    if not among.first:
+        among.wait()
+        return work()
+    found = work()
+    among.wait()
+    return found
 
 
 def load_inputs(run: RunFolder, record: RunRecord, *, progress: Progress) -> tuple[Dataset, Network]:
@@ -108,20 +137,37 @@ def load_inputs(run: RunFolder, record: RunRecord, *, progress: Progress) -> tup
 
 
 def _carry_out(
-    run: RunFolder, record: RunRecord, dataset: Dataset, teacher: Network, *, resume: bool, progress: Progress
-) -> Evaluation:
+    run: RunFolder,
+    record: RunRecord,
+    dataset: Dataset,
+    teacher: Network,
+    *,
+    resume: bool,
+    progress: Progress,
+    among: Ranks,
+) -> Evaluation | None:
     recipe = record.recipe
     torch.manual_seed(recipe.seed)
-    student, adapters = train(
-        build(record.architecture),
-        dataset,
-        recipe,
-        teacher=teacher if recipe.method in NEEDS_TEACHER else None,
-        checkpoint=run.checkpoint,
-        resume=resume,
-        on_epoch=_metrics_writer(run),
-        progress=progress,
-    )
+    with event_writer(run.path) as write_events:
+        write_line = _metrics_writer(run)
+
+        def on_epoch(epoch: Epoch) -> None:
+            write_events(epoch)
+            write_line(epoch)
+
+        student, adapters = train(
+            build(record.architecture),
+            dataset,
+            recipe,
+            teacher=teacher if recipe.method in NEEDS_TEACHER else None,
+            checkpoint=run.checkpoint,
+            resume=resume,
+            on_epoch=on_epoch,
+            progress=progress,
+            among=among,
+        )
+    if not among.first:
+        return None
     save_network(student, run.student)
     if adapters is not None:
         write_atomic(run.adapters, save(adapters.cpu().state_dict()))

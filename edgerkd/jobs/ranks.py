@@ -1,45 +1,30 @@
-"""The processes that share one evaluation, as `torchrun` starts them."""
+"""The processes that share one training or evaluation, as `torchrun` starts them."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
 from edgerkd.core.errors import ConfigError, EdgerkdError
+from edgerkd.distill.parallel import Parallel
 
 MEETING = timedelta(minutes=10)  # for all to have started: reading the data may take one of them long
 WORK = timedelta(days=7)  # for the slowest to finish; a rank that ends early is noticed at once in any case
 
 
 class LostRankError(EdgerkdError):
-    """Another process of this evaluation has ended before its work was done."""
+    """Another process of this command has ended before its work was done."""
 
     exit_code = 70
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranks:
-    """This process's number and how many there are. Alone, all of it costs nothing."""
+class Ranks(Parallel):
+    """This process's number and how many there are, with what they need to work at one job."""
 
-    rank: int = 0
-    world: int = 1
-    group: dist.ProcessGroup | None = None
-
-    @property
-    def first(self) -> bool:
-        """Whether this is the process that writes and speaks."""
-        return self.rank == 0
-
-    @property
-    def device(self) -> torch.device:
-        """This process's GPU, else the CPU."""
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    __slots__ = ()
 
     def agree(self, digest: str) -> None:
         """Wait for all, and make sure that they do the same. Raises ConfigError where one has other flags or files."""
@@ -52,7 +37,7 @@ class Ranks:
         odd = [rank for rank, other in enumerate(all_of_them) if other.tolist() != all_of_them[0].tolist()]
         if odd:
             raise ConfigError(
-                f"ranks {odd} evaluate something else than rank 0: give every machine the same run, data, flags and "
+                f"ranks {odd} work at something else than rank 0: give every machine the same run, data, flags and "
                 "versions"
             )
 
@@ -93,7 +78,7 @@ def _peers() -> Iterator[None]:
         yield
     except RuntimeError as e:
         raise LostRankError(
-            "another rank of this evaluation has ended before its work was done; its own message says why. "
+            "another rank of this command has ended before its work was done; its own message says why. "
             "What was finished is kept: start again with the same flags"
         ) from e
 

@@ -14,9 +14,11 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.distill import trainer
 from edgerkd.distill.adapters import Adapters
-from edgerkd.distill.ema import WeightAverage
+from edgerkd.distill.averaging import WeightAverage
+from edgerkd.distill.checkpoint import load_checkpoint
 from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
-from edgerkd.distill.trainer import learning_rate, train
+from edgerkd.distill.trainer import train
+from edgerkd.distill.validation import Validation
 from edgerkd.files.decode import encode_json
 from edgerkd.models.build import build
 from tests.zoo import architecture, dataset, network
@@ -62,6 +64,17 @@ def run(method="edgerkd", *, checkpoint=None, resume=False, epochs_seen=None, st
         on_epoch=on_epoch,
         progress=Silent(),
     ).network
+
+
+def test_an_interrupted_run_with_every_setting_ends_the_same(tmp_path):
+    """Catches an equal average, a patience or a decay that begins anew."""
+    settings = {"averaging": "swa", "swa_start": 0.25, "cutout": 0.3, "clip_norm": 0.5, "schedule": "piecewise"}
+    whole = run("standard", patience=3, **settings).state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        run("standard", patience=3, checkpoint=tmp_path / "c.pt", stop_after=3, **settings)
+    again = run("standard", patience=3, checkpoint=tmp_path / "c.pt", resume=True, **settings).state_dict()
+    for name, value in whole.items():
+        assert_close(again[name], value, rtol=0, atol=0, msg=name)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -121,34 +134,6 @@ def test_taps_are_paired_from_the_deepest():
     assert [tuple(adapter(s.mean((2, 3))).shape) for adapter, s, _ in pairs] == [(2, 32), (2, 16)]
 
 
-def test_the_learning_rate_rises_and_falls_once():
-    """Catches a peak that is never reached and an end that is not zero."""
-    given = recipe(lr=0.4, warmup=0.25)
-    rates = [learning_rate(p / 100, given) for p in range(101)]
-    assert rates[0] == 0
-    assert max(rates) == rates[25] == 0.4
-    assert rates[-1] == pytest.approx(0, abs=1e-9)
-    assert rates[:26] == sorted(rates[:26])
-    assert rates[25:] == sorted(rates[25:], reverse=True)
-
-
-def test_the_average_follows_the_weights():
-    """Catches decay and its complement swapped."""
-    net = network()
-    average = WeightAverage(net, 0.9)
-    start = average.network.linear.weight.clone()
-    target = start + 1
-    net.linear.weight.data.copy_(target)
-    for _ in range(100):
-        average.update(net)
-    moved = (average.network.linear.weight - start).mean().item()
-    assert moved == pytest.approx(1, abs=0.01)
-    average.updates = 10_000
-    net.linear.weight.data.copy_(target + 1)
-    average.update(net)
-    assert (average.network.linear.weight - start).mean().item() == pytest.approx(1.1, abs=0.01)
-
-
 def test_the_test_split_is_never_looked_at():
     """Catches model selection on the test split: poisoned test labels must change nothing."""
     global DATA
@@ -180,6 +165,81 @@ def test_divergence_is_said_within_the_epoch_and_the_last_good_state_kept(tmp_pa
     seen = []
     run("standard", checkpoint=path, resume=True, epochs_seen=seen)
     assert [epoch.epoch for epoch in seen] == [2, 3, 4]
+
+
+def test_weights_that_break_in_the_last_step_are_noticed_in_their_own_epoch(tmp_path, monkeypatch):
+    """Catches a check of the loss alone, which was finite when it was computed: NaN would be kept as the good state."""
+    path = tmp_path / "c.pt"
+    real = METHODS["standard"]
+    calls = {"n": 0}
+
+    def breaks(given):
+        calls["n"] += 1
+        ce = real(given)["ce"]
+        if calls["n"] == 10:
+            ce.register_hook(lambda gradient: gradient * float("nan"))
+        return {"ce": ce}
+
+    monkeypatch.setitem(trainer.METHODS, "standard", breaks)
+    with pytest.raises(DivergedError, match=r"weights are no longer finite in epoch 2 .*kept in"):
+        run("standard", checkpoint=path)
+    assert load_checkpoint(path, recipe()).epoch == 1
+
+
+def validations(monkeypatch, robust: list[float]) -> None:
+    """Let the epochs be as good as `robust` says, one after the other."""
+    answers = iter(robust)
+    monkeypatch.setattr(trainer, "validate", lambda *_, **__: Validation(0.9, next(answers), 0.1))
+
+
+def test_training_stops_when_patience_is_over_and_a_resumed_run_does_not_go_on(tmp_path, monkeypatch):
+    """Catches patience counted from the start, and one that a resumed run has forgotten."""
+    seen = []
+    validations(monkeypatch, [0.1, 0.3, 0.2, 0.2, 0.9])
+    run("pgd-at", epochs=5, patience=2, checkpoint=tmp_path / "c.pt", epochs_seen=seen)
+    assert [epoch.epoch for epoch in seen] == [1, 2, 3, 4]
+    run("pgd-at", epochs=5, patience=2, checkpoint=tmp_path / "c.pt", resume=True, epochs_seen=seen)
+    assert len(seen) == 4
+
+
+def test_without_patience_all_epochs_are_trained(monkeypatch):
+    """Catches a stop that nobody asked for."""
+    seen = []
+    validations(monkeypatch, [0.3, 0.2, 0.1, 0.1, 0.1])
+    run("standard", epochs=5, epochs_seen=seen)
+    assert len(seen) == 5
+
+
+def test_gradients_are_clipped_together_and_before_the_step(monkeypatch):
+    """Catches a limit that goes nowhere, one an element, and one set after the weights have moved."""
+    lengths = []
+    step = torch.optim.SGD.step
+
+    def noted(self, closure=None):
+        gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+        lengths.append(torch.cat(gradients).norm().item())
+        return step(self, closure)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    run("standard", epochs=1)
+    free, limit = list(lengths), min(lengths) / 2
+    lengths.clear()
+    run("standard", epochs=1, clip_norm=limit)
+    assert lengths == pytest.approx([limit] * len(free), rel=1e-3)
+
+
+def test_the_equal_average_begins_with_its_share_of_the_run(monkeypatch):
+    """Catches an average over all epochs, and one over none."""
+    points = []
+    measured = WeightAverage.measure_batch_norm
+
+    def noted(self, batches):
+        points.append(self.updates)
+        measured(self, batches)
+
+    monkeypatch.setattr(WeightAverage, "measure_batch_norm", noted)
+    run("standard", epochs=4, averaging="swa", swa_start=0.5)
+    assert points == [1, 2]
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):

@@ -1,0 +1,73 @@
+"""The processes that train one network together: each takes its part of every batch."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parallel:
+    """This process's number and how many there are. Alone, all of it costs nothing."""
+
+    rank: int = 0
+    world: int = 1
+    group: dist.ProcessGroup | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    @property
+    def device(self) -> torch.device:
+        """This process's GPU, else the CPU."""
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+
+    def part(self, batch: Any) -> Any:  # Any: a tensor or an array
+        """This process's rows of a whole batch, which `world` divides."""
+        n = len(batch) // self.world
+        return batch[self.rank * n : (self.rank + 1) * n]
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of all processes' values, the same bits for each."""
+        if self.world == 1:
+            return value
+        dist.all_reduce(total := value.clone(), group=self.group)
+        return total / self.world
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Put the mean of all processes' gradients in place of each one's own."""
+        if self.world == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        means = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, mean in zip(gradients, means.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+
+ONE = Parallel()
+
+
+class PartNoise(np.random.Generator):
+    """Draws an array for the whole batch, as one process alone would, and returns this process's rows of it."""
+
+    def __init__(self, generator: np.random.Generator, among: Parallel) -> None:
+        super().__init__(generator.bit_generator)
+        self._among = among
+
+    def random(self, size: Any, dtype: Any = np.float64) -> Any:  # type: ignore[override]  what methods use of NumPy's
+        return self._among.part(super().random(self._whole(size), dtype))
+
+    def standard_normal(self, size: Any, dtype: Any = np.float64) -> Any:  # type: ignore[override]  likewise
+        return self._among.part(super().standard_normal(self._whole(size), dtype))
+
+    def _whole(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        return (size[0] * self._among.world, *size[1:])

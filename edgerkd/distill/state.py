@@ -1,0 +1,98 @@
+"""All that changes while a network is trained: what a checkpoint holds."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgerkd.core.recipe import Recipe
+from edgerkd.distill.adapters import Adapters
+from edgerkd.distill.averaging import WeightAverage
+from edgerkd.distill.checkpoint import Checkpoint, noise_state, restore_noise
+from edgerkd.models.network import Network
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainState:
+    """After `epoch` whole epochs; `best` are the averaged weights of `best_epoch`, which had the highest `score`."""
+
+    student: Network
+    adapters: Adapters | None
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage
+    generator: torch.Generator
+    noise: np.random.Generator
+    best: dict[str, Tensor]
+    epoch: int = 0
+    best_epoch: int = 0
+    score: tuple[float, float] = (-1.0, -1.0)
+
+    @classmethod
+    def begin(cls, student: Network, adapters: Adapters | None, recipe: Recipe) -> "TrainState":
+        """The state before the first step: SGD with Nesterov momentum, random numbers of the recipe's seed."""
+        average = WeightAverage(student)
+        return cls(
+            student=student,
+            adapters=adapters,
+            optimizer=torch.optim.SGD(
+                [*student.parameters(), *(adapters.parameters() if adapters is not None else ())],
+                lr=recipe.lr,
+                momentum=recipe.momentum,
+                weight_decay=recipe.weight_decay,
+                nesterov=True,
+            ),
+            average=average,
+            generator=torch.Generator().manual_seed(recipe.seed),
+            noise=np.random.default_rng(recipe.seed),
+            best=copy.deepcopy(average.network.state_dict()),
+        )
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that is trained."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def finite(self) -> bool:
+        """Whether every number that is trained still is one."""
+        return bool(torch.stack([p.detach().isfinite().all() for p in self.parameters]).all())
+
+    def note(self, score: tuple[float, float]) -> None:
+        """End an epoch; of equal scores the later epoch is the best, because its learning rate is lower."""
+        self.epoch += 1
+        if score >= self.score:
+            self.score, self.best_epoch = score, self.epoch
+            self.best = copy.deepcopy(self.average.network.state_dict())
+
+    def done(self, recipe: Recipe) -> bool:
+        """Whether the last epoch is over, or the recipe's patience."""
+        waited = self.epoch - self.best_epoch
+        return self.epoch >= recipe.epochs or (recipe.patience is not None and waited >= recipe.patience)
+
+    def checkpoint(self) -> Checkpoint:
+        """The state as it is stored."""
+        states: dict[str, dict[str, Any]] = {name: part.state_dict() for name, part in self._parts().items()}
+        scalars = {"updates": self.average.updates, "score": list(self.score), "best_epoch": self.best_epoch}
+        return Checkpoint(
+            epoch=self.epoch,
+            states={**states, "best": self.best, "scalars": scalars},
+            generator=self.generator.get_state(),
+            noise=noise_state(self.noise),
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go back to a state that was stored."""
+        for name, part in self._parts().items():
+            part.load_state_dict(checkpoint.states[name])
+        self.best, scalars = checkpoint.states["best"], checkpoint.states["scalars"]
+        self.average.updates, self.best_epoch = scalars["updates"], scalars["best_epoch"]
+        self.score = (scalars["score"][0], scalars["score"][1])
+        self.epoch = checkpoint.epoch
+        self.generator.set_state(checkpoint.generator)
+        restore_noise(self.noise, checkpoint.noise)
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        parts = {"student": self.student, "average": self.average.network, "optimizer": self.optimizer}
+        return parts if self.adapters is None else {**parts, "adapters": self.adapters}
