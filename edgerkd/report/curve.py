@@ -5,17 +5,10 @@ from fractions import Fraction
 
 from edgerkd.core.curve import CurvePoint, CurveReport
 from edgerkd.report.chart import spread
+from edgerkd.report.document import document
 from edgerkd.report.markup import Markup, tag
-from edgerkd.report.page import document
 from edgerkd.report.parts import bullets, data_table
 from edgerkd.report.table import Table
-
-# The student in the colour of robust accuracy, the teacher in the other one: both are told apart in either scheme.
-_STYLE = """
-.band { stroke: none; opacity: 0.18; }
-.band.student, .dot.student, text.name.student { fill: var(--robust); } .curve.student { stroke: var(--robust); }
-.band.teacher, .dot.teacher, text.name.teacher { fill: var(--clean); } .curve.teacher { stroke: var(--clean); }
-"""
 
 
 def curve_table(report: CurveReport) -> Table:
@@ -71,15 +64,19 @@ def curve_chart(report: CurveReport) -> Markup:
 def render_curve(report: CurveReport) -> str:
     """The whole page; the same report always gives the same text."""
     title = f"Robust accuracy against the radius: {report.run}"
-    caption = f"of {report.n} images, {', '.join(report.attacks)}; the worst case of each image counts"
     header = tag(
         "header",
         tag("h1", title),
         tag("p", f"{report.norm}, {report.n} {report.split} images, seed {report.seed}. Radius 0 is no attack."),
     )
-    main = tag("main", curve_chart(report), data_table(curve_table(report), caption), bullets(report.flags))
     footer = tag("footer", "Bands and brackets are 95 % Wilson intervals. Every figure stands in curve.json.")
-    return document(title, header, main, footer, style=_STYLE)
+    return document(title, header, tag("main", *curve_parts(report)), footer)
+
+
+def curve_parts(report: CurveReport) -> tuple[Markup, ...]:
+    """The chart, its figures as a table, and notes."""
+    caption = f"of {report.n} images, {', '.join(report.attacks)}; the worst case of each image counts"
+    return curve_chart(report), data_table(curve_table(report), caption), bullets(report.flags)
 
 
 def _labelled(radii: Sequence[Fraction]) -> list[Fraction]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from edgerkd.core.curve import CurveReport
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ArtefactError, ConfigError
 from edgerkd.core.evaluation import Evaluation
@@ -13,13 +14,14 @@ from edgerkd.core.manifest import MANIFEST
 from edgerkd.core.record import Record
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
+from edgerkd.core.variance_gap import VarianceGapReport
 from edgerkd.core.verification import VerifyReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json
 
 SCHEMA = 1
 
-T = TypeVar("T", RunRecord, Evaluation, VerifyReport)
+T = TypeVar("T", RunRecord, Evaluation, CurveReport, VarianceGapReport, VerifyReport)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class Facts(Record):
     student: Evaluation | None
     teacher: Evaluation | None
     baseline: Evaluation | None
+    curve: CurveReport | None
+    variance_gap: VarianceGapReport | None
     manifest_sha256: str | None
     verification: VerifyReport | None
 
@@ -61,6 +65,8 @@ def load_facts(run: RunFolder) -> Facts:
         student=_find(Evaluation, run.evaluation),
         teacher=_find(Evaluation, run.teacher),
         baseline=_find(Evaluation, run.baseline),
+        curve=_find(CurveReport, run.curve),
+        variance_gap=_find(VarianceGapReport, run.variance_gap),
         manifest_sha256=sha256_of(manifest) if manifest.is_file() else None,
         verification=_find(VerifyReport, run.verification),
     )

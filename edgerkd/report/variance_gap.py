@@ -5,18 +5,11 @@ from math import ceil, floor, log10
 from typing import NamedTuple
 
 from edgerkd.core.variance_gap import NetworkGaps, VarianceGapReport
+from edgerkd.report.document import document
 from edgerkd.report.markup import Markup, join, tag
-from edgerkd.report.page import document
-from edgerkd.report.parts import NOTHING, bullets, data_table, section
+from edgerkd.report.parts import NOTHING, bullets, data_table
 from edgerkd.report.table import Table
 from edgerkd.report.words import percent
-
-# As on the page of the curves: the student in the colour of robust accuracy, the teacher in the other one.
-STYLE = """
-.dot.student, text.name.student { fill: var(--robust); } .curve.student { stroke: var(--robust); }
-.dot.teacher, text.name.teacher { fill: var(--clean); } .curve.teacher { stroke: var(--clean); }
-.dot.other, text.name.other { fill: var(--term); } .curve.other { stroke: var(--term); }
-"""
 
 
 class _Series(NamedTuple):
@@ -62,75 +55,72 @@ def r_text(r: float | None) -> str:
 
 def gap_charts(report: VarianceGapReport) -> Markup:
     """Over radii the gap of variance and that of the Gram matrix; over epochs the former, where they noted it."""
-    variance = [_over_radii(network, "relative_gap", network.r) for network in report.networks]
-    gram = [_over_radii(network, "gram_gap", network.gram_r) for network in report.networks]
-    epochs = [(epoch.relative_gap, epoch.robust_acc, f"epoch {epoch.epoch}") for epoch in report.epochs]
-    return join(
-        tag("h3", "Features: variance under attack less clean, over the clean one"),
-        _chart(variance, "variance gap", whole=True),
-        tag("h3", "Prediction scores: norm of the Gram matrix under attack less clean"),
-        _chart(gram, "Gram gap", whole=False),
-        *(
-            (
-                tag("h3", "The student's training, epoch by epoch, on the validation split"),
-                _chart([_Series("student", epochs, report.epochs_r)], "variance gap", whole=True),
-            )
-            if epochs
-            else ()
-        ),
-    )
+    variance = [
+        _over_radii(network, [100 * p.relative_gap for p in network.points], network.r) for network in report.networks
+    ]
+    gram = [_over_radii(network, [p.gram_gap for p in network.points], network.gram_r) for network in report.networks]
+    charts = [
+        tag("h3", "Penultimate features"),
+        _chart(variance, "variance gap, % of the clean variance"),
+        tag("h3", "Prediction scores"),
+        _chart(gram, "gap of the norm of their Gram matrix"),
+    ]
+    if report.epochs:
+        epochs = [(100 * epoch.relative_gap, epoch.robust_acc, f"epoch {epoch.epoch}") for epoch in report.epochs]
+        charts += [
+            tag("h3", "Penultimate features of the student, epoch by epoch"),
+            tag(
+                "p", "On the validation split, under an attack that leaves an image where it is fooled.", class_="aside"
+            ),
+            _chart([_Series("student", epochs, report.epochs_r)], "variance gap, % of the clean variance"),
+        ]
+    return join(*charts)
 
 
 def render_variance_gap(report: VarianceGapReport) -> str:
     """The whole page; the same report always gives the same text."""
     title = f"Variance gap: {report.run}"
-    header = tag(
-        "header",
-        tag("h1", title),
-        tag("p", f"{report.threat_model.norm}, {report.n} {report.split} images, {report.attack}, seed {report.seed}."),
-    )
     return document(
         title,
-        header,
+        tag("header", tag("h1", title)),
         tag("main", *variance_gap_parts(report)),
         tag("footer", "Brackets are 95 % Wilson intervals. Every figure stands in variance-gap.json."),
-        style=STYLE,
     )
 
 
 def variance_gap_parts(report: VarianceGapReport) -> tuple[Markup, ...]:
     """What the gap is, its charts, its correlations, and where the published trend fails."""
+    how = f"{report.threat_model.norm}, {report.n} {report.split} images, {report.attack}, seed {report.seed}"
     return (
         tag(
             "p",
-            "How far penultimate features spread on attacked images, less how far on clean ones. For adversarially "
-            "trained networks robust accuracy was published to fall along a line as the gap grows (Dong et al., ECCV "
-            "2024). Each dot is a radius of attack, from none to twice the threat model's, each attacked on its own. "
-            "The radii are the same images attacked harder and harder: r says how straight a line is, not how "
-            "certain.",
+            "How far features spread on attacked images, less how far on clean ones. For adversarially trained "
+            "networks robust accuracy was published to fall along a line as the gap grows (Dong et al., ECCV 2024). "
+            "Each dot is a radius, from no attack to twice the threat model's, each attacked on its own. The radii "
+            "are the same images attacked harder and harder: r says how straight a line is, not how certain.",
         ),
         gap_charts(report),
         data_table(correlation_table(report), "-1: robust accuracy falls along a line as the gap grows; -: no r"),
-        section("Notes", bullets(report.flags)) if report.flags else NOTHING,
+        join(tag("h3", "Notes"), bullets(report.flags)) if report.flags else NOTHING,
         tag(
             "details",
             tag("summary", "Every radius as a table"),
-            data_table(gap_table(report), f"{report.n} {report.split} images", kind="scrolls"),
+            data_table(gap_table(report), how, kind="scrolls"),
         ),
     )
 
 
-def _over_radii(network: NetworkGaps, gap: str, r: float | None) -> _Series:
-    points = [(getattr(p, gap), p.robust_acc.value, f"at {p.eps}") for p in network.points]
+def _over_radii(network: NetworkGaps, gaps: Sequence[float], r: float | None) -> _Series:
+    points = [(gap, p.robust_acc.value, f"at {p.eps}") for gap, p in zip(gaps, network.points, strict=True)]
     return _Series(network.name, points, r)
 
 
-def _chart(series: Sequence[_Series], axis: str, *, whole: bool) -> Markup:
-    """Robust accuracy from 0 to 1 over the gap, in percent where it is a share of a `whole`; names stand beside it."""
+def _chart(series: Sequence[_Series], axis: str) -> Markup:
+    """Robust accuracy from 0 to 1 over the gap; the names stand beside it."""
     left, right, top, bottom = 44.0, 330.0, 14.0, 216.0
     gaps = [0.0, *(gap for line in series for gap, _, _ in line.points)]
-    low, high = min(gaps), max(gaps)
-    span = (high - low) or 1.0
+    low = min(gaps)
+    span = (max(gaps) - low) or 1.0
 
     def x(gap: float) -> float:
         return left + (right - left) * (gap - low) / span
@@ -138,27 +128,25 @@ def _chart(series: Sequence[_Series], axis: str, *, whole: bool) -> Markup:
     def y(share: float) -> float:
         return bottom - (bottom - top) * share
 
-    def written(gap: float) -> str:
-        return f"{gap:+.1%}" if whole else f"{gap:+.3f}"
-
     parts = [tag("title", f"Robust accuracy against the {axis}")]
     for share in (0, 0.25, 0.5, 0.75, 1):
         parts.append(tag("line", class_="grid", x1=left, x2=right, y1=f"{y(share):.1f}", y2=f"{y(share):.1f}"))
         parts.append(tag("text", f"{share:.0%}", x=left - 6, y=f"{y(share) + 4:.1f}", text_anchor="end"))
-    for gap in _round_values(low, low + span):
-        where = {"x": f"{x(gap):.1f}", "y": bottom + 17}
-        parts.append(tag("text", f"{gap:.3g}" if not whole else f"{100 * gap:.3g}%", text_anchor="middle", **where))
+    parts += [
+        tag("text", f"{gap:.3g}", x=f"{x(gap):.1f}", y=bottom + 17, text_anchor="middle")
+        for gap in _round_values(low, low + span)
+    ]
     parts.append(tag("text", axis, x=f"{(left + right) / 2:.1f}", y=bottom + 33, text_anchor="middle"))
     for number, line in enumerate(series):
         kind = line.name if line.name in ("student", "teacher") else "other"
         path = " ".join(f"{x(gap):.1f},{y(share):.1f}" for gap, share, _ in line.points)
         parts.append(tag("polyline", class_=f"curve {kind}", points=path))
         for gap, share, what in line.points:
-            words = tag("title", f"{line.name} {what}: {written(gap)}, robust {percent(share)}")
+            words = tag("title", f"{line.name} {what}: gap {gap:+.3g}, robust {percent(share)}")
             parts.append(tag("circle", words, class_=f"dot {kind}", cx=f"{x(gap):.1f}", cy=f"{y(share):.1f}", r=2.5))
         for row, text in enumerate((line.name, f"r {r_text(line.r)}")):
             parts.append(tag("text", text, class_=f"name {kind}", x=right + 10, y=top + 12 + 36 * number + 15 * row))
-    words = "; ".join(f"{line.name}: r {r_text(line.r)}" for line in series)
+    words = f"{axis}; " + "; ".join(f"{line.name}: r {r_text(line.r)}" for line in series)
     return tag("svg", *parts, class_="chart", viewBox="0 0 420 256", role="img", aria_label=words)
 
 

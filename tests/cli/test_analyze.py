@@ -103,7 +103,7 @@ def test_epochs_that_noted_the_gap_are_drawn(run, edgerkd):
     found = json.loads(analyze(edgerkd, run, "--json").out)
     assert [(each["epoch"], each["robust_acc"], each["relative_gap"]) for each in found["epochs"]] == noted
     assert found["epochs_r"] == pytest.approx(-1)
-    assert "epoch 4: +30.0%, robust 60.0%" in run.variance_gap_page.read_text()
+    assert "epoch 4: gap +30, robust 60.0%" in run.variance_gap_page.read_text()
 
 
 def test_what_cannot_be_compared_is_refused(run, edgerkd, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.architecture import Architecture, Cost
+from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.profile import Budget, Device, Gates, Profile
@@ -14,6 +15,7 @@ from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
+from edgerkd.core.variance_gap import EpochGap, GapPoint, NetworkGaps, VarianceGapReport
 from edgerkd.core.verification import Engine, Gate, Latency, Limit, Parity, Verdict, VerifyReport
 from edgerkd.files.decode import encode_json
 from edgerkd.report.load import Facts
@@ -161,6 +163,70 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
     )
 
 
+def curve() -> CurveReport:
+    """Student and teacher at two radii and without attack."""
+    hits = {"student": (561, 437, 313), "teacher": (571, 521, 449)}
+    return CurveReport(
+        schema=1,
+        run="toy-run",
+        split="test",
+        n=587,
+        norm="Linf",
+        attacks=("PGD-23 CE",),
+        seed=17,
+        curves=tuple(
+            EpsCurve(
+                name=name,
+                architecture=architecture((4, 8)),
+                points=tuple(
+                    CurvePoint(eps=Radius(f"{7 * k}/255"), robust_acc=accuracy(right, 587))
+                    for k, right in enumerate(each)
+                ),
+            )
+            for name, each in hits.items()
+        ),
+        flags=("PGD-23 alone over-reports",),
+    )
+
+
+def variance_gap() -> VarianceGapReport:
+    """A student at two radii and without attack, and two epochs of its training."""
+    points = ((0.0, 0.0, 541), (-1.75, -0.0611, 419), (-3.31, -0.1327, 281))
+    return VarianceGapReport(
+        schema=1,
+        run="toy-run",
+        split="test",
+        n=563,
+        threat_model=THREAT,
+        attack="PGD-27 CE, to its last step",
+        seed=19,
+        networks=(
+            NetworkGaps(
+                name="student",
+                architecture=architecture((4, 8)),
+                variance=14.5,
+                gram=0.3017,
+                points=tuple(
+                    GapPoint(
+                        eps=Radius(f"{11 * k}/255"),
+                        robust_acc=accuracy(right, 563),
+                        gap=gap,
+                        relative_gap=gap / 14.5,
+                        gram_gap=gram_gap,
+                    )
+                    for k, (gap, gram_gap, right) in enumerate(points)
+                ),
+                r=0.9713,
+                gram_r=0.8837,
+            ),
+        ),
+        networks_r=-0.2171,
+        epochs=tuple(EpochGap(epoch=101 + k, robust_acc=0.57 + k / 7, relative_gap=-0.41 + k / 9) for k in range(2)),
+        epochs_r=-0.1373,
+        flags=("student: off the trend",),
+    )
+
+
 def facts(verdict: Verdict | None = "pass") -> Facts:
     """A finished run; None leaves it unverified."""
     return Facts(
@@ -170,6 +236,8 @@ def facts(verdict: Verdict | None = "pass") -> Facts:
         student=evaluation("student", STUDENT_COST, 771, (722, 716, 713)),
         teacher=evaluation("teacher", TEACHER_COST, 783, (769, 766, 765)),
         baseline=evaluation("baseline", replace(STUDENT_COST, params=19_235), 788, (64, 41, 39)),
+        curve=curve(),
+        variance_gap=variance_gap(),
         manifest_sha256="ab" * 32,
         verification=verification(verdict) if verdict else None,
     )
@@ -186,6 +254,8 @@ def written(facts: Facts, folder: Path) -> RunFolder:
         (run.evaluation, facts.student),
         (run.teacher, facts.teacher),
         (run.baseline, facts.baseline),
+        (run.curve, facts.curve),
+        (run.variance_gap, facts.variance_gap),
         (run.verification, facts.verification),
     ):
         if value is not None:

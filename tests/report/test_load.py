@@ -1,7 +1,7 @@
 """Reading a run's files for a report."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -20,13 +20,13 @@ def test_all_files_are_read(tmp_path):
     assert load_facts(samples.written(expected, tmp_path / "toy-run")) == expected
 
 
-@pytest.mark.parametrize("name", ["student", "teacher", "baseline", "verification"])
+@pytest.mark.parametrize("name", ["student", "teacher", "baseline", "curve", "variance_gap", "verification"])
 def test_a_missing_file_is_only_absent(tmp_path, name):
     """Catches a report that cannot be made of an unfinished run, or makes up what is missing."""
     run = samples.written(replace(samples.facts(), **{name: None}), tmp_path)
     found = load_facts(run)
     assert getattr(found, name) is None
-    assert sum(value is None for value in (found.student, found.teacher, found.baseline, found.verification)) == 1
+    assert {field.name for field in fields(found) if getattr(found, field.name) is None} == {name, "manifest_sha256"}
 
 
 def test_no_metrics_are_no_epochs(tmp_path):
@@ -34,7 +34,13 @@ def test_no_metrics_are_no_epochs(tmp_path):
     assert load_facts(samples.written(replace(samples.facts(), epochs=()), tmp_path)).epochs == ()
 
 
-@pytest.mark.parametrize("file", ["run.json", "evaluation.json", "teacher.json", "baseline.json", "verify.json"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("run.json", "evaluation.json", "teacher.json", "baseline.json", "verify.json"),
+        *("curve.json", "variance-gap.json"),
+    ],
+)
 @pytest.mark.parametrize(
     "damage",
     [
@@ -57,6 +63,7 @@ def test_a_damaged_file_is_named(tmp_path, file, damage):
         {"val_clean_acc": 1.25},
         {"val_robust_acc": -0.5},
         {"lr": float("nan")},
+        {"val_variance_gap": float("inf")},
         {"terms": {"kld": float("inf")}},
         {"terms": {"kld": "much"}},
         {"terms": None},

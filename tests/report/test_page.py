@@ -52,7 +52,11 @@ def read(facts: Facts) -> tuple[Reader, str]:
     return reader, re.sub(r"\s+", " ", " ".join(reader.text))
 
 
-UNFINISHED = replace(samples.facts(None), epochs=(), student=None, teacher=None, baseline=None, manifest_sha256=None)
+UNFINISHED = replace(
+    samples.facts(None),
+    **dict.fromkeys(("student", "teacher", "baseline", "curve", "variance_gap", "manifest_sha256")),
+    epochs=(),
+)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_drawings_speak():
 def test_every_table_has_a_caption_and_named_columns():
     """Catches a table that cannot be read aloud."""
     names = [name for name, _ in read(samples.facts())[0].tags]
-    assert names.count("table") == names.count("caption") == names.count("thead") == 9
+    assert names.count("table") == names.count("caption") == names.count("thead") == 12
 
 
 HOSTILE = "<script>alert('x')</script>&\"'"
@@ -257,15 +261,16 @@ def _changed(record, path: tuple[str, ...], value):
 
 
 _FACTS = samples.facts()
-# Left out on purpose: formats, what the record's own architecture shows, the teacher's single attacks, and a row's
-# or a total's `n`, which is the split's and stands once above them.
+# Left out on purpose: formats, what the record's own architecture shows, the teacher's single attacks, what gaps are
+# differences to, and a row's or a total's `n`, which is the split's and stands once above them.
 _HIDDEN = re.compile(
     r".*\.schema|.*\.architecture\..*|.*\.cost\.(file|peak)_bytes|.*\.rows\..*\.n|.*\.robust_acc\.n"
     r"|(student|teacher|baseline)\.clean_acc\.n|(teacher|baseline)\.rows\..*"
+    r"|variance_gap\.networks\.\d\.(variance|gram)"
 )
 _SHOWN = [
     path
-    for part in ("verification", "student", "teacher", "baseline")
+    for part in ("verification", "student", "teacher", "baseline", "curve", "variance_gap")
     for path, _ in _numbers(getattr(_FACTS, part), (part,))
     if not _HIDDEN.fullmatch(".".join(path))
 ]
@@ -286,7 +291,7 @@ def test_no_accuracy_is_made_up():
     _, text = read(_FACTS)
     allowed = {f"{share:.0%}" for share in (0, 0.25, 0.5, 0.75, 1)} | {"95%"}
     for _, value in _numbers(_FACTS):
-        allowed |= {f"{value:.1%}", f"{value:.2%}"}
+        allowed |= {f"{abs(value):.1%}", f"{value:.2%}"}
     assert set(re.findall(r"[\d.]+%", text)) <= allowed
 
 
@@ -300,6 +305,19 @@ def test_the_curves_follow_the_epochs():
     assert [x for x, _ in points] == sorted(x for x, _ in points)
     assert [y for _, y in points] == sorted((y for _, y in points), reverse=True)
     assert "soft labels, adversarial 0.283 → 0.142 epochs 6 to 12" in re.sub(r"\s+", " ", read(_FACTS)[1])
+
+
+def test_curve_and_variance_gap_are_shown_where_the_run_has_them():
+    """Catches a study that stays in its own file, one shown without figures, and a heading over nothing."""
+    _, text = read(_FACTS)
+    assert "Against larger and smaller attacks" in text
+    assert "student 53.3%" in text
+    assert "PGD-23 alone over-reports" in text
+    assert "Variance gap, on the host" in text
+    assert "student r +0.97" in text
+    _, without = read(replace(_FACTS, curve=None, variance_gap=None))
+    assert "Against larger and smaller attacks" not in without
+    assert "Variance gap, on the host" not in without
 
 
 def test_a_long_run_has_curves_without_dots():
@@ -324,7 +342,8 @@ def test_each_norm_is_put_in_words():
 def test_close_curves_keep_their_labels_apart():
     """Catches two names printed over each other."""
     epochs = tuple(replace(epoch, val_robust_acc=epoch.val_clean_acc) for epoch in _FACTS.epochs)
-    heights = re.findall(r'<text class="name \w+" x="[\d.]+" y="([\d.]+)"', render_page(replace(_FACTS, epochs=epochs)))
+    page = render_page(replace(_FACTS, epochs=epochs, curve=None, variance_gap=None))
+    heights = re.findall(r'<text class="name \w+" x="[\d.]+" y="([\d.]+)"', page)
     ordered = sorted(map(float, heights))
     assert len(ordered) == 4
     assert all(below - above >= 14 for above, below in pairwise(ordered))

@@ -170,9 +170,9 @@ def test_the_charts_are_of_their_gaps():
     assert lines[0][1] == "187.0,64.5 258.5,115.0 330.0,165.5"
     assert lines[1][1] == "187.0,14.0 115.5,64.5 44.0,115.0"
     assert lines[4][1] == "330.0,165.5 187.0,115.0"
-    assert "student at 2/255: +12.5%, robust 50.0%" in page
+    assert "student at 2/255: gap +12.5, robust 50.0%" in page
     assert "teacher: &lt;odd&gt;" in page
     without = render_variance_gap(replace(REPORT, epochs=(), flags=()))
     assert len(re.findall('class="curve', without)) == 4
-    assert "<h2>Notes" not in without
+    assert "<h3>Notes" not in without
     assert render_variance_gap(REPORT) == page
