@@ -16,7 +16,10 @@ ProfileName = Annotated[str, typer.Option("--profile", help="The device: a profi
 Data = Annotated[str, typer.Option("--data", help="digits, cifar10, an .npz file, or a folder of images.")]
 Teacher = Annotated[str | None, typer.Option("--teacher", help="A teacher's name, or a file of weights.")]
 Family = Annotated[
-    str, typer.Option("--family", help="The student's kind: resnet, preactresnet, mobilenetv2, mobilenetv3 or repvgg.")
+    str,
+    typer.Option(
+        "--family", help="resnet, preactresnet, mobilenetv2, mobilenetv3, repvgg, or a library's: torchvision:NAME."
+    ),
 ]
 Eps = Annotated[str | None, typer.Option("--eps", help="Radius of the threat model, like 8/255.")]
 AttackName = Annotated[

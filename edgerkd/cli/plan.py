@@ -18,16 +18,16 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show the students that fit the device's budget, the one `distill` would choose, and why."""
-    from edgerkd.core.architecture import load_family
     from edgerkd.data.load import load_dataset
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.teachers import find_teacher
-    from edgerkd.plan.search import plan_student, warning
+    from edgerkd.plan.search import check_family, plan_student, warning
 
-    device, kind = load_profile(profile), load_family(family)
+    check_family(family)
+    device = load_profile(profile)
     with progress() as bars:
         network, card = find_teacher(teacher, load_dataset(data), progress=bars)
-    found = plan_student(device, network.architecture, kind)
+    found = plan_student(device, network.architecture, family)
     if (line := warning(found)) is not None:
         typer.echo(line, err=True)
     if json:

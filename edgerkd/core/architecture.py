@@ -15,9 +15,12 @@ TeacherFamily = Literal[
     "wideresnet-same-silu",
     "library",
 ]
-"""Only teachers are of these: networks made elsewhere, imported as they are."""
+"""No student is planned in these: networks made elsewhere, imported as they are. `library` alone has students too."""
 
 Family = StudentFamily | TeacherFamily
+
+LIBRARIES = ("torchvision:", "timm:")
+"""How the name of a library's network begins."""
 
 LARGE = 128
 """Images of this height and more are large: a network's first convolution halves them. Ours."""

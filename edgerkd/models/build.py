@@ -37,9 +37,18 @@ def build(architecture: Architecture) -> Network:
     return FAMILIES[architecture.family](architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs miss it
 
 
+def sketch(architecture: Architecture) -> tuple[Network, torch.Tensor]:
+    """A network in evaluation mode and a batch of one image for it: for questions of shape.
+
+    They hold no memory, except for networks of libraries, of which some cannot be made so.
+    """
+    with torch.device("cpu" if architecture.library else "meta"):
+        return FAMILIES[architecture.family](architecture).eval(), torch.zeros(1, *architecture.image_shape)
+
+
 def feature_channels(architecture: Architecture) -> tuple[tuple[int, ...], int]:
     """Channels of each tap, and the length of the penultimate vector, as the network itself gives them."""
-    with torch.device("meta"), torch.no_grad():
-        network = FAMILIES[architecture.family](architecture).eval()
-        found = network.features(torch.empty(1, *architecture.image_shape))
+    network, image = sketch(architecture)
+    with torch.no_grad():
+        found = network.features(image)
     return tuple(tap.shape[1] for tap in found.taps), found.penultimate.shape[1]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from edgerkd.core.architecture import Architecture, Cost
-from edgerkd.models.build import FAMILIES
+from edgerkd.models.build import sketch
 
 _FLOAT = 4  # bytes of a float32
 
@@ -18,9 +18,8 @@ def count_cost(architecture: Architecture) -> tuple[Cost, int]:
     linear maps; `peak_bytes` is all weights plus the largest input, output and shortcut held at once
     (ours: three maps live at a residual addition).
     """
-    with torch.device("meta"):
-        network = FAMILIES[architecture.family](architecture).eval().deployed()
-        images = torch.empty(1, *architecture.image_shape)
+    network, image = sketch(architecture)
+    network = network.deployed()
     macs, params, largest, layers = 0, 0, prod(architecture.image_shape), 0
 
     def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -33,7 +32,8 @@ def count_cost(architecture: Architecture) -> tuple[Cost, int]:
         layers += 1
 
     hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    network(images)
+    with torch.no_grad():
+        network(image)
     for hook in hooks:
         hook.remove()
     file_bytes = _FLOAT * params

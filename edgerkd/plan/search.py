@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 from itertools import product
 
-from edgerkd.core.architecture import LARGE, Architecture, Cost, StudentFamily
+from edgerkd.core.architecture import LARGE, LIBRARIES, Architecture, Cost, load_family
 from edgerkd.core.budget import Violation, violations
 from edgerkd.core.errors import BudgetError
 from edgerkd.core.profile import Profile
 from edgerkd.core.record import Record
 from edgerkd.core.units import format_count
 from edgerkd.models.cost import count_cost
+from edgerkd.models.library import check_torchvision_name
 from edgerkd.plan.latency import predict_latency_ms
 
 _WIDTHS = (8, 16, 24, 32, 48, 64)  # multiples of 8: TensorRT pads channels to that in any case
@@ -37,10 +38,11 @@ class Plan(Record):
     candidates: tuple[Candidate, ...]
 
 
-def plan_student(profile: Profile, teacher: Architecture, family: StudentFamily = "resnet") -> Plan:
+def plan_student(profile: Profile, teacher: Architecture, family: str = "resnet") -> Plan:
     """The largest student of the family, by MACs and then parameters, that keeps the profile's budget.
 
-    The largest, because robustness costs capacity (Madry et al. 2018, section 4). Raises BudgetError where
+    `family` is one of ours, or a library's network, as `torchvision:NAME`. The largest, because robustness
+    costs capacity (Madry et al. 2018, section 4). Raises UnknownNameError for the family, BudgetError where
     none fits, with each limit the smallest student breaks.
     """
     teacher_cost = count_cost(teacher)[0]
@@ -65,6 +67,14 @@ def plan_student(profile: Profile, teacher: Architecture, family: StudentFamily 
     return Plan(profile=profile.name, teacher=teacher_cost, chosen=fitting[0], candidates=tuple(candidates))
 
 
+def check_family(name: str) -> None:
+    """Raises UnknownNameError where no students are planned under this name."""
+    if name.startswith("torchvision:"):
+        check_torchvision_name(name.removeprefix("torchvision:"))
+    elif not name.startswith(LIBRARIES):
+        load_family(name)
+
+
 def warning(plan: Plan) -> str | None:
     """One line where the chosen student has more parameters than its teacher, else None."""
     student, teacher = plan.chosen.cost.params, plan.teacher.params
@@ -76,11 +86,14 @@ def warning(plan: Plan) -> str | None:
     )
 
 
-def _students(teacher: Architecture, family: StudentFamily) -> list[Architecture]:
-    """The search space: networks of the family for the teacher's images."""
+def _students(teacher: Architecture, family: str) -> list[Architecture]:
+    """The search space: networks of the family for the teacher's images; a library's network is as it is."""
+    if family.startswith(LIBRARIES):
+        return [replace(teacher, family="library", library=family, widths=(), blocks=())]
+    kind = load_family(family)
     growths = _GROWTHS_LARGE if teacher.height >= LARGE else _GROWTHS
     found: list[Architecture] = []
     for width, growth, blocks in product(_WIDTHS, growths, _BLOCKS):
         widths = tuple(round(width * factor / 8) * 8 for factor in growth)
-        found.append(replace(teacher, family=family, widths=widths, blocks=(blocks,) * len(widths)))
+        found.append(replace(teacher, family=kind, library=None, widths=widths, blocks=(blocks,) * len(widths)))
     return list(dict.fromkeys(found))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from functools import cache
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -35,35 +35,29 @@ from tests.zoo import architecture, dataset, network
 
 FAMILIES = get_args(StudentFamily)
 families = pytest.mark.parametrize("family", FAMILIES)
+LIBRARY = ("torchvision:resnet18", "torchvision:mobilenet_v2", "torchvision:mobilenet_v3_small")
 PLAIN = {"resnet", "mobilenetv2", "mobilenetv3", "repvgg"}  # every batch norm stands after a convolution
 
 
 @cache
 def settled(family: str) -> Network:
     """A network whose batch-norm statistics are those of its images, so that its gradients are of a trained size."""
-    net = network(
-        seed=3,
-        family=family,
-        widths=(8, 16, 16),
-        blocks=(1, 2, 1),
-        channels=3,
-        height=12,
-        width=10,
-        mean=(0.5, 0.4, 0.3),
-        std=(0.2, 0.3, 0.25),
-    )
+    shape: dict[str, Any] = {"family": family, "widths": (8, 16, 16), "blocks": (1, 2, 1), "height": 12, "width": 10}
+    if family in LIBRARY:
+        shape = {"family": "library", "library": family, "widths": (), "blocks": (), "height": 40, "width": 48}
+    net = network(seed=3, channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25), **shape)
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
         nn.init.uniform_(norm.weight, 0.5, 1.5)
         nn.init.uniform_(norm.bias, -0.5, 0.5)
     with torch.no_grad():
-        net.train()(images(64))
+        net.train()(images(64, net))
     return net.eval()
 
 
-def images(n: int) -> torch.Tensor:
-    return torch.rand(n, 3, 12, 10, generator=torch.Generator().manual_seed(n))
+def images(n: int, net: Network) -> torch.Tensor:
+    return torch.rand(n, *net.architecture.image_shape, generator=torch.Generator().manual_seed(n))
 
 
 def session(model: bytes) -> onnxruntime.InferenceSession:
@@ -73,7 +67,8 @@ def session(model: bytes) -> onnxruntime.InferenceSession:
 @families
 def test_taps_are_activated_maps_a_stage_each(family):
     """Catches a linear bottleneck as a tap, a tap missing, and channels an adapter does not expect."""
-    net, given = settled(family), images(4)
+    net = settled(family)
+    given = images(4, net)
     found = net.features(given)
     sizes = [tuple(tap.shape[2:]) for tap in found.taps]
     # A MobileNet's tap is the expansion of the next stage's first block, which still has the stage's resolution.
@@ -127,7 +122,7 @@ def test_repvgg_is_one_convolution_a_block_once_deployed():
     net = settled("repvgg")
     before = {name: value.clone() for name, value in net.state_dict().items()}
     deployed = net.deployed()
-    assert_close(deployed(images(4)), net(images(4)), atol=1e-5, rtol=0)
+    assert_close(deployed(images(4, net)), net(images(4, net)), atol=1e-5, rtol=0)
     kinds = Counter(type(module).__name__ for module in deployed.modules())
     assert (kinds["Conv2d"], kinds["BatchNorm2d"]) == (1 + 1 + 2 + 1, 0)
     assert any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
@@ -174,8 +169,8 @@ def test_the_exported_graph_is_the_network_with_its_batch_norms_folded(family):
     """Catches a graph of the training form, and weights on the device that no cost counts."""
     net = settled(family)
     graph = onnx_from_network(net)
-    (logits,) = session(graph).run(None, {"images": images(5).numpy()})
-    assert_allclose(logits, net(images(5)).detach().numpy(), atol=1e-5)
+    (logits,) = session(graph).run(None, {"images": images(5, net).numpy()})
+    assert_allclose(logits, net(images(5, net)).detach().numpy(), atol=1e-5)
     model = onnx.load_from_string(graph)
     ops = Counter(node.op_type for node in model.graph.node)
     if family in PLAIN:
@@ -192,9 +187,9 @@ def test_the_twin_of_each_family_is_autograd(family, batch):
     """Catches a rule missing or wrong, and groups lost in the transposed convolution."""
     net = settled(family)
     cotangent = torch.randn(batch, 10, generator=torch.Generator().manual_seed(batch))
-    logits, wanted = TorchClassifier(net).gradient(images(batch), lambda _: cotangent)
+    logits, wanted = TorchClassifier(net).gradient(images(batch, net), lambda _: cotangent)
     found_logits, gradient = session(gradient_twin(onnx_from_network(net))).run(
-        None, {"images": images(batch).numpy(), "cotangent": cotangent.numpy()}
+        None, {"images": images(batch, net).numpy(), "cotangent": cotangent.numpy()}
     )
     scale = wanted.abs().max().item()
     assert scale > 1e-3
@@ -202,11 +197,24 @@ def test_the_twin_of_each_family_is_autograd(family, batch):
     assert_allclose(gradient, wanted.numpy(), atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("family", LIBRARY)
+def test_the_twin_of_a_librarys_network_is_autograd(family):
+    """Catches a rule missing for torchvision's ways. So deep a network rounds across a kink somewhere: not to 1e-5."""
+    net = settled(family)
+    graph, cotangent = onnx_from_network(net), torch.randn(2, 10, generator=torch.Generator().manual_seed(0))
+    logits, wanted = TorchClassifier(net).gradient(images(2, net), lambda _: cotangent)
+    given = {"images": images(2, net).numpy(), "cotangent": cotangent.numpy()}
+    found_logits, gradient = session(gradient_twin(graph)).run(None, given)
+    assert_allclose(found_logits, logits.numpy(), atol=1e-4)
+    assert np.linalg.norm(gradient - wanted.numpy()) < 0.02 * np.linalg.norm(wanted.numpy())
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load_from_string(graph).graph.node}
+
+
 class Images(CalibrationDataReader):
     """One batch of calibration images."""
 
-    def __init__(self) -> None:
-        self.batches = iter([{"images": images(64).numpy()}])
+    def __init__(self, given: np.ndarray) -> None:
+        self.batches = iter([{"images": given}])
 
     def get_next(self):
         return next(self.batches, None)
@@ -220,7 +228,7 @@ def test_the_twin_of_an_int8_graph_points_where_autograd_does(family, tmp_path):
     quantize_static(
         tmp_path / "fp32.onnx",
         tmp_path / "int8.onnx",
-        Images(),
+        Images(images(64, net).numpy()),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QInt8,
@@ -229,14 +237,14 @@ def test_the_twin_of_an_int8_graph_points_where_autograd_does(family, tmp_path):
     )
     twin = session(gradient_twin((tmp_path / "int8.onnx").read_bytes()))
     cotangent = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
-    logits, wanted = TorchClassifier(net).gradient(images(64), lambda _: cotangent)
-    found_logits, found = twin.run(None, {"images": images(64).numpy(), "cotangent": cotangent.numpy()})
+    logits, wanted = TorchClassifier(net).gradient(images(64, net), lambda _: cotangent)
+    found_logits, found = twin.run(None, {"images": images(64, net).numpy(), "cotangent": cotangent.numpy()})
     assert 1e-4 < np.abs(found_logits - logits.numpy()).max() < 0.3 * logits.abs().max()
     cosine = torch.cosine_similarity(torch.from_numpy(found).flatten(1), wanted.flatten(1))
     assert cosine.median() > 0.75
 
 
-@families
+@pytest.mark.parametrize("family", [*FAMILIES, "torchvision:mobilenet_v3_small"])
 def test_tensorrt_rtx_builds_student_and_twin(family, tmp_path):
     """Catches an operator that TensorRT's parser does not take, or a transposed convolution that it cannot build."""
     pytest.importorskip("tensorrt_rtx")

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerkd.core.architecture import Cost, StudentFamily
-from edgerkd.core.errors import BudgetError
+from edgerkd.core.errors import BudgetError, UnknownNameError
 from edgerkd.core.profile import Budget, Device, Profile
 from edgerkd.core.units import parse_size
 from edgerkd.files.profiles import load_profile
 from edgerkd.plan import search
 from edgerkd.plan.latency import predict_latency_ms
-from edgerkd.plan.search import Plan, plan_student, warning
+from edgerkd.plan.search import Plan, check_family, plan_student, warning
 from tests.zoo import architecture
 
 TEACHER = architecture("preactresnet", widths=(32, 64, 128), blocks=(2, 2, 2), channels=3, height=32, width=32)
@@ -135,6 +135,24 @@ def test_every_family_has_students_of_every_size(monkeypatch, family, size, stag
         assert candidate.architecture.family == family
         assert len(candidate.architecture.widths) == stages
         assert all(width % 8 == 0 for width in candidate.architecture.widths)
+
+
+def test_a_librarys_network_is_the_only_student_of_its_name():
+    """Catches a network of torchvision's planned as our grid, and one over the budget chosen all the same."""
+    large = replace(TEACHER, height=224, width=224)
+    plan = plan_student(profile(Budget()), large, "torchvision:mobilenet_v3_small")
+    assert [str(c.architecture) for c in plan.candidates] == ["torchvision:mobilenet_v3_small"]
+    assert 1_500_000 < plan.chosen.cost.params < 1_600_000  # the published 2.5 M less its 990 further classes
+    assert 55_000_000 < plan.chosen.cost.macs < 60_000_000  # published: 0.06 G
+    with pytest.raises(BudgetError, match=r"no torchvision:mobilenet_v3_small fits[^$]*--family"):
+        plan_student(profile(Budget(params=10)), large, "torchvision:mobilenet_v3_small")
+
+
+@pytest.mark.parametrize("name", ["mobilnetv2", "library", "torchvision:mobilenet_v9"])
+def test_an_unknown_family_is_said_before_a_teacher_is_trained_for_it(name):
+    """Catches a KeyError, minutes later."""
+    with pytest.raises(UnknownNameError, match=r"did you mean|known: mobilenetv2"):
+        check_family(name)
 
 
 def test_a_student_larger_than_its_teacher_is_said():

@@ -129,6 +129,13 @@ GATE = ("ReduceMean", ["images"], "m", {"axes": [2, 3], "keepdims": 1})
         (pooled(("Clip", ["images", "", "h"], "a", {}), h=HI), lambda x: F.hardtanh(x, -1e9, 0.75)),
         (pooled(("HardSigmoid", ["images"], "a", {})), lambda x: (0.2 * x + 0.5).clamp(0, 1)),
         (pooled(("HardSigmoid", ["images"], "a", {"alpha": 1 / 6})), F.hardsigmoid),
+        (pooled(("HardSwish", ["images"], "a", {})), F.hardswish),
+        (pooled(("Sigmoid", ["images"], "a", {})), torch.sigmoid),
+        (pooled(("MaxPool", ["images"], "a", {"kernel_shape": [2, 3]})), lambda x: F.max_pool2d(x, (2, 3), 1)),
+        (
+            pooled(("MaxPool", ["images"], "a", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]})),
+            lambda x: F.max_pool2d(x, 3, 2, 1),
+        ),
         (pooled(GATE, ("Mul", ["images", "m"], "a", {})), lambda x: x * x.mean((2, 3), keepdim=True)),
         (pooled(GATE, ("Mul", ["m", "images"], "a", {})), lambda x: x * x.mean((2, 3), keepdim=True)),
         (pooled(GATE, ("Add", ["images", "m"], "a", {})), lambda x: x + x.mean((2, 3), keepdim=True)),
@@ -147,6 +154,10 @@ GATE = ("ReduceMean", ["images"], "m", {"axes": [2, 3], "keepdims": 1})
         "clip-above",
         "hardsigmoid",
         "hardsigmoid-alpha",
+        "hardswish",
+        "sigmoid",
+        "maxpool",
+        "maxpool-overlapping",
         "gate",
         "gate-first",
         "add-broadcast",
@@ -154,8 +165,8 @@ GATE = ("ReduceMean", ["images"], "m", {"axes": [2, 3], "keepdims": 1})
         "depthwise",
     ],
 )
-def test_each_rule_of_the_mobile_families_is_autograds(graph, function):
-    """Catches a limit on the wrong side, a slope left out, a broadcast not summed, and groups lost."""
+def test_each_rule_is_autograds(graph, function):
+    """Catches a limit on the wrong side, a slope left out, a broadcast not summed, groups lost, a pool's neighbour."""
     x = 3 * torch.randn(2, 4, 5, 3, generator=torch.Generator().manual_seed(0))
     cotangent = torch.randn(2, 4, generator=torch.Generator().manual_seed(1))
     given = x.clone().requires_grad_()
@@ -179,3 +190,11 @@ def test_a_broadcast_of_the_batch_is_refused():
     mean = helper.make_node("ReduceMean", ["images"], ["m"], axes=[0], keepdims=1)
     with pytest.raises(ExportError, match="'add' broadcasts the batch axis of 'm'"):
         gradient_twin(graph_of(mean, helper.make_node("Add", ["images", "m"], ["logits"], name="add")))
+
+
+def test_equal_elements_of_a_pool_share_its_gradient():
+    """Catches a gradient counted once for each of them, in an int8 graph, where many are equal."""
+    pool = helper.make_node("MaxPool", ["images"], ["p"], kernel_shape=[2, 2])
+    graph = graph_of(pool, helper.make_node("Flatten", ["p"], ["logits"]), shape=("batch", 1, 2, 2), classes=1)
+    given = {"images": np.float32([[[[5, 5], [1, 5]]]]), "cotangent": np.float32([[6]])}
+    assert_allclose(session(gradient_twin(graph)).run(None, given)[1], [[[[2, 2], [0, 2]]]])
