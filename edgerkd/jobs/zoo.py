@@ -1,7 +1,7 @@
 """Where a teacher's weights come from: a file, an address, or a name in a public zoo.
 
-Nothing from elsewhere is read before a digest pins it: torchvision's files carry theirs in their names,
-all others need `--sha256`.
+No download is read before a digest pins it: torchvision's files carry the first digits of theirs in their
+names, all others need `--sha256`. What timm loads by itself is kept only if it has the digest given.
 """
 
 import hashlib
@@ -85,9 +85,12 @@ def load_weights(source: str, *, sha256: str | None, progress: Progress) -> Weig
 
 
 def _file(path: Path, sha256: str | None) -> Weights:
-    state = read_state_dict(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such file")
     _check_digest(found := sha256_of(path), sha256, path)
-    return Weights(state=state, source=path, name=path.stem, origin=f"imported from {path.name}, sha256 {found}")
+    return Weights(
+        state=read_state_dict(path), source=path, name=path.stem, origin=f"imported from {path.name}, sha256 {found}"
+    )
 
 
 def _address(url: str, sha256: str | None, progress: Progress) -> Weights:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from edgerkd.core.errors import ArtefactError, ConfigError
+from edgerkd.models.build import feature_channels
 from edgerkd.models.layouts import unwrapped
 from edgerkd.models.store import load_network, save_network
 from edgerkd.models.teacher_file import families_of, network_from_state, read_state_dict
@@ -190,6 +191,7 @@ def test_each_layout_gives_the_logits_of_its_own_network(tmp_path, name):
     assert_close(found(images), net(own))
     features = found.features(images)
     assert [tap.shape[1] for tap in features.taps] == list(WIDTHS[1:])
+    assert feature_channels(found.architecture) == (WIDTHS[1:], WIDTHS[-1])
     assert_close(features.penultimate, features.taps[-1].mean((2, 3)))
     save_network(found, tmp_path / "kept")
     assert_close(load_network(tmp_path / "kept")(images), found(images), rtol=0, atol=0)

@@ -108,6 +108,13 @@ def saved(net: torch.nn.Module, path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_a_digest_is_checked_before_the_file_is_read(tmp_path):
+    """Catches a file of another digest that is given to a parser all the same."""
+    (tmp_path / "w.pt").write_bytes(b"not a state dict")
+    with pytest.raises(ArtefactError, match="not the weights wanted"):
+        load("w.pt", "0" * 64)
+
+
 @pytest.mark.parametrize(
     ("source", "sha256", "error", "message"),
     [
