@@ -9,7 +9,7 @@ the last layer. The epoch kept is chosen on the validation split, the accuracies
 with cross-entropy, and the worst case an image of that, PGD-20 with the margin, APGD-CE and APGD-T. `--minutes`
 begins no further seed that would not end in time. Without `--weights` the teacher is the embedded digits' own,
 trained once and kept. Published: Awais et al., NeurIPS 2021, supplement A.4, whose data and attack are not known to
-us (methods and numbers: docs/sources.md); its order is what can be compared, not its figures.
+us: its order is what can be compared, not its figures.
 """
 
 import argparse
