@@ -1,15 +1,16 @@
 """`edgerkd distill`: a robust student for a device."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
 
-from edgerkd.cli.options import Data, Eps, ProfileName, Seed, Teacher, radius, run_folder
+from edgerkd.cli.options import Data, Eps, Family, ProfileName, Seed, Teacher, radius, run_folder
 from edgerkd.cli.output import Json, emit_json, progress, show_table
 from edgerkd.core.recipe import MethodName
 
-_RECIPE = ("profile", "data", "teacher", "method", "epochs", "eps", "seed", "set")
+_RECIPE = ("profile", "data", "teacher", "family", "method", "epochs", "eps", "seed", "set")
 
 
 def distill(
@@ -17,6 +18,7 @@ def distill(
     profile: ProfileName = "jetson-orin",
     data: Data = "digits",
     teacher: Teacher = None,
+    family: Family = "resnet",
     method: Annotated[
         str, typer.Option("--method", help=f"How it is trained: {', '.join(get_args(MethodName))}.")
     ] = "edgerkd",
@@ -61,6 +63,8 @@ def distill(
                 folder=run,
                 progress=bars,
                 settings=set or (),
+                family=family,
+                warn=partial(typer.echo, err=True),
             )
     if evaluation is None:  # another process of torchrun's speaks
         return

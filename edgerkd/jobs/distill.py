@@ -33,7 +33,7 @@ from edgerkd.jobs.versions import host_versions
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
 from edgerkd.models.store import save_network
-from edgerkd.plan.search import plan_student
+from edgerkd.plan.search import check_family, plan_student, warning
 
 SCHEMA = 1
 EPOCHS = 30
@@ -54,14 +54,18 @@ def start(
     folder: Path | None,
     progress: Progress,
     settings: Sequence[str] = (),
+    family: str = "resnet",
+    warn: Callable[[str], None] = lambda line: None,
 ) -> tuple[RunFolder, Evaluation | None]:
     """Plan, train and evaluate a student in a new run folder, which becomes the newest.
 
-    `settings` are further values of the recipe, as `KEY=VALUE`. The processes of torchrun train together;
-    the first alone writes, and returns an evaluation. Raises ConfigError for settings no recipe has and
-    for a folder that holds a run, BudgetError where no student fits.
+    `settings` are further values of the recipe, as `KEY=VALUE`; `family` is the student's; `warn` is told
+    of a student larger than its teacher. The processes of torchrun train together; the first alone
+    writes, and returns an evaluation. Raises ConfigError for settings no recipe has and for a folder
+    that holds a run, UnknownNameError for the family, BudgetError where no student fits.
     """
     changed = parse_settings(settings)
+    check_family(family)
     if folder is not None and RunFolder(folder).recipe.exists():
         raise ConfigError(f"--run: {folder} holds a run already: go on with --resume, or name another folder")
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -78,7 +82,9 @@ def start(
         )
         recipe = with_settings(recipe, changed, "--set")
         network, card = _first_alone(among, lambda: find_teacher(teacher, dataset, progress=progress))
-        student = plan_student(profile, network.architecture).chosen
+        plan = plan_student(profile, network.architecture, family)
+        if among.first and (line := warning(plan)) is not None:
+            warn(line)
         record = RunRecord(
             schema=SCHEMA,
             data=data,
@@ -88,8 +94,8 @@ def start(
             teacher_sha256=card.weights_sha256,
             profile=profile,
             recipe=recipe,
-            architecture=student.architecture,
-            cost=student.cost,
+            architecture=plan.chosen.architecture,
+            cost=plan.chosen.cost,
             versions=host_versions(),
         )
         run = RunFolder(folder if folder is not None else _new_folder(f"{dataset.name}-{profile.name}-{method}"))
