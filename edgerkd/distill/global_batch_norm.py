@@ -30,12 +30,13 @@ class _Sum(torch.autograd.Function):
 class GlobalBatchNorm2d(nn.BatchNorm2d):
     """As BatchNorm2d, with mean and variance over the images (n, c, h, w) of every process, n alike in all.
 
-    Its weights and statistics have the names of BatchNorm2d's.
+    It learns the very weight and bias of `local`, which an optimiser may hold already.
     """
 
     def __init__(self, local: nn.BatchNorm2d, among: Parallel) -> None:
         super().__init__(local.num_features, local.eps, local.momentum)
         self.load_state_dict(local.state_dict())
+        self.weight, self.bias = local.weight, local.bias
         self._among = among
 
     def forward(self, input: Tensor) -> Tensor:

@@ -19,6 +19,10 @@ class Parallel:
     world: int = 1
     group: dist.ProcessGroup | None = None
 
+    def __deepcopy__(self, memo: object) -> "Parallel":
+        """Itself: a copy of a network trains among the same processes."""
+        return self
+
     @property
     def first(self) -> bool:
         """Whether this is the process that writes and speaks."""

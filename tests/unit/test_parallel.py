@@ -1,0 +1,126 @@
+"""Several processes that train one network."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from edgerkd.core.errors import ConfigError
+from edgerkd.core.recipe import Recipe
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.distill import trainer
+from edgerkd.distill.parallel import Parallel, PartNoise
+from edgerkd.distill.trainer import Loop
+from edgerkd.jobs.ranks import ALONE, Ranks, ranks
+from tests.zoo import architecture, dataset
+
+# In a process of its own: train, and write down what came of it.
+JOB = """
+import sys
+from tests.unit.test_parallel import trained
+import torch
+
+state, epochs = trained()
+torch.save({"state": state, "epochs": epochs}, sys.argv[1])
+"""
+
+
+def trained() -> tuple[dict[str, torch.Tensor], list[list[float]]]:
+    """Two epochs of adversarial training by as many processes as there are: weights, and what the first one heard."""
+    from edgerkd.core.progress import Silent
+    from edgerkd.models.build import build
+
+    trainer.bf16_pays = lambda device: False  # so that what differs is the order of sums alone
+    torch.manual_seed(1)
+    seen: list[list[float]] = []
+    with ranks() as among:
+        network = trainer.train(
+            build(architecture(classes=3)),
+            dataset(n=96),
+            recipe(),
+            teacher=None,
+            checkpoint=None,
+            resume=False,
+            on_epoch=lambda epoch: seen.append([epoch.terms["ce_adv"], epoch.val_clean_acc, epoch.val_robust_acc]),
+            progress=Silent(),
+            among=among,
+        ).network
+    return network.state_dict(), seen
+
+
+def recipe(**changes) -> Recipe:
+    threat_model = ThreatModel(norm="Linf", eps=Radius("16/255"))
+    given = {"epochs": 2, "batch": 8, "attack_steps": 2, "lr": 0.02, "ema_decay": 0.5, "cutout": 0.25, **changes}
+    return Recipe(method="pgd-at", threat_model=threat_model, **given)
+
+
+def test_two_processes_train_the_network_that_one_trains(tmp_path, monkeypatch):
+    """Catches batch norms of half a batch, gradients that are summed, and noise that both processes share."""
+    monkeypatch.setattr(trainer, "bf16_pays", trainer.bf16_pays)  # `trained` replaces it
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOB, str(tmp_path / str(rank))],
+            env={**os.environ, **meeting, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            cwd=Path(__file__).parents[2],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    state, epochs = trained()
+    for process in started:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    first, second = (torch.load(tmp_path / str(rank), weights_only=True) for rank in (0, 1))
+    assert len(epochs) == len(first["epochs"]) == 2
+    assert second["epochs"] == []
+    np.testing.assert_allclose(first["epochs"], epochs, rtol=1e-4)
+    for name, value in state.items():
+        assert_close(second["state"][name], first["state"][name], rtol=0, atol=0, msg=name)
+        assert_close(first["state"][name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_parts_of_a_batch_are_disjoint_and_complete():
+    """Catches an image that two processes take, and one that none takes."""
+    parts = [Parallel(rank=rank, world=3).part(torch.arange(12)) for rank in range(3)]
+    assert torch.cat(parts).tolist() == list(range(12))
+
+
+@pytest.mark.parametrize("draw", ["random", "standard_normal"])
+def test_noise_is_that_of_one_process_cut_in_parts(draw):
+    """Catches processes that draw the same noise, and generators that drift apart."""
+    whole = getattr(np.random.default_rng(0), draw)((6, 2), np.float32)
+    generators = [np.random.default_rng(0) for _ in range(2)]
+    parts = [
+        getattr(PartNoise(own, Parallel(rank=rank, world=2)), draw)((3, 2), np.float32)
+        for rank, own in enumerate(generators)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert generators[0].bit_generator.state == generators[1].bit_generator.state
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    """Catches processes with batches of different sizes, whose means would weigh images differently."""
+    from edgerkd.models.build import build
+
+    with pytest.raises(ConfigError, match=r"batch of 8 images cannot be shared by 3 processes: --set batch=6"):
+        Loop.begin(
+            build(architecture(classes=3)), dataset(), recipe(), teacher=None, among=Ranks(rank=0, world=3, group=None)
+        )
+
+
+def test_alone_nothing_is_copied():
+    """Catches a cost where there is one process only."""
+    value = torch.rand(3)
+    assert ALONE.mean(value) is value
+    assert ALONE.part(value).data_ptr() == value.data_ptr()
