@@ -128,7 +128,7 @@ def test_a_rank_that_dies_ends_the_others(run):
             process.kill()
             process.communicate()
     assert living.returncode == 1, out
-    assert "another rank of this evaluation has ended" in err
+    assert "another rank of this command has ended" in err
     assert not run.evaluation.exists()
     assert run.evaluations.exists(), "what was finished is kept"
 

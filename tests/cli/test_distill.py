@@ -1,0 +1,146 @@
+"""`edgerkd distill` as it is typed: settings, a kill, and two processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from edgerkd.jobs.teacher_cache import cache_folder
+from tests.runs import write_data
+from tests.zoo import network
+
+# The command in a process of its own, which waits to be killed when the second epoch has ended: its line is
+# written, its checkpoint is not.
+JOB = """
+import sys, time
+from pathlib import Path
+from edgerkd.cli.app import main
+from edgerkd.jobs import distill
+
+writer = distill._metrics_writer
+
+
+def waiting_writer(run):
+    write = writer(run)
+
+    def write_and_wait(epoch):
+        write(epoch)
+        if epoch.epoch == 2:
+            Path("second-epoch-is-done").touch()
+            while True:
+                time.sleep(3600)
+
+    return write_and_wait
+
+
+distill._metrics_writer = waiting_writer
+main()
+"""
+
+
+@pytest.fixture(scope="session")
+def bars(tmp_path_factory) -> tuple[str, ...]:
+    """Flags that name small data and a teacher for them: random weights, which cost nothing to make."""
+    folder = tmp_path_factory.mktemp("bars")
+    write_data(folder / "bars.npz", n=240)
+    teacher = network(family="preactresnet", widths=(32, 64), blocks=(1, 1), classes=3)
+    torch.save(teacher.state_dict(), folder / "wide.pt")
+    flags = ("teacher", "import", folder / "wide.pt", "--data", folder / "bars.npz", "--accept-fragile")
+    done = subprocess.run(
+        [sys.executable, "-m", "edgerkd", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (cache_folder() / "wide").is_dir()
+    return ("distill", "--profile", "x86-cpu", "--data", str(folder / "bars.npz"), "--teacher", "wide")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "student" / "weights.safetensors")
+
+
+def test_settings_reach_the_recipe(bars, edgerkd, workdir):
+    """Catches a setting that is accepted and goes nowhere."""
+    settings = ("lr=0.01", "batch=16", "averaging=swa", "decay_at=[0.4]", "schedule=piecewise", "clip_norm=2")
+    ended = edgerkd(*bars, "--method", "standard", "--epochs", 2, *(w for s in settings for w in ("--set", s)))
+    assert ended.code == 0, ended.err
+    recipe = json.loads((workdir / "runs" / "latest" / "run.json").read_text())["recipe"]
+    assert (recipe["lr"], recipe["batch"], recipe["averaging"], recipe["clip_norm"]) == (0.01, 16, "swa", 2)
+    lines = [json.loads(line) for line in (workdir / "runs" / "latest" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["lr"] for line in lines] == pytest.approx([0.01, 0.001])
+
+
+def test_bad_settings_are_one_error_that_names_them_all(edgerkd, workdir):
+    """Catches a run that begins with half of what was asked, and errors one at a time."""
+    settings = ("attack_step=3", "lr=fast", "batch=1", "cutout=1.5", "clip_norm=0", "averaging=sma", "ema_decay=NaN")
+    ended = edgerkd("distill", *(w for s in settings for w in ("--set", s)))
+    assert ended.code == 3
+    assert "--set: 7 problems" in ended.err
+    assert "attack_step: unknown key: did you mean attack_steps?" in ended.err
+    for key in ("lr", "batch", "cutout", "clip_norm", "averaging", "ema_decay"):
+        assert f"- {key}: Input should be" in ended.err
+    assert not (workdir / "runs").exists()
+
+
+def test_what_is_no_setting_says_how_to_write_it(edgerkd, workdir):
+    """Catches a flag's value that is overruled in silence."""
+    ended = edgerkd("distill", "--set", "lr", "--set", "epochs=3", "--set", "lr=1", "--set", "lr=2")
+    assert ended.code == 3
+    for words in ("'lr': write KEY=VALUE", "epochs: has a flag of its own, --epochs", "lr: given twice"):
+        assert words in ended.err
+    assert edgerkd("distill", "--resume", "--set", "lr=1").code == 2
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(bars, edgerkd, workdir):
+    """Catches state that only a clean end writes."""
+    flags = (*bars, "--method", "edgerkd", "--epochs", "3", "--set", "batch=16", "--set", "attack_steps=2", "--run")
+    assert edgerkd(*flags, "runs/whole").code == 0
+    killed = subprocess.Popen(
+        [sys.executable, "-c", JOB, *flags, "runs/killed"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 120
+    while not Path("second-epoch-is-done").exists():
+        assert killed.poll() is None, killed.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert not Path("runs/killed/student").exists()
+    assert edgerkd("distill", "--resume", "--run", "runs/killed").code == 0
+    whole, resumed = weights(Path("runs/whole")), weights(Path("runs/killed"))
+    for name, value in whole.items():
+        assert_close(resumed[name], value, rtol=0, atol=0, msg=name)
+    lines = Path("runs/killed/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+
+
+def test_two_processes_of_torchrun_train_one_student(bars, edgerkd, workdir):
+    """Catches two run folders, two documents on stdout, and ranks that write over each other."""
+    flags = (*bars, "--method", "edgerkd", "--epochs", "2", "--set", "batch=16", "--set", "attack_steps=1", "--json")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "--", "edgerkd", *flags],  # without --, torchrun takes --run for its own
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "student"
+    runs = [path for path in Path("runs").iterdir() if not path.is_symlink()]
+    assert len(runs) == 1
+    lines = [json.loads(line) for line in (runs[0] / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert edgerkd("evaluate", "--attack", "fgsm").code == 0
