@@ -1,0 +1,87 @@
+"""The same work on the CPU and, with --run-gpu, on a GPU: what a device must not change."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.suite import attacks_named
+from edgerkd.core.progress import Silent
+from edgerkd.core.recipe import Recipe
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.data.augment import random_crop, random_flip
+from edgerkd.distill.trainer import train
+from edgerkd.jobs.ranks import Ranks
+from edgerkd.models.classifier import TorchClassifier
+from edgerkd.models.hardware import compute_device, exact_float32
+from tests.zoo import dataset, network
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+N = 64
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", ["pgd", "apgd-ce", "apgd-t"])
+def test_an_attack_leaves_the_same_images_whatever_the_device_and_its_neighbours(name, device):
+    """Catches arrays left on another device, TF32, and random numbers drawn by the batch or on the device."""
+    net = network(seed=3, widths=(8, 16), blocks=(1, 1), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    images = torch.rand(N, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels = net(images).argmax(1)
+    threat_model = ThreatModel(norm="Linf", eps=Radius("12/255"))
+    attack = attacks_named(name, threat_model=threat_model, classes=10)[0][0]
+
+    def robust(rows: slice, where: str) -> list[bool]:
+        task = Task(
+            images=images[rows].to(where),
+            labels=labels[rows].to(where),
+            threat_model=threat_model,
+            seed=0,
+            index=np.arange(N)[rows],
+        )
+        with exact_float32():
+            classifier = TorchClassifier(net.to(where).requires_grad_(False))
+            found = attack.run(classifier, task)
+            return (classifier.logits(found).argmax(1) == task.labels).tolist()
+
+    host = robust(slice(None), "cpu")
+    there = robust(slice(None, N // 2), device) + robust(slice(N // 2, None), device)
+    assert 0 < sum(host) < N
+    assert sum(a != b for a, b in zip(host, there, strict=True)) <= 1
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_augmentation_is_that_of_the_generator_on_every_device(device):
+    """Catches random numbers drawn on the device, with which a seed would mean another run on another machine."""
+    images = torch.arange(6 * 3 * 8 * 8, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(6, 3, 8, 8)
+
+    def augmented(where: str) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return random_flip(random_crop(images.to(where), 1, generator), generator).cpu()
+
+    assert augmented(device).tolist() == augmented("cpu").tolist() != images.tolist()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["pgd-at", "mixacm", "edgerkd"])
+def test_training_runs_on_the_gpu_and_learns(method):
+    """Catches data, teacher, adapters or weight averages left on the host."""
+    assert compute_device().type == "cuda"
+    assert Ranks().device.type == "cuda"
+    data = dataset(n=300)
+    recipe = Recipe(method=method, threat_model=replace(data.threat_model, eps=Radius("4/255")), epochs=4, batch=32)
+    terms: list[float] = []
+    trained = train(
+        network(seed=1, classes=3),
+        data,
+        recipe,
+        teacher=network(seed=2, classes=3),
+        checkpoint=None,
+        resume=False,
+        on_epoch=lambda epoch: terms.append(sum(epoch.terms.values())),
+        progress=Silent(),
+    )
+    assert next(trained.network.parameters()).is_cuda
+    assert terms[-1] < terms[0]
