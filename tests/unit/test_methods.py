@@ -380,7 +380,7 @@ def test_mixacm_without_any_term_is_refused():
 
 
 def test_an_alpha_of_zero_mixes_nothing():
-    """Catches beta(0, 0), and a lam of 0, which gives each image its partner's place."""
+    """Catches beta(0, 0), which has no value, and images that are mixed all the same."""
     given = step(mixup_alpha=0.0)
     own, target = given.student(given.images), given.teacher(given.images)
     found = mixacm.terms(given, given.clean)
