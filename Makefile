@@ -21,7 +21,7 @@ PINS := $(BIN)/uv pip compile --quiet --no-header --universal --python-version 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-gpu cov check fmt lint type arch build bench bench-attacks bench-ablation pins clean
+.PHONY: help setup demo test test-slow test-gpu cov check fmt lint type arch build bench bench-attacks bench-distill bench-ablation pins clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -79,6 +79,9 @@ bench-attacks: $(DEV)  ## the attacks against torchattacks, foolbox and pyautoat
 
 bench-ablation: $(HOST)  ## MixACM part by part, over seeds; ARGS="--data cifar10 --weights FILE --epochs 12"
 	$(PY) bench/ablation.py $(ARGS)
+
+bench-distill: $(HOST)  ## a training step against a plain published loop; ARGS="--weights FILE --data cifar10"
+	$(PY) bench/distill.py $(ARGS)
 
 pins: $(DEV)  ## solve the requirement files anew, each package at least a week old
 	$(PINS) --upgrade pyproject.toml requirements/build.in --extra host --extra ort --extra dev \

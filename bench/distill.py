@@ -1,0 +1,249 @@
+"""One training step of edgerkd against a plain loop of the published kind: same student, teacher, method and batch.
+
+    python bench/distill.py [--weights FILE.pt] [--data cifar10] [--methods rslad mixacm] [--rounds 7] [--json FILE]
+
+The plain loop is what the published code of these methods does: float32, images as NCHW, a DataLoader whose images go
+through PIL one by one (crop, flip), a teacher in evaluation mode with its batch norms, an inner attack written with
+autograd, SGD. It loads in its own process (`--workers 0`), and how long it loads is shown apart. edgerkd's step is
+that of `edgerkd distill`, augmentation and weight averaging included. The two take turns, round by round. Without
+`--data` the images are random and of CIFAR's shape, without `--weights` the teacher is a PreActResNet-18 of half width
+with random weights: neither changes how long a step takes.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from machine import machine_facts, show_machine, spread
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision import transforms
+
+from edgerkd.core.architecture import Architecture, Family
+from edgerkd.core.recipe import Recipe, load_method
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.data.dataset import Dataset, Split
+from edgerkd.data.load import load_dataset
+from edgerkd.distill.adapters import Adapters
+from edgerkd.distill.methods.registry import METHODS
+from edgerkd.distill.methods.step import Step
+from edgerkd.distill.trainer import Loop
+from edgerkd.models.build import build
+from edgerkd.models.hardware import compute_device
+from edgerkd.models.network import Network
+from edgerkd.models.teacher_file import network_from_state, read_state_dict
+
+START = 0.001  # standard deviation of the noise an inner attack begins with; RSLAD's code
+
+PlainStep = Callable[["Plain", Tensor, Tensor], Tensor]
+"""(the loop, images, labels) -> the loss"""
+
+
+def random_data(batch: int) -> Dataset:
+    """Four batches of noise, of CIFAR's shape."""
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (4 * batch, 3, 32, 32), dtype=np.uint8))
+    split = Split(images=images, labels=torch.from_numpy(rng.integers(0, 10, len(images))))
+    return Dataset(
+        name="random",
+        classes=10,
+        train=split,
+        val=split,
+        test=split,
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+        threat_model=ThreatModel(norm="Linf", eps=Radius("8/255")),
+        crop=4,
+        flip=True,
+        sha256="0" * 64,
+    )
+
+
+def network_for(dataset: Dataset, family: Family, widths: tuple[int, ...], blocks: tuple[int, ...]) -> Network:
+    channels, height, width = dataset.train.images.shape[1:]
+    architecture = Architecture(
+        family=family,
+        widths=widths,
+        blocks=blocks,
+        channels=channels,
+        height=height,
+        width=width,
+        classes=dataset.classes,
+        mean=dataset.mean,
+        std=dataset.std,
+    )
+    torch.manual_seed(0)
+    return build(architecture)
+
+
+def teacher_for(dataset: Dataset, weights: Path | None) -> Network:
+    if weights is None:
+        return network_for(dataset, "preactresnet", (32, 64, 128, 256), (2, 2, 2, 2)).eval()
+    channels, height, width = dataset.train.images.shape[1:]
+    return network_from_state(
+        read_state_dict(weights),
+        weights,
+        image_shape=(channels, height, width),
+        moments=(torch.zeros(channels), torch.ones(channels)),
+    )
+
+
+def nchw(network: Network, device: torch.device) -> Network:
+    """The network in torch's own memory format."""
+    return network.to(device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]  torch's stubs miss it
+
+
+class PilImages(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Each image through PIL, when it is asked for."""
+
+    def __init__(self, split: Split, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.images = split.images.permute(0, 2, 3, 1).squeeze(3).numpy()
+        self.labels = split.labels.tolist()
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
+
+
+class Plain:
+    """The plain loop: networks, loader, optimiser; `step` is one round of it."""
+
+    def __init__(self, dataset: Dataset, teacher: Network, recipe: Recipe, student: Network, *, workers: int) -> None:
+        self.device = compute_device()
+        self.recipe = recipe
+        self.student, self.teacher = nchw(student, self.device), nchw(deepcopy(teacher), self.device).eval()
+        self.adapters = Adapters(student.architecture, teacher.architecture).to(self.device)
+        self.optimizer = torch.optim.SGD(
+            [*self.student.parameters(), *self.adapters.parameters()], lr=0.1, momentum=0.9, weight_decay=2e-4
+        )
+        size = dataset.train.images.shape[2:]
+        steps = [transforms.RandomCrop(tuple(size), padding=dataset.crop)] if dataset.crop else []
+        steps += [transforms.RandomHorizontalFlip()] if dataset.flip else []
+        images = PilImages(dataset.train, transforms.Compose([*steps, transforms.ToTensor()]))
+        self.loader = DataLoader(images, batch_size=recipe.batch, shuffle=True, drop_last=True, num_workers=workers)
+        self.batches = self._endless()
+        self.generator, self.noise = torch.Generator().manual_seed(0), np.random.default_rng(0)
+        self.loading: list[float] = []
+
+    def _endless(self) -> Iterator[list[Tensor]]:
+        while True:
+            yield from self.loader
+
+    def step(self) -> None:
+        started = time.perf_counter()
+        images, labels = next(self.batches)
+        self.loading.append(time.perf_counter() - started)
+        loss = PLAIN[self.recipe.method](self, images.to(self.device), labels.to(self.device))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+
+def kl(logits: Tensor, target: Tensor) -> Tensor:
+    """KL(target; softmax(logits)), the mean over the batch."""
+    return F.kl_div(logits.log_softmax(1), target, reduction="batchmean")
+
+
+def plain_rslad(loop: Plain, images: Tensor, labels: Tensor) -> Tensor:
+    """RSLAD, eq. 6 and 7: the inner attack on the KL divergence from the teacher's soft labels, then both terms."""
+    recipe, student = loop.recipe, loop.student
+    eps = float(recipe.threat_model.eps)
+    with torch.no_grad():
+        soft = loop.teacher(images).softmax(1)
+    student.eval()
+    images_adv = images + START * torch.randn_like(images)
+    for _ in range(recipe.attack_steps):
+        images_adv = images_adv.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(kl(student(images_adv), soft), images_adv)
+        images_adv = images_adv.detach() + eps / 4 * gradient.sign()
+        images_adv = images_adv.clamp(images - eps, images + eps).clamp(0, 1)
+    student.train()
+    return (1 - recipe.weight_clean) * kl(student(images_adv), soft) + recipe.weight_clean * kl(student(images), soft)
+
+
+def plain_mixacm(loop: Plain, images: Tensor, labels: Tensor) -> Tensor:
+    """edgerkd's own terms: nobody has published this method's code."""
+    step = Step(
+        student=loop.student,
+        teacher=loop.teacher,
+        adapters=loop.adapters,
+        images=images,
+        labels=labels,
+        recipe=loop.recipe,
+        progress=0.0,
+        generator=loop.generator,
+        noise=loop.noise,
+    )
+    return torch.stack(list(METHODS["mixacm"](step).values())).sum()
+
+
+PLAIN: dict[str, PlainStep] = {"rslad": plain_rslad, "mixacm": plain_mixacm}
+
+
+def timed(step: Callable[[], object]) -> float:
+    """Seconds of one step, a GPU's own work included."""
+    started = time.perf_counter()
+    step()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def compare(dataset: Dataset, teacher: Network, method: str, given: argparse.Namespace) -> dict[str, object]:
+    recipe = Recipe(
+        method=load_method(method), threat_model=dataset.threat_model, epochs=1, batch=given.batch, attack_steps=10
+    )
+    students = [network_for(dataset, "resnet", (32, 48, 64), (1, 1, 1)) for _ in range(2)]
+    plain = Plain(dataset, teacher, recipe, students[0], workers=given.workers)
+    loop = Loop.begin(students[1].train(), dataset, recipe, teacher=teacher)
+    rows = torch.arange(recipe.batch, device=compute_device())
+    seconds: dict[str, list[float]] = {"edgerkd": [], "plain": []}
+    for number in range(given.rounds + 1):
+        for name, step in (("edgerkd", lambda: loop.step(rows, 0.5)), ("plain", plain.step)):
+            taken = timed(step)
+            if number > 0:  # the first round warms up
+                seconds[name].append(taken)
+    print(f"\n{method}, batches of {recipe.batch}")
+    for name, values in seconds.items():
+        middle, low, high = spread(values)
+        speed = recipe.batch / middle
+        print(f"  {name:8} {middle * 1e3:8.0f} ms a step  [{low * 1e3:.0f}, {high * 1e3:.0f}]  {speed:7.0f} images/s")
+    ratio = spread(seconds["plain"])[0] / spread(seconds["edgerkd"])[0]
+    loading = spread(plain.loading[1:])[0]
+    print(f"  ratio    {ratio:8.2f}  (the plain loop loads for {loading * 1e3:.0f} ms of its step)")
+    return {"method": method, "seconds": seconds, "ratio": ratio, "loading": loading}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, help="a teacher's file")
+    parser.add_argument("--data", help="cifar10, or whatever --data of edgerkd takes; random images if not given")
+    parser.add_argument("--methods", nargs="+", choices=sorted(PLAIN), default=sorted(PLAIN))
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--workers", type=int, default=0, help="processes that load for the plain loop")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    given = parser.parse_args()
+    facts = machine_facts(("edgerkd", "torch", "torchvision", "numpy"))
+    dataset = random_data(given.batch) if given.data is None else load_dataset(given.data)
+    teacher = teacher_for(dataset, given.weights)
+    show_machine(facts)
+    print(f"teacher  {teacher.architecture}, data {dataset.name}")
+    results = [compare(dataset, teacher, method, given) for method in given.methods]
+    if given.json:
+        given.json.write_text(json.dumps({"machine": facts, "results": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
