@@ -15,7 +15,7 @@ from edgerkd.files.decode import encode_json
 from edgerkd.jobs.evaluate import Campaign, Request, Subject, begin, subject_in
 from edgerkd.jobs.evaluation_state import Say
 from edgerkd.jobs.ranks import ranks
-from edgerkd.jobs.teacher_cache import cache_folder, known_teachers
+from edgerkd.jobs.teacher_cache import teacher_of
 from edgerkd.report.curve import render_curve
 
 SCHEMA = 1
@@ -72,10 +72,7 @@ def _curve(campaign: Campaign, subject: Subject, radii: Sequence[Radius]) -> Eps
 
 def _teacher(record: RunRecord) -> Subject:
     """The teacher the run learned from, out of the cache."""
-    card = {card.name: card for card in known_teachers()}.get(record.teacher or "")
-    if card is None or card.weights_sha256 != record.teacher_sha256:
-        raise ConfigError(
-            f"--with-teacher: the run's teacher ({record.teacher}) is not, or no longer, among those kept here: "
-            "leave the flag out, or see `edgerkd teacher list`"
-        )
-    return subject_in(cache_folder() / card.name, "teacher")
+    try:
+        return Subject(name="teacher", network=teacher_of(record), sha256=str(record.teacher_sha256))
+    except ConfigError as e:
+        raise ConfigError(f"--with-teacher: {e}; without the flag the student alone is drawn") from e

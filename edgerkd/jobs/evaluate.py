@@ -31,7 +31,7 @@ from edgerkd.files.atomic import sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.jobs.evaluation_state import ChunkStore, Say, digest_of
 from edgerkd.jobs.ranks import ALONE, Ranks, ranks
-from edgerkd.jobs.teacher_cache import kept_teacher
+from edgerkd.jobs.teacher_cache import teacher_of
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.cost import count_cost
@@ -363,12 +363,9 @@ def _at_features(campaign: Campaign, student: Subject) -> tuple[Attack, ...]:
     if not run.adapters.exists() or record.teacher is None:
         return ()
     try:
-        teacher, card = kept_teacher(record.teacher)
+        teacher = teacher_of(record)
     except ConfigError as e:
         campaign.say(f"the student's features are not attacked: {e}")
-        return ()
-    if card.weights_sha256 != record.teacher_sha256:
-        campaign.say(f"the student's features are not attacked: {card.name} is no longer the teacher of this run")
         return ()
     adapters = Adapters.load(run.adapters, student.network.architecture, teacher.architecture).to(device)
     teacher, network = (net.to(device).eval().requires_grad_(False) for net in (teacher, student.network))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgerkd.core.errors import ArtefactError, ConfigError, UnknownNameError
 from edgerkd.core.evaluation import Evaluation
+from edgerkd.core.run_record import RunRecord
 from edgerkd.core.teacher import TeacherCard
 from edgerkd.data.dataset import Dataset
 from edgerkd.files.atomic import sha256_of
@@ -37,6 +38,16 @@ def kept_teacher(name: str) -> tuple[Network, TeacherCard]:
     if (folder / WEIGHTS).is_file() and sha256_of(folder / WEIGHTS) != card.weights_sha256:
         raise ArtefactError(f"{folder / WEIGHTS}: changed since the teacher was kept: remove {folder} and make it anew")
     return load_network(folder), card
+
+
+def teacher_of(record: RunRecord) -> Network:
+    """The teacher a run learned from. Raises ConfigError where it is not, or no longer, kept here."""
+    if record.teacher is None:
+        raise ConfigError("the run has no teacher")
+    network, card = kept_teacher(record.teacher)
+    if card.weights_sha256 != record.teacher_sha256:
+        raise ConfigError(f"{card.name} is no longer the teacher of this run: see `edgerkd teacher list`")
+    return network
 
 
 def checked_name(name: str) -> str:

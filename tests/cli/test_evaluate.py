@@ -14,10 +14,9 @@ import pytest
 from edgerkd.core.progress import Silent
 from edgerkd.core.run import RunFolder
 from edgerkd.files.atomic import sha256_of
-from edgerkd.jobs import curve as curve_job
 from edgerkd.jobs import evaluate as job
-from edgerkd.jobs.teacher_cache import cache_folder
-from edgerkd.models.store import WEIGHTS, save_network
+from edgerkd.jobs import teacher_cache
+from edgerkd.models.store import WEIGHTS, load_network, save_network
 from tests.runs import write_small_run
 from tests.zoo import network
 
@@ -225,10 +224,11 @@ def test_a_curve_is_drawn_with_one_command(run, edgerkd):
 
 def test_a_curve_shows_the_teacher_beside_the_student(run, edgerkd, monkeypatch):
     """Catches two curves of one network."""
-    folder = cache_folder() / "curves-teacher"
+    folder = run.path.parent / "teacher"
     save_network(network(seed=3, classes=3, widths=(16, 16)), folder)
     sha256 = sha256_of(folder / WEIGHTS)
-    monkeypatch.setattr(curve_job, "known_teachers", lambda: (_Card("curves-teacher", sha256),))
+    kept = load_network(folder), _Card("curves-teacher", sha256)
+    monkeypatch.setattr(teacher_cache, "kept_teacher", lambda name: kept)
     record = json.loads(run.recipe.read_text())
     run.recipe.write_text(json.dumps({**record, "teacher": "curves-teacher", "teacher_sha256": sha256}))
     ended = edgerkd("evaluate", "--run", run.path, "--curve", "0,8/255", "--with-teacher", "--json")
