@@ -31,13 +31,13 @@ LAST = 0.9  # of the run: every method is in its last phase
 
 
 def step(*, progress=0.0, n=16, linf="16/255", student=None, norm="Linf", **changes) -> Step:
-    """One batch, the student in training mode as the trainer has it; each call draws the same noise."""
+    """One batch, the student in training mode; each call draws the same noise. The teacher could be trained here."""
     student, teacher = student or network(classes=3), network(seed=7, family="preactresnet", widths=(16, 24), classes=3)
     torch.manual_seed(0)
     recipe = {"method": "pgd-at", "threat_model": ThreatModel(norm=norm, eps=Radius(linf)), "epochs": 4, **changes}
     return Step(
         student=student.train(),
-        teacher=teacher.requires_grad_(False),
+        teacher=teacher,
         adapters=Adapters(student.architecture, teacher.architecture),
         images=to_float(DATA.train.images[:n]),
         labels=DATA.train.labels[:n],
