@@ -21,6 +21,7 @@ from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.averaging import ema_share, swa_share
 from edgerkd.distill.checkpoint import load_checkpoint, save_checkpoint
 from edgerkd.distill.global_batch_norm import with_global_batch_norm
+from edgerkd.distill.memory import TeacherMemory, remember
 from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
 from edgerkd.distill.methods.step import Step
 from edgerkd.distill.parallel import ONE, Parallel, PartNoise
@@ -60,6 +61,8 @@ def train(
     it needs, or a batch that the processes cannot share.
     """
     loop = Loop.begin(student, dataset, recipe, teacher=teacher, among=among)
+    if METHODS[recipe.method].remembers:
+        loop = loop.remembering(progress)
     state = loop.state
     if resume and checkpoint is not None and checkpoint.exists():
         state.restore(load_checkpoint(checkpoint, recipe))
@@ -88,6 +91,7 @@ class Loop:
     autocast: bool
     batch: int
     state: TrainState
+    memory: TeacherMemory | None = None
 
     @classmethod
     def begin(
@@ -121,6 +125,20 @@ class Loop:
             batch=batch,
             state=state,
         )
+
+    def remembering(self, progress: Progress) -> "Loop":
+        """The same loop, with the teacher asked about every training image."""
+        assert self.teacher is not None
+        with progress.stage("asking the teacher", len(self.dataset.train)) as advance:
+            memory = remember(
+                self.teacher,
+                self.dataset.train,
+                flip=self.dataset.flip,
+                batch=self.batch,
+                autocast=self.autocast,
+                after=lambda done: advance(done, "about each training image"),
+            )
+        return replace(self, memory=memory)
 
     @property
     def steps(self) -> int:
@@ -174,6 +192,7 @@ class Loop:
         side = round(recipe.cutout * images.shape[2])
         # All of the batch is augmented, so that random numbers do not depend on how many processes there are.
         images = among.part(augment(images, self.dataset, side=side, generator=state.generator))
+        rows = among.part(rows)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
             terms = METHODS[recipe.method](
                 Step(
@@ -181,7 +200,8 @@ class Loop:
                     teacher=self.teacher,
                     adapters=state.adapters,
                     images=to_float(images),
-                    labels=self.dataset.train.labels[among.part(rows)],
+                    labels=self.dataset.train.labels[rows],
+                    memory=None if self.memory is None else self.memory.rows(rows),
                     recipe=recipe,
                     progress=progress,
                     generator=state.generator,

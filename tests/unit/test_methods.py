@@ -16,11 +16,25 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import to_float
 from edgerkd.distill.adapters import Adapters
-from edgerkd.distill.methods import adaad, ard, covariance, edgerkd, iad, mixacm, n_fgsm, pgd_at, rslad, trades
+from edgerkd.distill.memory import remember
+from edgerkd.distill.methods import (
+    adaad,
+    ard,
+    covariance,
+    edgerkd,
+    iad,
+    inner_attack,
+    mixacm,
+    n_fgsm,
+    pgd_at,
+    rslad,
+    trades,
+)
 from edgerkd.distill.methods.igdm import igdm
 from edgerkd.distill.methods.inner_attack import ascent, gaussian_start, uniform_start
 from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
 from edgerkd.distill.methods.step import Step
+from edgerkd.models.classifier import TorchClassifier
 from edgerkd.report import words
 from tests.zoo import dataset, network
 
@@ -34,6 +48,8 @@ def step(*, progress=0.0, n=16, linf="16/255", student=None, norm="Linf", **chan
     """One batch, the student in training mode; each call draws the same noise. The teacher could be trained here."""
     student, teacher = student or network(classes=3), network(seed=7, family="preactresnet", widths=(16, 24), classes=3)
     torch.manual_seed(0)
+    split = DATA.train.head(n)
+    memory = remember(teacher, split, flip=False, batch=n, autocast=False, after=lambda done: None)
     recipe = {"method": "pgd-at", "threat_model": ThreatModel(norm=norm, eps=Radius(linf)), "epochs": 4, **changes}
     return Step(
         student=student.train(),
@@ -45,6 +61,7 @@ def step(*, progress=0.0, n=16, linf="16/255", student=None, norm="Linf", **chan
         progress=progress,
         generator=torch.Generator().manual_seed(0),
         noise=np.random.default_rng(0),
+        memory=memory,
     )
 
 
@@ -428,7 +445,56 @@ def test_edgerkd_makes_no_adversarial_image_before_its_last_phase():
     assert edgerkd.attack(early) is early.images
     assert edgerkd.attack(late) is not late.images
     assert METHODS["edgerkd"](early).keys() == {"mix", "kld", "acm"}
-    assert METHODS["edgerkd"](late).keys() == {"kld", "kld_adv", "cov", "cov_adv", "gram", "gram_adv"}
+    assert METHODS["edgerkd"](late).keys() == {"kld_adv", "cov_adv", "gram_adv"}
+
+
+def test_edgerkd_matches_adversarial_images_to_what_was_remembered_of_clean_ones():
+    """Catches a teacher that is asked again, an answer to other images, and statistics drawn to the wrong ones."""
+    given = step(progress=LAST, adversarial_share=0.5, weight_cov=0.5, weight_gram=0.25)
+    asked = []
+    given.teacher.features = asked.append
+    x = edgerkd.attack(given)
+    found = edgerkd.terms(given, given.answers(x))
+    assert not asked
+    own = given.student.features(x)
+    soft = probabilities(given.memory.logits)
+    assert_close(found["kld_adv"], kl(given.memory.logits, own.logits).mean())
+    a, b = torch.cov(given.adapters(own.penultimate).T), torch.cov(given.memory.penultimate.T)
+    assert_close(found["cov_adv"], 0.5 * ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum()), rtol=1e-4, atol=1e-6)
+    a, b = (p @ p.T for p in (probabilities(own.logits), soft))
+    assert_close(found["gram_adv"], 0.25 * ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum()), rtol=1e-4, atol=1e-6)
+    assert climbs(given, x, lambda images: kl(given.memory.logits, evaluated(given, images)))
+
+
+def test_edgerkd_takes_its_own_number_of_steps():
+    """Catches ten steps paid for where one was meant."""
+    calls = {"n": 0}
+
+    class Counting(TorchClassifier):
+        def gradient(self, images, cotangent):
+            calls["n"] += 1
+            return super().gradient(images, cotangent)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inner_attack, "TorchClassifier", Counting)
+        edgerkd.attack(step(progress=LAST, attack_steps=10, attack_steps_edgerkd=2))
+    assert calls["n"] == 2
+
+
+def test_a_memory_is_the_mean_answer_to_an_image_and_its_mirror():
+    """Catches a mean of logits for one of scores, a missing view, and rows of other images."""
+    teacher = network(seed=7, family="preactresnet", widths=(16, 24), classes=3).eval()
+    done = []
+    memory = remember(teacher, DATA.train.head(10), flip=True, batch=4, autocast=False, after=done.append)
+    images = to_float(DATA.train.images[:10])
+    with torch.no_grad():
+        plain, mirrored = teacher.features(images), teacher.features(images.flip(3))
+    scores = (probabilities(plain.logits) + probabilities(mirrored.logits)) / 2
+    assert_close(probabilities(memory.logits), scores)
+    assert_close(memory.penultimate, (plain.penultimate + mirrored.penultimate) / 2)
+    rows = torch.tensor([7, 2])
+    assert_close(memory.rows(rows).logits, memory.logits[rows])
+    assert done == [4, 8, 10]
 
 
 def test_each_network_is_asked_once_about_the_same_images():

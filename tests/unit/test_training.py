@@ -117,7 +117,7 @@ def test_the_method_of_edgerkd_is_cheap_first_and_adversarial_later():
     seen = []
     run("edgerkd", epochs=4, adversarial_share=0.5, epochs_seen=seen)
     assert set(seen[0].terms) == {"mix", "kld", "acm"}
-    assert set(seen[-1].terms) == {"kld", "kld_adv", "cov", "cov_adv", "gram", "gram_adv"}
+    assert set(seen[-1].terms) == {"kld_adv", "cov_adv", "gram_adv"}
 
 
 def test_taps_are_paired_from_the_deepest():
@@ -154,11 +154,11 @@ def test_divergence_is_said_within_the_epoch_and_the_last_good_state_kept(tmp_pa
     real = METHODS["standard"]
     calls = {"n": 0}
 
-    def breaks(given):
+    def breaks(given, seen):
         calls["n"] += 1
-        return {"ce": real(given)["ce"] * (float("nan") if calls["n"] > 7 else 1.0)}
+        return {"ce": real.terms(given, seen)["ce"] * (float("nan") if calls["n"] > 7 else 1.0)}
 
-    monkeypatch.setitem(trainer.METHODS, "standard", breaks)
+    monkeypatch.setitem(trainer.METHODS, "standard", replace(real, terms=breaks))
     with pytest.raises(DivergedError, match=r"epoch 2 .*kept in .*c\.pt.*another --seed"):
         run("standard", checkpoint=path)
     monkeypatch.setitem(trainer.METHODS, "standard", real)
@@ -173,14 +173,14 @@ def test_weights_that_break_in_the_last_step_are_noticed_in_their_own_epoch(tmp_
     real = METHODS["standard"]
     calls = {"n": 0}
 
-    def breaks(given):
+    def breaks(given, seen):
         calls["n"] += 1
-        ce = real(given)["ce"]
+        ce = real.terms(given, seen)["ce"]
         if calls["n"] == 10:
             ce.register_hook(lambda gradient: gradient * float("nan"))
         return {"ce": ce}
 
-    monkeypatch.setitem(trainer.METHODS, "standard", breaks)
+    monkeypatch.setitem(trainer.METHODS, "standard", replace(real, terms=breaks))
     with pytest.raises(DivergedError, match=r"weights are no longer finite in epoch 2 .*kept in"):
         run("standard", checkpoint=path)
     assert load_checkpoint(path, recipe()).epoch == 1

@@ -38,16 +38,23 @@ def gaussian_start(step: Step) -> Tensor:
 
 
 def ascent(
-    step: Step, cotangent: Cotangent, *, start: Start, training: bool = False, network: nn.Module | None = None
+    step: Step,
+    cotangent: Cotangent,
+    *,
+    start: Start,
+    steps: int | None = None,
+    training: bool = False,
+    network: nn.Module | None = None,
 ) -> Tensor:
     """Images in the threat model that maximise the loss of this derivative in the logits of `network`.
 
-    That is the student unless another is named, in evaluation mode and with its batch norms folded (a fifth
-    faster), or with `training` in training mode, where each step moves its batch-norm statistics. The step size lets
-    every point of the ball be reached from every other: 2.5 eps / steps, as in the code of Madry et
-    al. 2018 (2/255 for ten steps of 8/255), and eps at most.
+    In `steps` steps, else the recipe's `attack_steps`. The network is the student unless another is named, in
+    evaluation mode and with its batch norms folded (a fifth faster), or with `training` in training mode,
+    where each step moves its batch-norm statistics. The step size lets every point of the ball be reached
+    from every other: 2.5 eps / steps, as in the code of Madry et al. 2018 (2/255 for ten steps of 8/255),
+    and eps at most.
     """
-    threat_model, steps = step.recipe.threat_model, step.recipe.attack_steps
+    threat_model, steps = step.recipe.threat_model, step.recipe.attack_steps if steps is None else steps
     eps, norm = float(threat_model.eps), threat_model.norm
     autocast = torch.is_autocast_enabled(step.images.device.type)
     if network is None:

@@ -20,6 +20,8 @@ class Method:
     needs_teacher: bool = False
     needs_adapters: bool = False
     """The terms compare features, through the maps from the student's to the teacher's."""
+    remembers: bool = False
+    """The teacher is asked about each training image once, before the first step."""
 
     def __call__(self, step: Step) -> Terms:
         """The terms of one batch."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from edgerkd.core.recipe import Recipe
 from edgerkd.distill.adapters import Adapters
+from edgerkd.distill.memory import TeacherMemory
 from edgerkd.models.network import Features, Network
 
 
@@ -46,6 +47,8 @@ class Step:
     progress: float
     generator: torch.Generator
     noise: np.random.Generator
+    memory: TeacherMemory | None = None
+    """What the teacher said to these images before the run, for a method that remembers."""
 
     @cached_property
     def clean(self) -> Answers:
