@@ -1,21 +1,30 @@
 """One training step of edgerkd against a plain loop of the published kind: same student, teacher, method and batch.
 
     python bench/distill.py [--weights FILE.pt] [--data cifar10] [--methods rslad mixacm] [--rounds 7] [--json FILE]
+    python bench/distill.py --batch 512 --student-widths 64 128 256 512 --student-blocks 2 \
+        --teacher-family wideresnet --teacher-widths 160 320 640 --teacher-blocks 4        (ResNet-18, WideResNet-28-10)
 
 The plain loop is what the published code of these methods does: float32, images as NCHW, a DataLoader whose images go
 through PIL one by one (crop, flip), a teacher in evaluation mode with its batch norms, an inner attack written with
 autograd, SGD. It loads in its own process (`--workers 0`), and how long it loads is shown apart. edgerkd's step is
 that of `edgerkd distill`, augmentation and weight averaging included. The two take turns, round by round. Without
-`--data` the images are random and of CIFAR's shape, without `--weights` the teacher is a PreActResNet-18 of half width
-with random weights: neither changes how long a step takes.
+`--data` the images are random and of CIFAR's shape, without `--weights` the teacher has random weights (it is a
+PreActResNet-18 of half width where `--teacher-...` names no other): neither changes how long a step takes.
+
+Beside the time of a step stands what it achieves: the FLOPs of its convolutions and matrix products, counted by torch
+as the step makes them, over its seconds. A layer's forward pass is 2 x MACs (edgerkd/models/cost.py), and its backward
+pass the same once for the gradient of its input and once for that of its weights, where each is asked for. The ceiling
+is what one large plain convolution of this machine achieves in the same run, in channels_last and in the precision
+that edgerkd trains in, by the same count: the higher of its forward pass alone and its forward and backward pass.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +32,9 @@ import torch.nn.functional as F
 from machine import machine_facts, show_machine, spread
 from PIL import Image
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import flop_registry
 from torchvision import transforms
 
 from edgerkd.core.architecture import Architecture, Family
@@ -36,12 +47,13 @@ from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.methods.step import Step
 from edgerkd.distill.trainer import Loop
-from edgerkd.models.build import build
-from edgerkd.models.hardware import compute_device
+from edgerkd.models.build import FAMILIES, build
+from edgerkd.models.hardware import bf16_pays, compute_device
 from edgerkd.models.network import Network
 from edgerkd.models.teacher_file import network_from_state, read_state_dict
 
 START = 0.001  # standard deviation of the noise an inner attack begins with; RSLAD's code
+CEILING = {"cuda": (512, 512), "cpu": (64, 128)}  # images and channels of the plain convolution, 3 x 3 on 32 x 32; ours
 
 PlainStep = Callable[["Plain", Tensor, Tensor], Tensor]
 """(the loop, images, labels) -> the loss"""
@@ -67,12 +79,13 @@ def random_data(batch: int) -> Dataset:
     )
 
 
-def network_for(dataset: Dataset, family: Family, widths: tuple[int, ...], blocks: tuple[int, ...]) -> Network:
+def network_for(dataset: Dataset, family: Family, widths: Sequence[int], blocks: int) -> Network:
+    """Random weights, and so many blocks in each stage."""
     channels, height, width = dataset.train.images.shape[1:]
     architecture = Architecture(
         family=family,
-        widths=widths,
-        blocks=blocks,
+        widths=tuple(widths),
+        blocks=(blocks,) * len(widths),
         channels=channels,
         height=height,
         width=width,
@@ -84,9 +97,10 @@ def network_for(dataset: Dataset, family: Family, widths: tuple[int, ...], block
     return build(architecture)
 
 
-def teacher_for(dataset: Dataset, weights: Path | None) -> Network:
+def teacher_for(dataset: Dataset, given: argparse.Namespace) -> Network:
+    weights: Path | None = given.weights
     if weights is None:
-        return network_for(dataset, "preactresnet", (32, 64, 128, 256), (2, 2, 2, 2)).eval()
+        return network_for(dataset, given.teacher_family, given.teacher_widths, given.teacher_blocks).eval()
     channels, height, width = dataset.train.images.shape[1:]
     return network_from_state(
         read_state_dict(weights),
@@ -200,29 +214,92 @@ def timed(step: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def compare(dataset: Dataset, teacher: Network, method: str, given: argparse.Namespace) -> dict[str, object]:
+class Flops(TorchDispatchMode):
+    """Counts by torch's own formulas; its FlopCounterMode refuses the gradient of an input (torch 2.14.1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def flops_of(step: Callable[[], object]) -> int:
+    """FLOPs of the convolutions and matrix products that this step makes, backward passes included."""
+    with Flops() as flops:
+        step()
+    return flops.total
+
+
+def convolution_speed(rounds: int) -> dict[str, float]:
+    """FLOP/s of one large plain convolution, forward alone and with its backward pass: the median of `rounds` each."""
+    device = compute_device()
+    batch, channels = CEILING[device.type]
+    dtype = torch.bfloat16 if bf16_pays(device) else torch.float32
+    shapes = (batch, channels, 32, 32), (channels, channels, 3, 3)
+    images, weight = (
+        torch.randn(shape, device=device, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
+        for shape in shapes
+    )
+    gradient = torch.randn_like(images)
+
+    def forward() -> None:
+        with torch.no_grad():
+            F.conv2d(images, weight, padding=1)
+
+    def backward() -> None:
+        torch.autograd.grad(F.conv2d(images, weight, padding=1), (images, weight), gradient)
+
+    found: dict[str, float] = {}
+    for name, step in {"forward": forward, "forward and backward": backward}.items():
+        flops = flops_of(step)  # which warms up
+        found[name] = flops / spread([timed(step) for _ in range(rounds)])[0]
+    return found
+
+
+def compare(
+    dataset: Dataset, teacher: Network, method: str, ceiling: float, given: argparse.Namespace
+) -> dict[str, object]:
     recipe = Recipe(
         method=load_method(method), threat_model=dataset.threat_model, epochs=1, batch=given.batch, attack_steps=10
     )
-    students = [network_for(dataset, "resnet", (32, 48, 64), (1, 1, 1)) for _ in range(2)]
+    students = [network_for(dataset, "resnet", given.student_widths, given.student_blocks) for _ in range(2)]
     plain = Plain(dataset, teacher, recipe, students[0], workers=given.workers)
     loop = Loop.begin(students[1].train(), dataset, recipe, teacher=teacher)
     rows = torch.arange(recipe.batch, device=compute_device())
-    seconds: dict[str, list[float]] = {"edgerkd": [], "plain": []}
-    for number in range(given.rounds + 1):
-        for name, step in (("edgerkd", lambda: loop.step(rows, 0.5)), ("plain", plain.step)):
-            taken = timed(step)
-            if number > 0:  # the first round warms up
-                seconds[name].append(taken)
-    print(f"\n{method}, batches of {recipe.batch}")
+    steps = {"edgerkd": lambda: loop.step(rows, 0.5), "plain": plain.step}
+    flops = {name: flops_of(step) for name, step in steps.items()}  # which warms up
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(given.rounds):
+        for name, step in steps.items():
+            seconds[name].append(timed(step))
+    print(f"\n{method}, {loop.state.student.architecture}, batches of {recipe.batch}")
+    shares: dict[str, float] = {}
     for name, values in seconds.items():
         middle, low, high = spread(values)
-        speed = recipe.batch / middle
-        print(f"  {name:8} {middle * 1e3:8.0f} ms a step  [{low * 1e3:.0f}, {high * 1e3:.0f}]  {speed:7.0f} images/s")
+        shares[name] = flops[name] / middle / ceiling
+        print(
+            f"  {name:8} {middle * 1e3:8.0f} ms a step  [{low * 1e3:.0f}, {high * 1e3:.0f}]"
+            f"  {recipe.batch / middle:7.0f} images/s  {flops[name] / middle / 1e12:7.3g} TFLOP/s"
+            f"  {shares[name]:4.0%} of the ceiling"
+        )
     ratio = spread(seconds["plain"])[0] / spread(seconds["edgerkd"])[0]
     loading = spread(plain.loading[1:])[0]
     print(f"  ratio    {ratio:8.2f}  (the plain loop loads for {loading * 1e3:.0f} ms of its step)")
-    return {"method": method, "seconds": seconds, "ratio": ratio, "loading": loading}
+    return {
+        "method": method,
+        "batch": recipe.batch,
+        "seconds": seconds,
+        "ratio": ratio,
+        "loading": loading,
+        "flops": flops,
+        "share_of_ceiling": shares,
+    }
 
 
 def main() -> None:
@@ -231,18 +308,29 @@ def main() -> None:
     parser.add_argument("--data", help="cifar10, or whatever --data of edgerkd takes; random images if not given")
     parser.add_argument("--methods", nargs="+", choices=sorted(PLAIN), default=sorted(PLAIN))
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--student-widths", nargs="+", type=int, default=[32, 48, 64], help="a ResNet's, a stage each")
+    parser.add_argument("--student-blocks", type=int, default=1, help="of each stage")
+    parser.add_argument("--teacher-family", choices=sorted(set(FAMILIES) - {"library"}), default="preactresnet")
+    parser.add_argument("--teacher-widths", nargs="+", type=int, default=[32, 64, 128, 256])
+    parser.add_argument("--teacher-blocks", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=0, help="processes that load for the plain loop")
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args()
     facts = machine_facts(("edgerkd", "torch", "torchvision", "numpy"))
     dataset = random_data(given.batch) if given.data is None else load_dataset(given.data)
-    teacher = teacher_for(dataset, given.weights)
+    teacher = teacher_for(dataset, given)
+    if torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name()
     show_machine(facts)
     print(f"teacher  {teacher.architecture}, data {dataset.name}")
-    results = [compare(dataset, teacher, method, given) for method in given.methods]
+    ceiling = convolution_speed(given.rounds)
+    said = ", ".join(f"{name} {speed / 1e12:.3g}" for name, speed in ceiling.items())
+    print(f"a plain convolution, TFLOP/s: {said}")
+    results = [compare(dataset, teacher, method, max(ceiling.values()), given) for method in given.methods]
     if given.json:
-        given.json.write_text(json.dumps({"machine": facts, "results": results}, indent=2) + "\n")
+        found = {"machine": facts, "teacher": str(teacher.architecture), "ceiling": ceiling, "results": results}
+        given.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":
