@@ -226,6 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=["pgd-at", "trades", "n-fgsm", "rslad", "mixacm", "edgerkd"])
     parser.add_argument("--data", default="digits")
+    parser.add_argument("--teacher", help="a robust teacher's name, as `teacher list` shows it")
     parser.add_argument("--weights", type=Path, help="a robust teacher: a file `teacher import` takes")
     parser.add_argument("--widths", nargs="+", type=int, default=[16, 32, 64], help="the student's, a stage each")
     parser.add_argument("--blocks", type=int, default=1, help="of each stage")
@@ -242,7 +243,7 @@ def main() -> None:
 
     data = load_dataset(args.data)
     if args.weights is None:
-        teacher, _ = find_teacher(None, data, progress=Silent())
+        teacher, _ = find_teacher(args.teacher, data, progress=Silent())
     else:
         channels, height, width = data.train.images.shape[1:]
         moments = torch.tensor(data.mean), torch.tensor(data.std)
