@@ -50,7 +50,6 @@ def fab_targeted(classifier: Classifier, task: Task, *, steps: int, targets: int
 
 def _walk(classifier: Classifier, task: Task, hunt: Hunt, targets: Array, *, steps: int) -> None:
     """From the clean image, along the linearised boundary between its class and the target's."""
-    xp = array_namespace(task.images)
     norm = task.norm
     at = _Walk(images=hunt.images, labels=hunt.labels, targets=targets, x=hunt.images)
     for _ in range(steps):
@@ -58,19 +57,25 @@ def _walk(classifier: Classifier, task: Task, hunt: Hunt, targets: Array, *, ste
         logits, gradient = classifier.gradient(
             at.x, lambda z, labels=labels, aims=aims: margin_targeted(z, labels, aims)[1]
         )
-        value = margin_targeted(logits, labels, aims)[0]
-        inside = length(at.x - at.images, norm)[:, 0, 0, 0] <= task.eps
-        # A point outside the ball is neither success nor progress.
-        keep = hunt.record(
-            at.x,
-            xp.where(inside[:, None], logits, one_hot(labels, logits)),
-            xp.where(inside, value, xp.full_like(value, -xp.inf)),
-        )
+        value, keep = _judged(hunt, at, logits, task)
         if keep is not None:
             at, gradient, value = kept(at, keep), gradient[keep], value[keep]
         if not hunt.left:
             return
         at = replace(at, x=_onward(at, gradient, value[:, None, None, None], norm))
+
+    _judged(hunt, at, classifier.logits(at.x), task)
+
+
+def _judged(hunt: Hunt, at: _Walk, logits: Array, task: Task) -> tuple[Array, Array | None]:
+    """The margins towards the targets, and what `Hunt.record` says: a point outside the ball is no success."""
+    xp = array_namespace(logits)
+    value = margin_targeted(logits, at.labels, at.targets)[0]
+    outside = ~(length(at.x - at.images, task.norm)[:, 0, 0, 0] <= task.eps)
+    # Logits that are no numbers are passed on, for `record` to refuse.
+    hidden = (outside & xp.all(xp.isfinite(logits), axis=1))[:, None]
+    values = xp.where(outside, xp.full_like(value, -xp.inf), value)
+    return value, hunt.record(at.x, xp.where(hidden, one_hot(at.labels, logits), logits), values)
 
 
 def _onward(at: _Walk, gradient: Array, value: Array, norm: Norm) -> Array:

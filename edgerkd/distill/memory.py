@@ -1,4 +1,4 @@
-"""What the teacher answers to each training image, asked once: no step of a method that remembers waits for it."""
+"""What the teacher answers to each training image, asked once: an adversarial step need not wait for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -12,7 +12,7 @@ from edgerkd.models.network import Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherMemory:
-    """Of n images: `logits` (n, k), logarithms of the mean score over an image's views; mean `penultimate` (n, d)."""
+    """Of n images: `logits` (n, k), the logarithms of the mean score over an image's views; `penultimate` (n, d)."""
 
     logits: Tensor
     penultimate: Tensor
@@ -29,7 +29,8 @@ def remember(
     """Ask the teacher about each image as it is, and with `flip` mirrored too; `after` hears how many are done.
 
     A student that is shown a shifted image learns what the teacher said to the image as it is: the mean of
-    two views is the more accurate answer, and a shift does not change what can be seen. Ours.
+    two views is the more accurate answer, and a shift does not change what can be seen. The penultimate
+    features are those of the image as it is: a mean of two would vary less than the teacher's do. Ours.
     """
     logits: list[Tensor] = []
     penultimate: list[Tensor] = []
@@ -39,6 +40,6 @@ def remember(
             answers = [teacher.features(to_float(view)) for view in views]
         scores = torch.stack([a.logits.float().softmax(1) for a in answers]).mean(0)
         logits.append(scores.clamp_min(torch.finfo(torch.float32).tiny).log())
-        penultimate.append(torch.stack([a.penultimate.float() for a in answers]).mean(0))
+        penultimate.append(answers[0].penultimate.float())
         after(sum(map(len, logits)))
     return TeacherMemory(logits=torch.cat(logits), penultimate=torch.cat(penultimate))

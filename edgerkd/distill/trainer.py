@@ -55,17 +55,18 @@ def train(
 
     Best means the highest PGD-10 accuracy there (clean accuracy for method standard); the test split
     is never looked at. With `checkpoint`, the state is written there after each epoch, and `resume`
-    goes on from it to the same weights as an uninterrupted run. `among` several processes each takes its
-    part of every batch, all return the same network, and the first alone writes and calls `on_epoch`.
+    goes on from it, on a CPU to the same weights as an uninterrupted run (on a GPU sums may be taken in
+    another order). `among` several processes each takes its part of every batch, all return the same
+    network, and the first alone writes and calls `on_epoch`.
     Raises DivergedError, the last good state kept, and ConfigError for a method without the teacher
     it needs, or a batch that the processes cannot share.
     """
     loop = Loop.begin(student, dataset, recipe, teacher=teacher, among=among)
-    if METHODS[recipe.method].remembers:
-        loop = loop.remembering(progress)
     state = loop.state
     if resume and checkpoint is not None and checkpoint.exists():
         state.restore(load_checkpoint(checkpoint, recipe))
+    if METHODS[recipe.method].remembers and not state.done(recipe):
+        loop = loop.remembering(progress)
     with progress.stage(f"{recipe.method}: training", recipe.epochs * loop.steps) as advance:
         while not state.done(recipe):
             epoch = loop.epoch(advance, kept=checkpoint)

@@ -112,9 +112,9 @@ def resume(run: RunFolder, *, progress: Progress) -> Evaluation | None:
     Raises ConfigError where the data or the teacher are no longer what they were.
     """
     record = decode_json(RunRecord, run.recipe)
-    if run.evaluation.exists() and run.student.exists():
-        return decode_json(Evaluation, run.evaluation)  # there is nothing left to do, and nothing to overwrite
     with ranks() as among:
+        if run.evaluation.exists() and run.student.exists():  # there is nothing left to do, and nothing to overwrite
+            return decode_json(Evaluation, run.evaluation) if among.first else None
         progress = progress if among.first else Silent()
         dataset, network = _first_alone(among, lambda: load_inputs(run, record, progress=progress))
         among.agree(digest_of({"run": encode_json(record)}))

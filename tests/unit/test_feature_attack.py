@@ -47,7 +47,7 @@ def test_the_attack_drives_the_features_apart_and_stays_in_the_ball():
     threat_model = ThreatModel(norm="Linf", eps=Radius("8/255"))
     task = Task(
         images=images,
-        # A label no image has: none is fooled before the end, and none of them leaves.
+        # The student's own answers: every image is right at first.
         labels=student(images).argmax(1),
         threat_model=threat_model,
         seed=0,

@@ -29,5 +29,8 @@ def acm_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 def taps_loss(pairs: Iterable[tuple[nn.Module, Tensor, Tensor]]) -> Tensor:
     """The sum over (adapter, student tap, teacher tap) of the loss of their maps, the student's through the adapter."""
-    losses = [acm_loss(adapter(activated_channel_map(s).float()), activated_channel_map(t)) for adapter, s, t in pairs]
+    losses: list[Tensor] = []
+    for adapter, s, t in pairs:
+        with torch.autocast(s.device.type, enabled=False):
+            losses.append(acm_loss(adapter(activated_channel_map(s).float()), activated_channel_map(t)))
     return torch.stack(losses).sum()

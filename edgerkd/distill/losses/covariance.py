@@ -6,16 +6,22 @@ The abstract says which statistics are aligned, not the distance; the bounded Fr
 import torch
 from torch import Tensor
 
+from edgerkd.core.errors import ConfigError
+
 
 def covariance(features: Tensor) -> Tensor:
-    """The (d, d) covariance of features (n, d), n at least 2, unbiased."""
-    centred = features.float() - features.float().mean(0)
-    return centred.T @ centred / (len(features) - 1)
+    """The (d, d) covariance of features (n, d), unbiased, in float32. Raises ConfigError for a single image."""
+    if len(features) < 2:
+        raise ConfigError(f"batch {len(features)}: a covariance needs at least 2 images a step: raise the batch")
+    with torch.autocast(features.device.type, enabled=False):
+        centred = features.float() - features.float().mean(0)
+        return centred.T @ centred / (len(features) - 1)
 
 
 def gram(scores: Tensor) -> Tensor:
-    """The (n, n) matrix of inner products of prediction scores (n, k)."""
-    return scores.float() @ scores.float().T
+    """The (n, n) matrix of inner products of prediction scores (n, k), in float32."""
+    with torch.autocast(scores.device.type, enabled=False):
+        return scores.float() @ scores.float().T
 
 
 def relative_distance(matrix: Tensor, target: Tensor) -> Tensor:

@@ -18,8 +18,13 @@ class Mixture:
 
 
 def mixup(images: Tensor, labels: Tensor, *, lam: float, generator: torch.Generator) -> Mixture:
-    """Each image mixed with another of the batch, drawn by a random permutation."""
-    order = torch.randperm(len(images), generator=generator).to(images.device)
+    """Each image mixed with another of the batch, drawn by a random permutation.
+
+    One number is drawn from `generator` however many images there are: its later draws, which order the
+    data, do not depend on the processes that share a batch.
+    """
+    seed = int(torch.randint(2**31, (), generator=generator))
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).to(images.device)
     return Mixture(lam * images + (1 - lam) * images[order], labels, labels[order], lam)
 
 

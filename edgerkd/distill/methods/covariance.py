@@ -7,7 +7,6 @@ from functools import partial
 
 import torch
 
-from edgerkd.core.errors import ConfigError
 from edgerkd.distill.losses.covariance import covariance_loss, gram_loss
 from edgerkd.distill.methods import rslad
 from edgerkd.distill.methods.inner_attack import uniform_start
@@ -25,9 +24,7 @@ def terms(step: Step, adv: Answers) -> Terms:
     the mixture whose statistics they keep. Raises ConfigError for a batch of one, which has no covariance.
     """
     assert step.adapters is not None
-    recipe, n = step.recipe, len(step.images)
-    if n < 2:
-        raise ConfigError(f"batch {n}: a covariance needs at least 2 images a step: raise the batch")
+    recipe = step.recipe
     both = step.student.features(torch.cat([step.images, adv.images]))
     logits, features = both.logits.chunk(2), step.adapters(both.penultimate).chunk(2)
     found = rslad.soft_labels(recipe, logits[0], logits[1], step.clean.target.logits)

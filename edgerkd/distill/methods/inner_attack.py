@@ -50,9 +50,9 @@ def ascent(
 
     In `steps` steps, else the recipe's `attack_steps`. The network is the student unless another is named, in
     evaluation mode and with its batch norms folded (a fifth faster), or with `training` in training mode,
-    where each step moves its batch-norm statistics. The step size lets every point of the ball be reached
-    from every other: 2.5 eps / steps, as in the code of Madry et al. 2018 (2/255 for ten steps of 8/255),
-    and eps at most.
+    where each step moves its batch-norm statistics. The step size is 2.5 eps / steps, as in the code of Madry
+    et al. 2018 (2/255 for ten steps of 8/255), with which every point of the ball can be reached from every
+    other; but eps at most, so that a single step reaches half of them.
     """
     threat_model, steps = step.recipe.threat_model, step.recipe.attack_steps if steps is None else steps
     eps, norm = float(threat_model.eps), threat_model.norm
