@@ -68,8 +68,6 @@ class Recipe(Record):
     """Epochs without a new best on the validation split after which training stops."""
     attack_steps: Count = 10
     """Steps of the inner attack. Source: RSLAD (ICCV 2021), section 4.1."""
-    attack_steps_edgerkd: Count = 1
-    """Likewise, for method edgerkd."""
     adversarial_share: Share = 0.8
     """The last share of epochs, in which the student also sees adversarial images (method edgerkd)."""
     mixup_alpha: Weight = 1.0

@@ -1,4 +1,4 @@
-"""MixACM first, then single adversarial steps against what the teacher said once, statistics aligned. Ours.
+"""MixACM first, then noisy single adversarial steps against what the teacher said once, statistics aligned. Ours.
 
 Where the teacher is larger than the student, asking it costs more than a student's step: so it is asked about each
 image before the run, and every adversarial image is matched to that answer. Why one step, no clean term and these
@@ -12,18 +12,17 @@ from edgerkd.distill.losses.covariance import covariance_loss, gram_loss
 from edgerkd.distill.losses.kld import kld_loss
 from edgerkd.distill.memory import TeacherMemory
 from edgerkd.distill.methods import mixacm
-from edgerkd.distill.methods.inner_attack import ascent, uniform_start
+from edgerkd.distill.methods.inner_attack import noisy_step
 from edgerkd.distill.methods.method import Method, Terms
 from edgerkd.distill.methods.step import Answers, Step
 
 
 def attack(step: Step) -> Tensor:
-    """x' that maximises KL(T(x); S(x')) in the last `adversarial_share` of the run, before it the images themselves."""
+    """In the last `adversarial_share` of the run one noisy step up KL(T(x); S(x')); before it the images themselves."""
     if not _late(step):
         return step.images
     soft = _remembered(step).logits.softmax(1)
-    steps = step.recipe.attack_steps_edgerkd
-    return ascent(step, lambda z: kl_divergence(z, soft)[1], start=uniform_start, steps=steps)
+    return noisy_step(step, lambda z: kl_divergence(z, soft)[1], training=False)
 
 
 def terms(step: Step, seen: Answers) -> Terms:

@@ -7,14 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgerkd.attacks.ball import project
+from edgerkd.attacks.ball import project, steepest
 from edgerkd.attacks.classifier import Cotangent
 from edgerkd.attacks.pgd import ascend
+from edgerkd.core.errors import ConfigError
 from edgerkd.distill.methods.step import Step
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.fold import folded
 
 Start = Callable[[Step], Tensor]
+
+NOISE = 2.0  # in radii, before a single step; the k of N-FGSM (de Jorge et al. 2022, arXiv 2202.01181)
 
 
 def uniform_noise(step: Step, radius: float) -> Tensor:
@@ -42,19 +45,17 @@ def ascent(
     cotangent: Cotangent,
     *,
     start: Start,
-    steps: int | None = None,
     training: bool = False,
     network: nn.Module | None = None,
 ) -> Tensor:
     """Images in the threat model that maximise the loss of this derivative in the logits of `network`.
 
-    In `steps` steps, else the recipe's `attack_steps`. The network is the student unless another is named, in
-    evaluation mode and with its batch norms folded (a fifth faster), or with `training` in training mode,
-    where each step moves its batch-norm statistics. The step size is 2.5 eps / steps, as in the code of Madry
-    et al. 2018 (2/255 for ten steps of 8/255), with which every point of the ball can be reached from every
-    other; but eps at most, so that a single step reaches half of them.
+    The network is the student unless another is named, in evaluation mode and with its batch norms folded (a
+    fifth faster), or with `training` in training mode, where each step moves its batch-norm statistics. The
+    step size is 2.5 eps / steps, as in the code of Madry et al. 2018 (2/255 for ten steps of 8/255), with
+    which every point of the ball can be reached from every other; but eps at most.
     """
-    threat_model, steps = step.recipe.threat_model, step.recipe.attack_steps if steps is None else steps
+    threat_model, steps = step.recipe.threat_model, step.recipe.attack_steps
     eps, norm = float(threat_model.eps), threat_model.norm
     autocast = torch.is_autocast_enabled(step.images.device.type)
     if network is None:
@@ -71,6 +72,25 @@ def ascent(
             steps=steps,
         )
     return images_adv
+
+
+def noisy_step(step: Step, cotangent: Cotangent, *, training: bool) -> Tensor:
+    """x + noise of up to 2 eps + one step of eps up the loss there, into [0, 1] and not into the ball.
+
+    N-FGSM's finding: it is the clipping to the ball that lets training on single steps collapse. The student is
+    in training mode with `training`, else in evaluation mode and folded. Raises ConfigError for another
+    threat model than Linf, for which the noise is not defined.
+    """
+    recipe = step.recipe
+    if recipe.threat_model.norm != "Linf":
+        raise ConfigError(f"method {recipe.method} trains against Linf, not L2: take method pgd-at or rslad")
+    eps = float(recipe.threat_model.eps)
+    noisy = (step.images + uniform_noise(step, NOISE * eps)).clamp(0, 1)
+    network = step.student if training else folded(step.student)
+    autocast = torch.is_autocast_enabled(step.images.device.type)
+    with mode(step.student, training=training):
+        _, gradient = TorchClassifier(network, autocast=autocast).gradient(noisy, cotangent)
+    return (noisy + eps * steepest(gradient, "Linf")).clamp(0, 1)
 
 
 @contextmanager
