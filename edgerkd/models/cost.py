@@ -4,9 +4,12 @@ from math import prod
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from edgerkd.core.architecture import Architecture, Cost
 from edgerkd.models.build import sketch
+from edgerkd.models.fold import foldable
 
 _FLOAT = 4  # bytes of a float32
 
@@ -14,27 +17,28 @@ _FLOAT = 4  # bytes of a float32
 def count_cost(architecture: Architecture) -> tuple[Cost, int]:
     """The cost for one image of the network as it is exported, and its number of layers: convolutions and linear maps.
 
-    `params` counts learned weights after batch norms are folded; `macs` those of convolutions and
-    linear maps; `peak_bytes` is all weights plus the largest input, output and shortcut held at once
-    (ours: three maps live at a residual addition).
+    `params` counts learned weights after batch norms are folded; `macs` those of convolutions, linear
+    maps and the products of attention; `peak_bytes` is all weights plus the largest input, output and
+    shortcut held at once (ours: three maps live at a residual addition).
     """
     network, image = sketch(architecture)
     network = network.deployed()
-    macs, params, largest, layers = 0, 0, prod(architecture.image_shape), 0
+    largest, layers = prod(architecture.image_shape), 0
 
     def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        nonlocal macs, params, largest, layers
-        weight = layer.weight
-        assert isinstance(weight, torch.Tensor)
-        params += weight.numel() + weight.shape[0]  # the folded batch norm's or the layer's own bias
-        macs += weight.numel() * prod(output.shape[2:])
+        nonlocal largest, layers
         largest = max(largest, inputs[0].numel(), output.numel())
         layers += 1
 
     hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    with torch.no_grad():
+    # With gradients and by plain products: torch's fused attention is one operation, which its counter does not know.
+    with sdpa_kernel(SDPBackend.MATH), torch.enable_grad(), FlopCounterMode(display=False) as flops:
         network(image)
     for hook in hooks:
         hook.remove()
-    file_bytes = _FLOAT * params
+    params = sum(weight.numel() for weight in network.parameters())
+    for conv, norm in foldable(network):  # the norm's scale goes into the weights, its shift into the bias
+        added = [network.get_parameter(f"{norm}.weight"), network.get_submodule(conv).bias]
+        params -= sum(weight.numel() for weight in added if isinstance(weight, torch.Tensor))
+    file_bytes, macs = _FLOAT * params, flops.get_total_flops() // 2
     return Cost(params=params, macs=macs, file_bytes=file_bytes, peak_bytes=file_bytes + 3 * _FLOAT * largest), layers

@@ -4,12 +4,11 @@ from copy import deepcopy
 from functools import cache
 from typing import cast
 
-import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.models.build import build
+from edgerkd.models.build import sketch
 from edgerkd.models.network import Network
 
 
@@ -26,9 +25,12 @@ def folded(network: Network) -> Network:
 
 @cache
 def _pairs(architecture: Architecture) -> tuple[tuple[str, str], ...]:
+    return foldable(sketch(architecture)[0].deployed())
+
+
+def foldable(network: Network) -> tuple[tuple[str, str], ...]:
     """The names of each convolution whose output goes to one batch norm and nowhere else, and of that batch norm."""
-    with torch.device("meta"):
-        graph = fx.symbolic_trace(network := build(architecture).eval().deployed()).graph
+    graph = fx.symbolic_trace(network).graph
     modules = dict(network.named_modules())
     return tuple(
         (node.args[0].target, node.target)

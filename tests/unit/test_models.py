@@ -50,6 +50,18 @@ def test_cost_by_hand():
     assert cost.peak_bytes == cost.file_bytes + 3 * 4 * 8 * 16
 
 
+@pytest.mark.parametrize(
+    ("name", "macs", "params"),
+    [("convnext_tiny", 4.456e9, 28_589_128), ("vit_b_32", 4.409e9, 88_224_232)],
+)
+def test_the_cost_of_a_librarys_network_is_the_published_one(name, macs, params):
+    """Catches a linear map's width taken for places of a map, and weights and products of attention forgotten."""
+    given = {"library": f"torchvision:{name}", "widths": (), "blocks": (), "height": 224, "width": 224}
+    cost, _ = count_cost(architecture("library", channels=3, mean=(0.5,) * 3, std=(0.5,) * 3, classes=1000, **given))
+    assert cost.macs == pytest.approx(macs, rel=1e-3)
+    assert cost.params == params
+
+
 def test_params_are_those_of_the_exported_graph():
     """Catches a count that the file on the device contradicts."""
     import onnx
