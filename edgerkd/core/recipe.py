@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from edgerkd.core.errors import ConfigError, UnknownNameError, problems_text
-from edgerkd.core.ranges import Count, Positive, Share, Weight, Within
+from edgerkd.core.ranges import Ascending, Count, Positive, Share, Weight, Within
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 
@@ -53,7 +53,7 @@ class Recipe(Record):
     schedule: Literal["one-cycle", "piecewise"] = "one-cycle"
     warmup: Share = 0.25
     """Share of the run in which the learning rate rises (one-cycle)."""
-    decay_at: tuple[Share, ...] = (0.5, 0.75)
+    decay_at: Annotated[tuple[Share, ...], Ascending()] = (0.5, 0.75)
     """Shares of the run at which the learning rate falls to a tenth (piecewise). Source: ARD, 100 and 150 of 200."""
     clip_norm: Positive | None = None
     """The longest gradient, in L2 over all parameters; longer ones are shortened to it."""
@@ -70,6 +70,8 @@ class Recipe(Record):
     """Steps of the inner attack. Source: RSLAD (ICCV 2021), section 4.1."""
     adversarial_share: Share = 0.8
     """The last share of epochs, in which the student also sees adversarial images (method edgerkd)."""
+    label_share: Share = 0.5
+    """Of the label beside the teacher's scores, in what adversarial images are matched to (method edgerkd)."""
     mixup_alpha: Weight = 1.0
     """Both parameters of the mixing share's beta distribution (method mixacm); 0 mixes nothing."""
     temperature: Positive = 1.0
