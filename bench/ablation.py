@@ -24,8 +24,10 @@ from statistics import mean
 
 import torch
 from machine import machine_facts, show_machine
+from setting import robust_network
 
 from edgerkd.attacks.suite import attacks_named
+from edgerkd.core.accuracy import wilson_interval
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
@@ -34,10 +36,9 @@ from edgerkd.data.load import load_dataset
 from edgerkd.distill.trainer import train
 from edgerkd.files.profiles import load_profile
 from edgerkd.jobs.evaluate import attack_network
-from edgerkd.jobs.teachers import batch_for, find_teacher
+from edgerkd.jobs.teachers import batch_for
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
-from edgerkd.models.teacher_file import network_from_state, read_state_dict
 from edgerkd.plan.search import plan_student
 
 CONFIGURATIONS: Mapping[str, Mapping[str, float]] = {
@@ -54,8 +55,11 @@ PUBLISHED = {"ACM": 48.38, "ACM + soft labels": 49.53, "ACM + mixup": 52.29, "al
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
+    """`n` test images were attacked; the accuracies are shares of them."""
+
     configuration: str
     seed: int
+    n: int
     clean: float
     pgd: float
     apgd: float
@@ -94,6 +98,7 @@ def measure(
     return Result(
         configuration=name,
         seed=seed,
+        n=found.n,
         clean=found.clean_acc.value,
         pgd=found.rows[0].robust_acc.value,
         apgd=found.robust_acc.value,
@@ -114,22 +119,37 @@ def pairs_in_order(values: Mapping[str, float]) -> int:
     return sum(values[lower] < values[higher] for lower, higher in pairs)
 
 
+def span(values: Sequence[float], n: int) -> tuple[float, float]:
+    """The lowest and the highest share over seeds; of one seed the 95 % interval of a share of `n` images."""
+    return (min(values), max(values)) if len(values) > 1 else wilson_interval(round(values[0] * n), n)
+
+
+def pairs_beyond(spans: Mapping[str, tuple[float, float]]) -> int:
+    """How many of those pairs stand in the published order with spans that do not meet."""
+    pairs = combinations(sorted(PUBLISHED, key=PUBLISHED.__getitem__), 2)
+    return sum(spans[lower][1] < spans[higher][0] for lower, higher in pairs)
+
+
 def show(results: Sequence[Result]) -> None:
-    """The mean over seeds, with the lowest and the highest; and the orders."""
+    """The mean over seeds with its span; and the orders, with how many pairs are apart by more than that."""
     print(f"\n{'':20}{'clean':>20}{'PGD-20 CE':>20}{'with APGD-CE, -T':>20}{'published':>12}")
     means: dict[str, dict[str, float]] = {"pgd": {}, "apgd": {}}
+    spans: dict[str, dict[str, tuple[float, float]]] = {"pgd": {}, "apgd": {}}
     for name in CONFIGURATIONS:
         cells = ""
         for what in ("clean", "pgd", "apgd"):
-            found = [100 * getattr(result, what) for result in results if result.configuration == name]
-            span = f" ({min(found):.1f}-{max(found):.1f})" if len(found) > 1 else ""
-            cells += f"{f'{mean(found):.1f}{span}':>20}"
+            found = [getattr(result, what) for result in results if result.configuration == name]
+            low, high = span(found, results[0].n)
+            cells += f"{f'{100 * mean(found):.1f} ({100 * low:.1f}-{100 * high:.1f})':>20}"
             if what in means:
-                means[what][name] = mean(found)
+                means[what][name], spans[what][name] = mean(found), (low, high)
         print(f"{name:20}{cells}{PUBLISHED.get(name, '-'):>12}")
     print(f"\npublished:          {order(PUBLISHED)}")
     for what, title in (("pgd", "by PGD-20 CE:"), ("apgd", "with APGD-CE, -T:")):
-        print(f"{title:20}{order(means[what])}   {pairs_in_order(means[what])} of 6 pairs as published")
+        counted = (
+            f"{pairs_in_order(means[what])} of 6 pairs as published, {pairs_beyond(spans[what])} beyond the spread"
+        )
+        print(f"{title:20}{order(means[what])}   {counted}")
 
 
 def main() -> None:
@@ -145,13 +165,7 @@ def main() -> None:
     args = parser.parse_args()
 
     data = load_dataset(args.data)
-    if args.weights is None:
-        teacher, _ = find_teacher(None, data, progress=Silent())
-    else:
-        channels, height, width = data.test.images.shape[1:]
-        moments = torch.tensor(data.mean), torch.tensor(data.std)
-        state = read_state_dict(args.weights)
-        teacher = network_from_state(state, args.weights, image_shape=(channels, height, width), moments=moments)
+    teacher = robust_network(data, weights=args.weights)
     architecture = plan_student(load_profile(args.profile), teacher.architecture).chosen.architecture
     base = Recipe(method="mixacm", threat_model=data.threat_model, epochs=args.epochs, batch=batch_for(data))
     facts = machine_facts(("torch",))

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from machine import machine_facts, show_machine
+from setting import robust_network
 from torch import Tensor, nn
 
 from edgerkd.attacks.assess import assess
@@ -29,14 +30,11 @@ from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.suite import Attack, attacks_named
-from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import to_float
 from edgerkd.data.load import load_dataset
-from edgerkd.jobs.teachers import find_teacher
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.hardware import compute_device
-from edgerkd.models.teacher_file import network_from_state, read_state_dict
 
 STEPS = 20
 
@@ -170,15 +168,9 @@ def main() -> None:
     device = compute_device()
     data = load_dataset(args.data)
     images, labels = to_float(data.test.images[: args.n]).contiguous().to(device), data.test.labels[: args.n].to(device)
-    channels, height, width = data.test.images.shape[1:]
-    moments = torch.tensor(data.mean), torch.tensor(data.std)
 
     def network(memory_format: torch.memory_format) -> nn.Module:
-        if args.weights is None:
-            found, _ = find_teacher(args.teacher, data, progress=Silent())
-            return found.to(device, memory_format=memory_format).requires_grad_(False)  # type: ignore[call-overload]  stubs
-        state = read_state_dict(args.weights)
-        found = network_from_state(state, args.weights, image_shape=(channels, height, width), moments=moments)
+        found = robust_network(data, name=args.teacher, weights=args.weights)
         return found.to(device, memory_format=memory_format).requires_grad_(False)  # type: ignore[call-overload]  stubs
 
     threat_model = data.threat_model

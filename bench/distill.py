@@ -6,10 +6,12 @@
 
 The plain loop is what the published code of these methods does: float32, images as NCHW, a DataLoader whose images go
 through PIL one by one (crop, flip), a teacher in evaluation mode with its batch norms, an inner attack written with
-autograd, SGD. It loads in its own process (`--workers 0`), and how long it loads is shown apart. edgerkd's step is
-that of `edgerkd distill`, augmentation and weight averaging included. The two take turns, round by round. Without
-`--data` the images are random and of CIFAR's shape, without `--weights` the teacher has random weights (it is a
-PreActResNet-18 of half width where `--teacher-...` names no other): neither changes how long a step takes.
+autograd, SGD. It loads in two processes of its own, as that code does, where there is a core for each and one for the
+step; with fewer cores it loads between its steps, or else the three would take turns on them (`--workers`). How long a
+step waits for its images is shown apart, and the ratio is given with that wait and without. edgerkd's step is that of
+`edgerkd distill`, augmentation and weight averaging included. The two take turns, round by round. Without `--data` the
+images are random and of CIFAR's shape, without `--weights` the teacher has random weights (it is a PreActResNet-18 of
+half width where `--teacher-...` names no other): neither changes how long a step takes.
 
 Beside the time of a step stands what it achieves: the FLOPs of its convolutions and matrix products, counted by torch
 as the step makes them, over its seconds. A layer's forward pass is 2 x MACs (edgerkd/models/cost.py), and its backward
@@ -29,8 +31,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from machine import machine_facts, show_machine, spread
+from machine import machine_facts, show_machine, spread, usable_cores
 from PIL import Image
+from setting import robust_network, timed
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
@@ -50,7 +53,6 @@ from edgerkd.distill.trainer import Loop
 from edgerkd.models.build import FAMILIES, build
 from edgerkd.models.hardware import bf16_pays, compute_device
 from edgerkd.models.network import Network
-from edgerkd.models.teacher_file import network_from_state, read_state_dict
 
 START = 0.001  # standard deviation of the noise an inner attack begins with; RSLAD's code
 CEILING = {"cuda": (512, 512), "cpu": (64, 128)}  # images and channels of the plain convolution, 3 x 3 on 32 x 32; ours
@@ -98,16 +100,9 @@ def network_for(dataset: Dataset, family: Family, widths: Sequence[int], blocks:
 
 
 def teacher_for(dataset: Dataset, given: argparse.Namespace) -> Network:
-    weights: Path | None = given.weights
-    if weights is None:
-        return network_for(dataset, given.teacher_family, given.teacher_widths, given.teacher_blocks).eval()
-    channels, height, width = dataset.train.images.shape[1:]
-    return network_from_state(
-        read_state_dict(weights),
-        weights,
-        image_shape=(channels, height, width),
-        moments=(torch.zeros(channels), torch.ones(channels)),
-    )
+    if given.weights is not None:
+        return robust_network(dataset, weights=given.weights)
+    return network_for(dataset, given.teacher_family, given.teacher_widths, given.teacher_blocks).eval()
 
 
 def nchw(network: Network, device: torch.device) -> Network:
@@ -205,15 +200,6 @@ def plain_mixacm(loop: Plain, images: Tensor, labels: Tensor) -> Tensor:
 PLAIN: dict[str, PlainStep] = {"rslad": plain_rslad, "mixacm": plain_mixacm}
 
 
-def timed(step: Callable[[], object]) -> float:
-    """Seconds of one step, a GPU's own work included."""
-    started = time.perf_counter()
-    step()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
 class Flops(TorchDispatchMode):
     """Counts by torch's own formulas; its FlopCounterMode refuses the gradient of an input (torch 2.14.1)."""
 
@@ -262,6 +248,11 @@ def convolution_speed(rounds: int) -> dict[str, float]:
     return found
 
 
+def workers() -> int:
+    """Two, as in published code, where they leave a core for the step; else none."""
+    return 2 if usable_cores() >= 3 else 0
+
+
 def compare(
     dataset: Dataset, teacher: Network, method: str, ceiling: float, given: argparse.Namespace
 ) -> dict[str, object]:
@@ -288,14 +279,23 @@ def compare(
             f"  {recipe.batch / middle:7.0f} images/s  {flops[name] / middle / 1e12:7.3g} TFLOP/s"
             f"  {shares[name]:4.0%} of the ceiling"
         )
-    ratio = spread(seconds["plain"])[0] / spread(seconds["edgerkd"])[0]
-    loading = spread(plain.loading[1:])[0]
-    print(f"  ratio    {ratio:8.2f}  (the plain loop loads for {loading * 1e3:.0f} ms of its step)")
+    waits = plain.loading[1:]  # the first warmed up
+    ratio, ratio_without = (
+        spread(values)[0] / spread(seconds["edgerkd"])[0]
+        for values in (seconds["plain"], [step - wait for step, wait in zip(seconds["plain"], waits, strict=True)])
+    )
+    loading = spread(waits)[0]
+    print(
+        f"  ratio    {ratio:8.2f}, {ratio_without:.2f} without loading  (the plain loop waits {loading * 1e3:.0f} ms a "
+        f"step for its images, {given.workers} processes load)"
+    )
     return {
         "method": method,
         "batch": recipe.batch,
         "seconds": seconds,
         "ratio": ratio,
+        "ratio_without_loading": ratio_without,
+        "workers": given.workers,
         "loading": loading,
         "flops": flops,
         "share_of_ceiling": shares,
@@ -314,7 +314,7 @@ def main() -> None:
     parser.add_argument("--teacher-widths", nargs="+", type=int, default=[32, 64, 128, 256])
     parser.add_argument("--teacher-blocks", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--workers", type=int, default=0, help="processes that load for the plain loop")
+    parser.add_argument("--workers", type=int, default=workers(), help="processes that load for the plain loop")
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args()
     facts = machine_facts(("edgerkd", "torch", "torchvision", "numpy"))

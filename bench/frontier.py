@@ -4,43 +4,53 @@
     python bench/frontier.py --data cifar10 --weights FILE.pt --minutes 15 --widths 16 32 64 --attack-n 200 --json FILE
 
 Every method has the same student, teacher, training images, batch, augmentation, peak learning rate and schedule
-(edgerkd/core/recipe.py), and so many epochs as fit into `--minutes`: its first epoch's steps are timed on a copy before
-the run begins. With `--equal-epochs N` every method has N epochs instead, and cost is what differs. `--train` takes a
-part of the training images, so that a slow machine ends a few epochs too. The epoch kept is chosen on the validation
-split; the figures are of the test split: clean and PGD (20 steps, the worst case of cross-entropy and margin) on
-`-n` images, `--attack` (apgd, or autoattack) on the first `--attack-n` of them. A pass is one image through a network,
-forward or backward.
+(edgerkd/core/recipe.py), and so many epochs as fit into `--minutes`: what comes once, a step and a validation are
+timed on a copy before the run begins. With `--equal-epochs N` every method has N epochs instead, and cost is what
+differs. `--train` takes a part of the training images, so that a slow machine ends a few epochs too. The epoch kept is
+chosen on the validation split; the figures are of the test split: clean and PGD (20 steps, the worst case of
+cross-entropy and margin) on `-n` images, `--attack` (apgd, or autoattack) on the first `--attack-n` of them: with 95 %
+Wilson intervals of one seed, with mean and standard deviation of several. A pass is one image through a network,
+forward or backward; the inner attack's, the teacher's and validation's count.
 
-`--json` is written after each run, and a run that stands in it is not repeated: a stopped benchmark goes on.
+`--json` is written after each run, and a run that stands in it is not repeated: a stopped benchmark goes on. A file of
+another setting is refused.
 """
 
 import argparse
 import copy
+import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 import torch
 from machine import machine_facts, show_machine
+from setting import robust_network, timed
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
+from edgerkd.core.accuracy import wilson_interval
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe, load_method
-from edgerkd.data.dataset import Dataset
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.data.dataset import Dataset, Split, to_float
 from edgerkd.data.load import load_dataset
 from edgerkd.distill.methods.registry import METHODS
-from edgerkd.distill.trainer import train
+from edgerkd.distill.trainer import Loop, train
+from edgerkd.distill.validation import validate
 from edgerkd.jobs.evaluate import attack_network
-from edgerkd.jobs.teachers import batch_for, find_teacher
+from edgerkd.jobs.teachers import batch_for
 from edgerkd.models.build import build
+from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.cost import count_cost
 from edgerkd.models.network import Network
-from edgerkd.models.teacher_file import network_from_state, read_state_dict
+from edgerkd.models.store import weights_bytes
 from edgerkd.report.markup import Markup, tag
 
 TIMED_STEPS = 8
@@ -48,7 +58,7 @@ TIMED_STEPS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One training run and what came of it."""
+    """One training run and what came of it; `clean` and `pgd` of `n` test images, `strong` of `strong_n`."""
 
     method: str
     settings: dict[str, float]
@@ -56,6 +66,8 @@ class Result:
     student: str
     params: int
     epochs: int
+    n: int
+    strong_n: int
     minutes: float
     forward: int
     backward: int
@@ -65,21 +77,25 @@ class Result:
 
 
 class Passes:
-    """Counts the images that go through networks while it is open, forward and backward."""
+    """Counts the images of this shape that go through networks while it is open, forward and backward.
 
-    def __init__(self, *networks: nn.Module) -> None:
+    At each convolution that sees an image itself: a network's first, in copies made meanwhile as well.
+    """
+
+    def __init__(self, image_shape: tuple[int, ...]) -> None:
         self.forward, self.backward = 0, 0
-        self._first = [next(m for m in network.modules() if isinstance(m, nn.Conv2d)) for network in networks]
+        self._image_shape = image_shape
 
     def __enter__(self) -> "Passes":
-        self._hooks = [layer.register_forward_hook(self._count) for layer in self._first]
+        self._hook = register_module_forward_hook(self._count)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
+        self._hook.remove()
 
-    def _count(self, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _count(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # Any: of whichever module
+        if not isinstance(layer, nn.Conv2d) or tuple(inputs[0].shape[1:]) != self._image_shape:
+            return
         self.forward += len(output)
         if output.requires_grad:
             output.register_hook(self._count_back)
@@ -93,7 +109,7 @@ def run(recipe: Recipe, architecture: Architecture, teacher: Network, data: Data
     torch.manual_seed(recipe.seed)
     student = build(architecture)
     fixed = copy.deepcopy(teacher) if METHODS[recipe.method].needs_teacher else None
-    with Passes(student, *([] if fixed is None else [fixed])) as passes:
+    with Passes(architecture.image_shape) as passes:
         started = time.perf_counter()
         trained = train(
             student,
@@ -109,18 +125,48 @@ def run(recipe: Recipe, architecture: Architecture, teacher: Network, data: Data
     return trained.network, minutes, passes
 
 
-def epochs_within(minutes: float, recipe: Recipe, architecture: Architecture, teacher: Network, data: Dataset) -> int:
-    """How many epochs fit: a few steps are timed, for `edgerkd` in each of its two phases."""
-    few = replace(data, train=data.train.head(TIMED_STEPS * recipe.batch), val=data.val.head(1))
-    shares = (0.0, 1.0) if recipe.method == "edgerkd" else (recipe.adversarial_share,)
-    seconds: list[float] = []
-    for share in shares:
-        timed = replace(recipe, epochs=1, adversarial_share=share)
-        run(timed, architecture, teacher, replace(few, train=few.train.head(2 * recipe.batch)))  # warms up
-        seconds.append(60 * run(timed, architecture, teacher, few)[1] / TIMED_STEPS)
-    late = recipe.adversarial_share
-    step = seconds[0] if len(seconds) == 1 else (1 - late) * seconds[0] + late * seconds[1]
-    return max(1, round(60 * minutes / (step * (len(data.train) // recipe.batch))))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Seconds of what comes `once`, of a `step` on the average over the run, and of a `validation`."""
+
+    once: float
+    step: float
+    validation: float
+
+    def epochs(self, minutes: float, steps: int) -> int:
+        """How many epochs of so many steps fit; one at least."""
+        return max(1, round((60 * minutes - self.once) / (steps * self.step + self.validation)))
+
+
+def costs(recipe: Recipe, architecture: Architecture, teacher: Network, data: Dataset) -> Costs:
+    """Each part of a run timed on a copy, after a warm-up: steps early and late, since method edgerkd has two phases.
+
+    Validation is timed with labels that are the network's own answers and a radius that fools none: the
+    longest that it can take, since images that are wrong or fooled leave its attack.
+    """
+    few = replace(data, train=data.train.head(TIMED_STEPS * recipe.batch))
+    fixed = copy.deepcopy(teacher) if METHODS[recipe.method].needs_teacher else None
+    loop = Loop.begin(build(architecture).train(), few, recipe, teacher=fixed)
+    once = 0.0
+    if METHODS[recipe.method].remembers:
+        loop = loop.remembering(Silent())
+        once = timed(lambda: loop.remembering(Silent())) * len(data.train) / len(few.train)
+    rows = torch.arange(loop.batch, device=loop.among.device)
+
+    def seconds(work: Callable[[], object], times: int) -> float:
+        work()
+        return median(timed(work) for _ in range(times))
+
+    early, late = (seconds(lambda at=at: loop.step(rows, at), TIMED_STEPS) for at in (0.0, 1.0))
+    network, images = loop.state.average.network, loop.dataset.val.images
+    own = TorchClassifier(network, autocast=loop.autocast).logits(to_float(images)).argmax(1)
+    easy, near = Split(images=images, labels=own), ThreatModel(norm=recipe.threat_model.norm, eps=Radius("1/1000000"))
+    share = recipe.adversarial_share
+    return Costs(
+        once=once,
+        step=(1 - share) * early + share * late,
+        validation=seconds(lambda: validate(network, easy, near, autocast=loop.autocast), 2),
+    )
 
 
 def measure(recipe: Recipe, settings: dict[str, float], args: argparse.Namespace, *parts: Any) -> Result:
@@ -149,6 +195,8 @@ def measure(recipe: Recipe, settings: dict[str, float], args: argparse.Namespace
         student=str(architecture),
         params=count_cost(architecture)[0].params,
         epochs=recipe.epochs,
+        n=args.n,
+        strong_n=args.attack_n,
         minutes=minutes,
         forward=passes.forward,
         backward=passes.backward,
@@ -159,21 +207,27 @@ def measure(recipe: Recipe, settings: dict[str, float], args: argparse.Namespace
 
 
 def show(results: Sequence[Result], args: argparse.Namespace) -> None:
-    """One line a method: the mean over seeds, and the standard deviation where there is more than one."""
+    """One line a method: of one seed with 95 % intervals, of several the mean and the standard deviation."""
 
-    def cell(values: Sequence[float], scale: float = 1, digits: int = 1) -> str:
-        spread = f" ±{scale * stdev(values):.{digits}f}" if len(values) > 1 else ""
-        return f"{scale * mean(values):.{digits}f}{spread}"
+    def cell(values: Sequence[float]) -> str:
+        return f"{mean(values):.1f}" + (f" ±{stdev(values):.1f}" if len(values) > 1 else "")
+
+    def share(values: Sequence[float], n: int) -> str:
+        if len(values) > 1:
+            return cell([100 * value for value in values])
+        low, high = wilson_interval(round(values[0] * n), n)
+        return f"{100 * values[0]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
     strong = f"{args.attack} ({args.attack_n})"
-    print(f"\n{'method':22}{'seeds':>6}{'epochs':>8}{'minutes':>13}{'M passes':>10}", end="")
-    print(f"{'clean':>13}{f'PGD ({args.n})':>13}{strong:>18}")
+    print(f"\n{'method':22}{'seeds':>6}{'epochs':>10}{'minutes':>13}{'M passes':>10}", end="")
+    print(f"{f'clean ({args.n})':>20}{f'PGD ({args.n})':>20}{strong:>20}")
     for name in dict.fromkeys(label(r) for r in results):
         own = [r for r in results if label(r) == name]
+        epochs = ", ".join(str(r.epochs) for r in own)
         passes = mean((r.forward + r.backward) / 1e6 for r in own)
-        print(f"{name:22}{len(own):6}{own[0].epochs:8}{cell([r.minutes for r in own]):>13}{passes:10.2f}", end="")
-        clean, pgd, hard = (cell([getattr(r, key) for r in own], 100) for key in ("clean", "pgd", "strong"))
-        print(f"{clean:>13}{pgd:>13}{hard:>18}")
+        print(f"{name:22}{len(own):6}{epochs:>10}{cell([r.minutes for r in own]):>13}{passes:10.2f}", end="")
+        clean, pgd = (share([getattr(r, key) for r in own], own[0].n) for key in ("clean", "pgd"))
+        print(f"{clean:>20}{pgd:>20}{share([r.strong for r in own], own[0].strong_n):>20}")
 
 
 def label(result: Result) -> str:
@@ -222,6 +276,18 @@ def settings_of(text: str) -> tuple[str, dict[str, float]]:
     return method, {key: json.loads(value) for key, value in pairs}
 
 
+def kept(path: Path | None, setting: Mapping[str, object]) -> list[Result]:
+    """The results in `path`, if it is there. Ends the program where they are of another setting."""
+    if path is None or not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    theirs = found.get("setting", {})
+    odd = [f"{key} {theirs.get(key)!r}, not {value!r}" for key, value in setting.items() if theirs.get(key) != value]
+    if odd:
+        raise SystemExit(f"{path}: holds results of another setting ({'; '.join(odd)}): name another file with --json")
+    return [Result(**result) for result in found["results"]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--methods", nargs="+", default=["pgd-at", "trades", "n-fgsm", "rslad", "mixacm", "edgerkd"])
@@ -242,13 +308,7 @@ def main() -> None:
     args = parser.parse_args()
 
     data = load_dataset(args.data)
-    if args.weights is None:
-        teacher, _ = find_teacher(args.teacher, data, progress=Silent())
-    else:
-        channels, height, width = data.train.images.shape[1:]
-        moments = torch.tensor(data.mean), torch.tensor(data.std)
-        state = read_state_dict(args.weights)
-        teacher = network_from_state(state, args.weights, image_shape=(channels, height, width), moments=moments)
+    teacher = robust_network(data, name=args.teacher, weights=args.weights)
     if args.train is not None:
         data = replace(data, train=data.train.head(args.train))
     args.n, args.attack_n = (min(n, len(data.test)) for n in (args.n, args.attack_n))
@@ -260,9 +320,17 @@ def main() -> None:
     cost = f"{args.equal_epochs} epochs" if args.equal_epochs else f"{args.minutes:g} minutes"
     title = f"{architecture} on {data.name}, {data.threat_model}, {len(data.train)} training images, {cost} each"
     print(f"\n{title}")
-    results: list[Result] = []
-    if args.json is not None and args.json.exists():
-        results = [Result(**found) for found in json.loads(args.json.read_text())["results"]]
+    setting = {
+        "data": f"{data.name} {data.sha256[:12]}",
+        "threat_model": str(data.threat_model),
+        "train": len(data.train),
+        "cost": cost,
+        "teacher": hashlib.sha256(weights_bytes(teacher)).hexdigest()[:12],
+        "n": args.n,
+        "attack": args.attack,
+        "attack_n": args.attack_n,
+    }
+    results = kept(args.json, setting)
     for seed in range(args.seeds):
         for text in args.methods:
             method, settings = settings_of(text)
@@ -278,14 +346,17 @@ def main() -> None:
                 **settings,  # type: ignore[arg-type]  the record checks them
             )
             if not args.equal_epochs:
-                recipe = replace(recipe, epochs=epochs_within(args.minutes, recipe, architecture, teacher, data))
+                steps = len(data.train) // min(recipe.batch, len(data.train))
+                fitting = costs(recipe, architecture, teacher, data).epochs(args.minutes, steps)
+                recipe = replace(recipe, epochs=fitting)
             results.append(measure(recipe, settings, args, architecture, teacher, data))
             r = results[-1]
             print(f"seed {seed} {label(r)}: {r.pgd:.3f} {r.strong:.3f} after {r.minutes:.1f} minutes", flush=True)
             if args.json is not None:
-                found = {"machine": facts, "what": title, "results": [asdict(r) for r in results]}
+                found = {"machine": facts, "what": title, "setting": setting, "results": [asdict(r) for r in results]}
                 args.json.write_text(json.dumps(found, indent=1))
-    show([r for r in results if r.student == str(architecture)], args)
+    results = [r for r in results if r.student == str(architecture)]
+    show(results, args)
     if args.svg is not None:
         args.svg.write_text(frontier_svg(results, title))
 

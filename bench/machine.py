@@ -12,7 +12,7 @@ def machine_facts(packages: Iterable[str] = ()) -> dict[str, str]:
     """CPU, cores, system, Python and the versions of `packages`, each as text."""
     facts = {
         "cpu": _cpu(),
-        "cores": f"{_usable_cores()} usable of {os.cpu_count()}",
+        "cores": f"{usable_cores()} usable of {os.cpu_count()}",
         "threads": f"OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}",
         "system": f"{platform.system()} {platform.machine()}",
         "load": " ".join(f"{value:.1f}" for value in os.getloadavg()) + " (1, 5, 15 minutes, before)",
@@ -42,7 +42,7 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Fewer than the machine has where `taskset` says so."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -1,30 +1,17 @@
 """bench/ablation.py: what each configuration leaves out, and how orders are counted."""
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from edgerkd.core.recipe import Recipe
 from tests import zoo
-
-BENCH = Path(__file__).parents[2] / "bench"
+from tests.benches import bench
 
 
 @pytest.fixture(scope="module")
 def ablation() -> ModuleType:
-    """The benchmark as a module; it finds its neighbours as it does when run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCH)
-        spec = importlib.util.spec_from_file_location("ablation", BENCH / "ablation.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, "ablation", module)
-        spec.loader.exec_module(module)
-        return module
+    return bench("ablation")
 
 
 @pytest.mark.parametrize(
@@ -70,15 +57,30 @@ def test_orders_and_their_pairs(ablation):
     assert ablation.pairs_in_order(dict.fromkeys(published, 1.0)) == 0
 
 
+def results(ablation, apgd, seeds=(0, 2)):
+    """A result for each configuration and seed: APGD's figure is `apgd(k, seed)` of the k-th configuration."""
+    given = {"n": 100, "clean": 0.9, "seconds": 1}
+    return [
+        ablation.Result(configuration=name, seed=seed, pgd=0.5 + seed / 10, apgd=apgd(k, seed), **given)
+        for k, name in enumerate(ablation.CONFIGURATIONS)
+        for seed in seeds
+    ]
+
+
 def test_the_table_has_means_and_spans_of_the_seeds(ablation, capsys):
     """Catches a figure of one seed shown as the mean, and PGD's order under APGD's name."""
-    results = [
-        ablation.Result(configuration=name, seed=seed, clean=0.9, pgd=0.5 + seed / 10, apgd=k / 10, seconds=1)
-        for k, name in enumerate(ablation.CONFIGURATIONS)
-        for seed in (0, 2)
-    ]
-    ablation.show(results)
+    ablation.show(results(ablation, lambda k, seed: k / 10))
     out = capsys.readouterr().out
     assert out.count("60.0 (50.0-70.0)") == 5
-    assert "ACM < ACM + soft labels < ACM + mixup < all three < KD only   6 of 6 pairs" in out
-    assert "ACM = ACM + soft labels = ACM + mixup = all three = KD only   0 of 6 pairs" in out
+    assert "ACM < ACM + soft labels < ACM + mixup < all three < KD only   6 of 6 pairs as published, 6 beyond" in out
+    assert "ACM = ACM + soft labels = ACM + mixup = all three = KD only   0 of 6 pairs as published, 0 beyond" in out
+
+
+def test_pairs_within_the_spread_are_told_from_those_beyond(ablation, capsys):
+    """Catches an order that another seed, or other images, would turn round, counted as found."""
+    ablation.show(results(ablation, lambda k, seed: (k + seed / 2) / 10))
+    assert "6 of 6 pairs as published, 3 beyond the spread" in capsys.readouterr().out
+    ablation.show(results(ablation, lambda k, seed: 0.3 + k / 10, seeds=(0,)))
+    out = capsys.readouterr().out
+    assert "30.0 (21.9-39.6)" in out
+    assert "6 of 6 pairs as published, 3 beyond the spread" in out

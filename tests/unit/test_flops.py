@@ -1,32 +1,21 @@
-"""bench/distill.py: what a step is said to compute."""
+"""bench/distill.py: what a step is said to compute, and what it is held against."""
 
-import importlib.util
-import sys
-from pathlib import Path
+import argparse
 from types import ModuleType
 
 import pytest
 import torch
 
 from edgerkd.models.cost import count_cost
+from tests.benches import bench
 from tests.zoo import network
 
-BENCH = Path(__file__).parents[2] / "bench"
 N = 4
 
 
 @pytest.fixture(scope="module")
 def distill() -> ModuleType:
-    """The benchmark as a module; it finds its neighbours as it does when run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCH)
-        spec = importlib.util.spec_from_file_location("distill", BENCH / "distill.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, "distill", module)
-        spec.loader.exec_module(module)
-        return module
+    return bench("distill")
 
 
 def test_a_passs_flops_are_those_that_its_docstring_says(distill):
@@ -41,3 +30,16 @@ def test_a_passs_flops_are_those_that_its_docstring_says(distill):
     net.requires_grad_(False)
     moving = images.requires_grad_()
     assert distill.flops_of(lambda: torch.autograd.grad(net(moving).sum(), moving)) == 2 * forward
+
+
+def test_loading_can_be_told_from_the_step(distill, monkeypatch):
+    """Catches a ratio that is of the loading alone, and loaders that take the step's own core."""
+    for cores, workers in ((1, 0), (2, 0), (3, 2), (16, 2)):
+        monkeypatch.setattr(distill, "usable_cores", lambda cores=cores: cores)
+        assert distill.workers() == workers
+    data = distill.random_data(4)
+    teacher = distill.network_for(data, "resnet", (8,), 1).eval()
+    given = argparse.Namespace(batch=4, rounds=3, workers=0, student_widths=(8,), student_blocks=1)
+    found = distill.compare(data, teacher, "mixacm", 1e9, given)
+    assert found["ratio"] > found["ratio_without_loading"] > 0
+    assert found["workers"] == 0

@@ -1,0 +1,32 @@
+"""What the benchmarks that train or attack have in common: the robust network, and how a step is timed."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from edgerkd.core.progress import Silent
+from edgerkd.data.dataset import Dataset
+from edgerkd.jobs.teachers import find_teacher
+from edgerkd.models.network import Network
+from edgerkd.models.teacher_file import network_from_state, read_state_dict
+
+
+def robust_network(data: Dataset, *, name: str | None = None, weights: Path | None = None) -> Network:
+    """The network in a file that `teacher import` takes, else the teacher of that name, else the digits' own."""
+    if weights is None:
+        return find_teacher(name, data, progress=Silent())[0]
+    channels, height, width = data.test.images.shape[1:]
+    moments = torch.tensor(data.mean), torch.tensor(data.std)
+    state = read_state_dict(weights)
+    return network_from_state(state, weights, image_shape=(channels, height, width), moments=moments)
+
+
+def timed(step: Callable[[], object]) -> float:
+    """Seconds of one step, a GPU's own work included."""
+    started = time.perf_counter()
+    step()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
