@@ -39,8 +39,8 @@ def architecture(family: str = "resnet", **changes) -> Architecture:
         "height": 8,
         "width": 8,
         "classes": 10,
-        "mean": (0.3,),
-        "std": (0.4,),
+        "mean": (0.3,) * changes.get("channels", 1),
+        "std": (0.4,) * changes.get("channels", 1),
     }
     return Architecture(**{**given, **changes})
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from edgerkd.core.errors import UnknownNameError
+from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.record import Record
 
 StudentFamily = Literal["resnet", "preactresnet", "mobilenetv2", "mobilenetv3", "repvgg"]
@@ -41,7 +41,7 @@ class Architecture(Record):
 
     The first stage keeps the stem's resolution, each later one halves it; the stem keeps that of the
     images unless they are large. `mean` and `std` are per channel, of images in [0, 1]; the network
-    normalises its input itself.
+    normalises its input itself. Raises ConfigError for lengths that do not go together.
     """
 
     family: Family
@@ -55,6 +55,15 @@ class Architecture(Record):
     std: tuple[float, ...]
     library: str | None = None
     """`torchvision:NAME` or `timm:NAME`, for the family `library` alone; its `widths` and `blocks` are empty then."""
+
+    def __post_init__(self) -> None:
+        if (self.family == "library") is (self.library is None):
+            raise ConfigError(f"library = {self.library}: wanted for the family library alone; family is {self.family}")
+        if len(self.widths) != len(self.blocks) or bool(self.widths) is (self.family == "library"):
+            raise ConfigError(f"widths {self.widths} and blocks {self.blocks}: wanted an entry each for every stage")
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) != self.channels:
+                raise ConfigError(f"{key} has {len(getattr(self, key))} values for {self.channels} channels")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

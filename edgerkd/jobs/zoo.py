@@ -19,7 +19,7 @@ from edgerkd.core.progress import Progress
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.download import download
 from edgerkd.jobs.teacher_cache import cache_folder
-from edgerkd.models.library import check_torchvision_name
+from edgerkd.models.library import check_library_name, load_timm
 from edgerkd.models.teacher_file import read_state_dict
 
 ROBUSTBENCH_FOLDER = Path("models/cifar10/Linf")  # where RobustBench's own loader leaves its files
@@ -134,7 +134,7 @@ def _torchvision(name: str, sha256: str | None, progress: Progress) -> Weights:
     """torchvision names its files after the first digits of their SHA-256."""
     from torchvision.models import get_model_weights
 
-    check_torchvision_name(name)
+    check_library_name(f"torchvision:{name}")
     weights = get_model_weights(name).DEFAULT  # type: ignore[attr-defined]  every enumeration of weights has one
     file = PurePosixPath(urlsplit(weights.url).path).name
     pin = re.search(r"-([0-9a-f]{8,})\.pth$", file)
@@ -156,10 +156,8 @@ def _torchvision(name: str, sha256: str | None, progress: Progress) -> Weights:
 
 def _timm(name: str, sha256: str | None, progress: Progress) -> Weights:
     """timm fetches its weights itself; the digest is of the tensors it returns, as one safetensors file."""
-    try:
-        import timm  # type: ignore[import-not-found]  optional
-    except ImportError as e:
-        raise MissingDependencyError(f"timm:{name} needs timm, which is not installed: pip install timm") from e
+    timm = load_timm(f"timm:{name}")
+    check_library_name(f"timm:{name}")
     try:
         with progress.stage(f"timm:{name}: loading", 0):
             network = timm.create_model(name, pretrained=True)

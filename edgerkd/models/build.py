@@ -33,7 +33,7 @@ FAMILIES: dict[Family, Callable[[Architecture], Network]] = {
 
 
 def build(architecture: Architecture) -> Network:
-    """A network with fresh weights, in training mode, in channels_last memory format."""
+    """A network with fresh weights, in channels_last memory format; ours is in training mode, a library's in either."""
     return FAMILIES[architecture.family](architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs miss it
 
 

@@ -4,7 +4,9 @@ import io
 import warnings
 
 import torch
+from torch.onnx.errors import OnnxExporterError
 
+from edgerkd.core.errors import ExportError
 from edgerkd.models.network import Network
 
 OPSET = 17
@@ -16,21 +18,24 @@ def onnx_from_network(network: Network) -> bytes:
 
     Normalisation is inside, batch norms after convolutions are folded, branches that only training
     needs are merged, and only the batch axis is dynamic. The TorchScript-based exporter is used because
-    the newer one starts at opset 18 (docs/adr/0013).
+    the newer one starts at opset 18 (docs/adr/0013). Raises ExportError for what ONNX does not have.
     """
     network = network.eval().cpu().deployed()
     images = torch.zeros(2, *network.architecture.image_shape)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the exporter itself
-        torch.onnx.export(
-            network,
-            (images,),
-            buffer,  # type: ignore[arg-type]  the annotation forgets the buffers that this exporter takes
-            opset_version=OPSET,
-            dynamo=False,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
-        )
+        try:
+            torch.onnx.export(
+                network,
+                (images,),
+                buffer,  # type: ignore[arg-type]  the annotation forgets the buffers that this exporter takes
+                opset_version=OPSET,
+                dynamo=False,
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
+            )
+        except OnnxExporterError as e:
+            raise ExportError(f"{network.architecture}: cannot be written as ONNX: {str(e).splitlines()[0]}") from e
     return buffer.getvalue()

@@ -3,14 +3,17 @@
 from dataclasses import dataclass, replace
 from itertools import product
 
+from edgerkd.bundle.twin import gradient_twin
 from edgerkd.core.architecture import LARGE, LIBRARIES, Architecture, Cost, load_family
 from edgerkd.core.budget import Violation, violations
-from edgerkd.core.errors import BudgetError
+from edgerkd.core.errors import BudgetError, ConfigError, ExportError
 from edgerkd.core.profile import Profile
 from edgerkd.core.record import Record
 from edgerkd.core.units import format_count
+from edgerkd.models.build import build
 from edgerkd.models.cost import count_cost
-from edgerkd.models.library import check_torchvision_name
+from edgerkd.models.library import check_library_name
+from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.plan.latency import predict_latency_ms
 
 _WIDTHS = (8, 16, 24, 32, 48, 64)  # multiples of 8: TensorRT pads channels to that in any case
@@ -42,8 +45,9 @@ def plan_student(profile: Profile, teacher: Architecture, family: str = "resnet"
     """The largest student of the family, by MACs and then parameters, that keeps the profile's budget.
 
     `family` is one of ours, or a library's network, as `torchvision:NAME`. The largest, because robustness
-    costs capacity (Madry et al. 2018, section 4). Raises UnknownNameError for the family, BudgetError where
-    none fits, with each limit the smallest student breaks.
+    costs capacity (Madry et al. 2018, section 4). Raises UnknownNameError for the family, ConfigError for a
+    library's network that does not take such images or could not be exported, BudgetError where none fits,
+    with each limit the smallest student breaks.
     """
     teacher_cost = count_cost(teacher)[0]
     candidates: list[Candidate] = []
@@ -69,9 +73,9 @@ def plan_student(profile: Profile, teacher: Architecture, family: str = "resnet"
 
 def check_family(name: str) -> None:
     """Raises UnknownNameError where no students are planned under this name."""
-    if name.startswith("torchvision:"):
-        check_torchvision_name(name.removeprefix("torchvision:"))
-    elif not name.startswith(LIBRARIES):
+    if name.startswith(LIBRARIES):
+        check_library_name(name)
+    else:
         load_family(name)
 
 
@@ -89,7 +93,12 @@ def warning(plan: Plan) -> str | None:
 def _students(teacher: Architecture, family: str) -> list[Architecture]:
     """The search space: networks of the family for the teacher's images; a library's network is as it is."""
     if family.startswith(LIBRARIES):
-        return [replace(teacher, family="library", library=family, widths=(), blocks=())]
+        student = replace(teacher, family="library", library=family, widths=(), blocks=())
+        try:
+            gradient_twin(onnx_from_network(build(student)))
+        except (ConfigError, ExportError) as e:
+            raise ConfigError(f"--family {family}: no student for images {teacher.image_shape}: {e}") from e
+        return [student]
     kind = load_family(family)
     growths = _GROWTHS_LARGE if teacher.height >= LARGE else _GROWTHS
     found: list[Architecture] = []

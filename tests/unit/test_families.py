@@ -181,6 +181,17 @@ def test_the_exported_graph_is_the_network_with_its_batch_norms_folded(family):
         assert ops == Counter({"Sub": 1, "Div": 1, "Conv": 5, "Relu": 5, "ReduceMean": 1, "Gemm": 1})
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (40, 48)])
+def test_a_librarys_network_keeps_its_last_stage_at_sizes_that_do_not_halve(height, width):
+    """Catches a penultimate vector of the stage before the last, and a map lost because its size was rounded."""
+    given = {"family": "library", "library": "torchvision:resnet18", "widths": (), "blocks": ()}
+    net = network(channels=3, mean=(0.5,) * 3, std=(0.5,) * 3, height=height, width=width, **given)
+    found = net.features(images(2, net))
+    fc = net.body.get_submodule("fc")
+    assert_close(fc(found.penultimate), found.logits)
+    assert [tap.shape[1] for tap in found.taps] == [64, 64, 128, 256, 512][: 4 if height == 32 else 5]
+
+
 @families
 @pytest.mark.parametrize("batch", [1, 5])
 def test_the_twin_of_each_family_is_autograd(family, batch):

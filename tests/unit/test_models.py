@@ -1,5 +1,6 @@
 """Networks: shapes, costs, storage, and files from elsewhere."""
 
+import json
 import pickle  # noqa: TID251  a hostile teacher file is made with it
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from edgerkd.core.errors import ArtefactError, ConfigError
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.cost import count_cost
 from edgerkd.models.hardware import exact_float32
-from edgerkd.models.store import WEIGHTS, load_network, save_network
+from edgerkd.models.store import ARCHITECTURE, WEIGHTS, load_network, save_network
 from edgerkd.models.teacher_file import network_from_state, read_state_dict
 from tests.zoo import architecture, network
 
@@ -96,6 +97,20 @@ def test_a_network_is_stored_and_loaded_exactly(tmp_path):
     images = torch.rand(2, 1, 8, 8)
     assert_close(again(images), net(images), rtol=0, atol=0)
     assert not again.training
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("blocks", (1,)), ("widths", ()), ("mean", (0.1, 0.2)), ("std", ()), ("library", "torchvision:resnet18")],
+)
+def test_an_architecture_whose_lengths_differ_is_a_damaged_file(tmp_path, key, value):
+    """Catches a zip or a broadcast that fails far from the file."""
+    net = network()
+    save_network(net, tmp_path)
+    path = tmp_path / ARCHITECTURE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ArtefactError, match=rf"architecture\.json: .*{key}"):
+        load_network(tmp_path)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -1,8 +1,10 @@
 """Which student is chosen, and what is predicted of it."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerkd.core.architecture import Cost, StudentFamily
-from edgerkd.core.errors import BudgetError, UnknownNameError
+from edgerkd.core.errors import BudgetError, ConfigError, UnknownNameError
 from edgerkd.core.profile import Budget, Device, Profile
 from edgerkd.core.units import parse_size
 from edgerkd.files.profiles import load_profile
@@ -148,9 +150,27 @@ def test_a_librarys_network_is_the_only_student_of_its_name():
         plan_student(profile(Budget(params=10)), large, "torchvision:mobilenet_v3_small")
 
 
-@pytest.mark.parametrize("name", ["mobilnetv2", "library", "torchvision:mobilenet_v9"])
-def test_an_unknown_family_is_said_before_a_teacher_is_trained_for_it(name):
-    """Catches a KeyError, minutes later."""
+@pytest.mark.parametrize(
+    ("name", "channels", "size", "message"),
+    [
+        ("squeezenet1_1", 3, 64, "operator Concat .* has no gradient rule"),
+        ("vgg11", 3, 32, "cannot be written as ONNX: .*adaptive_avg_pool2d"),
+        ("resnet18", 1, 8, "does not take images"),
+        ("alexnet", 3, 32, "does not take images"),
+    ],
+)
+def test_a_librarys_network_that_could_not_be_trained_or_exported_is_not_planned(name, channels, size, message):
+    """Catches a student distilled for hours that `export` refuses, and torch's RuntimeError for its images."""
+    images = replace(TEACHER, channels=channels, height=size, width=size, mean=(0.5,) * channels, std=(0.5,) * channels)
+    with pytest.raises(ConfigError, match=rf"--family torchvision:{name}: .*images \({channels}, {size}.*{message}"):
+        plan_student(profile(Budget()), images, f"torchvision:{name}")
+
+
+@pytest.mark.parametrize("name", ["mobilnetv2", "library", "torchvision:mobilenet_v9", "timm:resnet99"])
+def test_an_unknown_family_is_said_before_a_teacher_is_trained_for_it(monkeypatch, name):
+    """Catches a KeyError, or timm's RuntimeError, minutes later."""
+    timm = SimpleNamespace(is_model=lambda name: name == "resnet50", list_models=lambda: ["resnet50"])
+    monkeypatch.setitem(sys.modules, "timm", timm)
     with pytest.raises(UnknownNameError, match=r"did you mean|known: mobilenetv2"):
         check_family(name)
 

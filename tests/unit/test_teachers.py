@@ -202,7 +202,10 @@ def test_timm_weights_are_pinned_by_what_timm_returns(monkeypatch):
         net.num_classes, net.pretrained_cfg = num_classes, {"input_size": (3, 16, 16)}
         return net
 
-    monkeypatch.setitem(sys.modules, "timm", types.SimpleNamespace(create_model=create_model))
+    known = {"is_model": lambda name: name == "resnet18", "list_models": lambda: ["resnet18"]}
+    monkeypatch.setitem(sys.modules, "timm", types.SimpleNamespace(create_model=create_model, **known))
+    with pytest.raises(UnknownNameError, match="did you mean 'resnet18'"):
+        load("timm:resnet81")
     with pytest.raises(ConfigError, match="--sha256") as stop:
         load("timm:resnet18")
     digest = str(stop.value).split()[-1]
