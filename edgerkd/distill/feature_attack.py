@@ -24,9 +24,10 @@ STEPS = 40  # ours
 class FeatureDistance:
     """The student as a `Classifier` whose gradient is not that of its logits but of its distance to the teacher.
 
-    The distance is the sum of the ACM losses of all taps and the covariance loss of the penultimate
-    features, both networks seeing the same image. The covariance is the batch's, so an image's
-    gradient depends on its neighbours: results are those of one cutting into chunks.
+    The distance is the sum of the ACM losses of the taps and the covariance loss of the penultimate features, of
+    those that there are maps for, both networks seeing the same image; without either the gradient is 0. The
+    covariance is the batch's, so an image's gradient depends on its neighbours: results are those of one cutting
+    into chunks.
     """
 
     def __init__(self, student: Network, teacher: Network, adapters: Adapters) -> None:
@@ -42,8 +43,10 @@ class FeatureDistance:
         with torch.enable_grad():
             images = images.detach().requires_grad_()
             own, target = self._student.features(images), self._teacher.features(images)
-            distance = taps_loss(self._adapters.pairs(own.taps, target.taps))
-            if len(images) > 1:
+            distance = 0 * own.logits.sum()
+            if pairs := self._adapters.pairs(own.taps, target.taps):
+                distance = distance + taps_loss(pairs)
+            if self._adapters.penultimate is not None and len(images) > 1:
                 distance = distance + covariance_loss(self._adapters(own.penultimate), target.penultimate)
             (gradient,) = torch.autograd.grad(distance, images)
         return own.logits.detach(), gradient

@@ -55,6 +55,13 @@ class TrainState:
         """All that is trained."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
+    def trained_adapters(self) -> Adapters | None:
+        """The adapters without the maps that no step has moved, for those have no momentum; None if none is left."""
+        if self.adapters is None:
+            return None
+        self.adapters.keep([name for name, p in self.adapters.named_parameters() if p in self.optimizer.state])
+        return None if self.adapters.empty() else self.adapters
+
     def finite(self) -> bool:
         """Whether every number that is trained still is one."""
         return bool(torch.stack([p.detach().isfinite().all() for p in self.parameters]).all())

@@ -33,7 +33,7 @@ from edgerkd.models.network import Network
 
 
 class Trained(NamedTuple):
-    """A trained network, and the last epoch's adapters to its teacher, where its method has some."""
+    """A trained network, and the last epoch's adapters to its teacher: the maps that its method trained."""
 
     network: Network
     adapters: Adapters | None
@@ -78,7 +78,7 @@ def train(
                 save_checkpoint(checkpoint, state.checkpoint(), recipe)
     network = state.average.network
     network.load_state_dict(state.best)
-    return Trained(network.requires_grad_(True), state.adapters)
+    return Trained(network.requires_grad_(True), state.trained_adapters())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
