@@ -11,6 +11,7 @@ EdgerkdError
         EngineError
         ParityError             two implementations of one network disagree
     DivergedError (6)           the loss of a training run is no longer finite
+    LostRankError (70)          another process of the same command has ended
 
 A message says what was wrong (with the value), where (file, key) and how to mend it.
 """
@@ -81,6 +82,12 @@ class DivergedError(EdgerkdError):
     """The loss of a training run is no longer finite."""
 
     exit_code = 6
+
+
+class LostRankError(EdgerkdError):
+    """Another process of this command has ended before its work was done."""
+
+    exit_code = 70
 
 
 def problems_text(where: object, problems: Sequence[str]) -> str:

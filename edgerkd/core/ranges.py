@@ -1,6 +1,7 @@
 """Ranges of numbers as part of a field's type, which decoding (files/decode.py) checks."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any
 
 
@@ -18,6 +19,23 @@ class Within:
         if schema["type"] == "float":
             schema["allow_inf_nan"] = False
         return schema if self.high is None else {**schema, "le": self.high}
+
+
+@dataclass(frozen=True, slots=True)
+class Ascending:
+    """Numbers of which each is above the one before."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:  # Any: pydantic's own types
+        """What pydantic asks of an annotation; only decoding does."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_ascending, handler(source))
+
+
+def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later <= earlier for earlier, later in pairwise(values)):
+        raise ValueError("each value must be above the one before")
+    return values
 
 
 Count = Annotated[int, Within(1)]

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgerkd.core.errors import ConfigError
+from edgerkd.core.errors import ConfigError, StorageError
 
 RUNS = Path("runs")
 
@@ -27,6 +27,15 @@ class RunFolder:
     @property
     def student(self) -> Path:
         return self.path / "student"
+
+    @property
+    def trained(self) -> Path:
+        """The student, where there is one. Raises ConfigError where its training has not ended."""
+        if not self.student.exists():
+            raise ConfigError(
+                f"{self.path}: training is not finished: go on with `edgerkd distill --resume --run {self.path}`"
+            )
+        return self.student
 
     @property
     def checkpoint(self) -> Path:
@@ -103,11 +112,20 @@ def latest_run() -> RunFolder:
 
 
 def mark_latest(run: RunFolder) -> None:
-    """Let `runs/latest` name this run. Raises ConfigError where something else has that name."""
+    """Let `runs/latest` name this run.
+
+    Raises ConfigError where something else has that name, StorageError where no link can be made.
+    """
     link = RUNS / "latest"
     if link.exists() and not link.is_symlink():
         raise ConfigError(f"{link}: is no link but a folder or file of its own: move it away")
-    RUNS.mkdir(parents=True, exist_ok=True)
-    new = link.with_name(f".latest-{os.getpid()}")
-    new.symlink_to(os.path.relpath(run.path.resolve(), RUNS.resolve()))
-    new.replace(link)
+    try:
+        RUNS.mkdir(parents=True, exist_ok=True)
+        new = link.with_name(f".latest-{os.getpid()}")
+        new.symlink_to(os.path.relpath(run.path.resolve(), RUNS.resolve()))
+        new.replace(link)
+    except OSError as e:
+        raise StorageError(
+            f"{link}: cannot be written: {e.strerror}: {RUNS} must be a folder that can be written to: "
+            "move away what has its name, or work in another folder"
+        ) from e

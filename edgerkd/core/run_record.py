@@ -23,3 +23,5 @@ class RunRecord(Record):
     architecture: Architecture
     cost: Cost
     versions: dict[str, str]
+    processes: int = 1
+    """How many trained together: mixtures, covariances and Gram matrices are of each one's own part of a batch."""

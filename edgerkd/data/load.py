@@ -101,6 +101,8 @@ def _npz(path: Path) -> Dataset:
             raise ConfigError(
                 f"{path}: {key} is {images.dtype} {images.shape}: wanted uint8 images (n, height, width[, channels])"
             )
+    if len(x_train) > 1 and x_train.size and x_train.min() == x_train.max():
+        raise ConfigError(f"{path}: x_train: every pixel of every image is {x_train.min()}: there is nothing to learn")
     return _from_arrays(path.stem, (x_train, y_train), (x_test, y_test))
 
 

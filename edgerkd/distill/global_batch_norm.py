@@ -6,7 +6,6 @@ torch's own SyncBatchNorm needs a GPU.
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from edgerkd.distill.parallel import Parallel
@@ -16,15 +15,13 @@ class _Sum(torch.autograd.Function):
     """The sum over all processes; each one's value has a part in every one's loss, so gradients are summed as well."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, group: dist.ProcessGroup | None) -> Tensor:  # Any: torch's own context
-        ctx.group = group
-        dist.all_reduce(total := value.clone(), group=group)
-        return total
+    def forward(ctx: Any, value: Tensor, among: Parallel) -> Tensor:  # Any: torch's own context
+        ctx.among = among
+        return among.sum(value)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]  torch's is for any function
-        dist.all_reduce(total := gradient.clone(), group=ctx.group)
-        return total, None
+        return ctx.among.sum(gradient), None
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
@@ -51,7 +48,7 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 
     def _mean(self, value: Tensor) -> Tensor:
-        return _Sum.apply(value, self._among.group) / self._among.world
+        return _Sum.apply(value, self._among) / self._among.world
 
     @torch.no_grad()
     def _note(self, mean: Tensor, variance: Tensor, *, n: int) -> None:

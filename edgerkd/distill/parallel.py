@@ -1,7 +1,8 @@
 """The processes that train one network together: each takes its part of every batch."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from edgerkd.core.errors import LostRankError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +43,17 @@ class Parallel:
         n = len(batch) // self.world
         return batch[self.rank * n : (self.rank + 1) * n]
 
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of all processes' values, the same bits for each. Raises LostRankError where one has ended."""
+        with peers():
+            dist.all_reduce(total := value.clone(), group=self.group)
+        return total
+
     def mean(self, value: Tensor) -> Tensor:
         """The mean of all processes' values, the same bits for each."""
         if self.world == 1:
             return value
-        dist.all_reduce(total := value.clone(), group=self.group)
-        return total / self.world
+        return self.sum(value) / self.world
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Put the mean of all processes' gradients in place of each one's own."""
@@ -58,6 +66,18 @@ class Parallel:
 
 
 ONE = Parallel()
+
+
+@contextmanager
+def peers() -> Iterator[None]:
+    """Around what all processes do together. Gloo says RuntimeError for everything; here it is LostRankError."""
+    try:
+        yield
+    except RuntimeError as e:
+        raise LostRankError(
+            "another rank of this command has ended before its work was done; its own message says why. "
+            "What was finished is kept: start again with the same flags, or for a training with --resume"
+        ) from e
 
 
 class PartNoise(np.random.Generator):

@@ -64,6 +64,8 @@ def start(
     writes, and returns an evaluation. Raises ConfigError for settings no recipe has and for a folder
     that holds a run, UnknownNameError for the family, BudgetError where no student fits.
     """
+    if eps == 0:
+        raise ConfigError("--eps 0: nothing is attacked within a radius of 0: write one above 0, like 8/255")
     changed = parse_settings(settings)
     check_family(family)
     if folder is not None and RunFolder(folder).recipe.exists():
@@ -97,24 +99,30 @@ def start(
             architecture=plan.chosen.architecture,
             cost=plan.chosen.cost,
             versions=host_versions(),
+            processes=among.world,
         )
         run = RunFolder(folder if folder is not None else _new_folder(f"{dataset.name}-{profile.name}-{method}"))
         among.agree(digest_of({"run": encode_json(record)}))
         if among.first:
-            write_atomic(run.recipe, encode_json(record))
             mark_latest(run)
+            write_atomic(run.recipe, encode_json(record))
         return run, _carry_out(run, record, dataset, network, resume=False, progress=progress, among=among)
 
 
 def resume(run: RunFolder, *, progress: Progress) -> Evaluation | None:
     """Go on with a stopped run from its last whole epoch, by its own recipe; under torchrun as `start` does.
 
-    Raises ConfigError where the data or the teacher are no longer what they were.
+    Raises ConfigError where the data, the teacher or the number of processes are no longer what they were.
     """
     record = decode_json(RunRecord, run.recipe)
     with ranks() as among:
         if run.evaluation.exists() and run.student.exists():  # there is nothing left to do, and nothing to overwrite
             return decode_json(Evaluation, run.evaluation) if among.first else None
+        if among.world != record.processes:
+            raise ConfigError(
+                f"{run.recipe}: the run began with {record.processes} processes and would go on with {among.world}, "
+                f"which is another training: resume it with {record.processes} (torchrun's --nproc-per-node)"
+            )
         progress = progress if among.first else Silent()
         dataset, network = _first_alone(among, lambda: load_inputs(run, record, progress=progress))
         among.agree(digest_of({"run": encode_json(record)}))

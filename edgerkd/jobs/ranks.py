@@ -8,17 +8,11 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from edgerkd.core.errors import ConfigError, EdgerkdError
-from edgerkd.distill.parallel import Parallel
+from edgerkd.core.errors import ConfigError
+from edgerkd.distill.parallel import Parallel, peers
 
 MEETING = timedelta(minutes=10)  # for all to have started: reading the data may take one of them long
 WORK = timedelta(days=7)  # for the slowest to finish; a rank that ends early is noticed at once in any case
-
-
-class LostRankError(EdgerkdError):
-    """Another process of this command has ended before its work was done."""
-
-    exit_code = 70
 
 
 class Ranks(Parallel):
@@ -32,7 +26,7 @@ class Ranks(Parallel):
             return
         mine = torch.frombuffer(bytearray.fromhex(digest), dtype=torch.uint8)
         all_of_them = [torch.empty_like(mine) for _ in range(self.world)]
-        with _peers():
+        with peers():
             dist.all_gather(all_of_them, mine, group=self.group)
         odd = [rank for rank, other in enumerate(all_of_them) if other.tolist() != all_of_them[0].tolist()]
         if odd:
@@ -44,7 +38,7 @@ class Ranks(Parallel):
     def wait(self) -> None:
         """Wait until all are here. Raises LostRankError where one has ended."""
         if self.world > 1:
-            with _peers():
+            with peers():
                 dist.barrier(group=self.group)
 
 
@@ -69,18 +63,6 @@ def ranks() -> Iterator[Ranks]:
         yield Ranks(rank=rank, world=world, group=group)
     finally:
         dist.destroy_process_group()
-
-
-@contextmanager
-def _peers() -> Iterator[None]:
-    """Gloo says RuntimeError for everything."""
-    try:
-        yield
-    except RuntimeError as e:
-        raise LostRankError(
-            "another rank of this command has ended before its work was done; its own message says why. "
-            "What was finished is kept: start again with the same flags"
-        ) from e
 
 
 def _number(name: str, default: int | None) -> int:

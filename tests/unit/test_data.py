@@ -223,3 +223,12 @@ def test_flips_mirror_left_to_right_about_half_of_the_images():
 def test_float_images_are_in_zero_to_one():
     """Catches a division by 256."""
     assert to_float(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)).item() == 1.0
+
+
+def test_images_that_are_all_one_colour_are_refused_by_the_files_name(tmp_path):
+    """Catches a training that is begun, and diverges or learns nothing."""
+    labels = np.arange(20) % 2
+    images = np.full((20, 8, 8), 7, np.uint8)
+    np.savez(tmp_path / "flat.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    with pytest.raises(ConfigError, match=r"flat\.npz: x_train: every pixel of every image is 7"):
+        load_dataset(str(tmp_path / "flat.npz"))

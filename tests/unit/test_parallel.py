@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from edgerkd.core.errors import ConfigError
+from edgerkd.core.errors import ConfigError, LostRankError
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.distill import trainer
+from edgerkd.distill.global_batch_norm import GlobalBatchNorm2d
 from edgerkd.distill.parallel import Parallel, PartNoise
 from edgerkd.distill.trainer import Loop
 from edgerkd.jobs.ranks import ALONE, Ranks, ranks
@@ -124,3 +125,24 @@ def test_alone_nothing_is_copied():
     value = torch.rand(3)
     assert ALONE.mean(value) is value
     assert ALONE.part(value).data_ptr() == value.data_ptr()
+
+
+def test_a_rank_that_ends_in_training_is_one_clear_error(monkeypatch):
+    """Catches gloo's own words about a closed connection, in a mean, and in a batch norm either way."""
+    answers = iter([])
+
+    def all_reduce(value, group):
+        if next(answers, None) is None:
+            raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr("torch.distributed.all_reduce", all_reduce)
+    among = Parallel(rank=0, world=2)
+    with pytest.raises(LostRankError, match="another rank of this command has ended"):
+        among.mean(torch.ones(2))
+    norm = GlobalBatchNorm2d(torch.nn.BatchNorm2d(3), among)
+    with pytest.raises(LostRankError):
+        norm(torch.rand(4, 3, 2, 2))
+    answers = iter([1, 1])  # the other rank is there until the backward pass
+    found = norm(torch.rand(4, 3, 2, 2, requires_grad=True)).square().sum()
+    with pytest.raises(LostRankError):
+        found.backward()
