@@ -36,7 +36,8 @@ def analyze(
 
     folder = run_folder(run)
     with progress() as bars:
-        found = variance_gap_of(folder, [run_folder(other) for other in others or ()], n=n, seed=seed, progress=bars)
+        students = [run_folder(other, "--with") for other in others or ()]
+        found = variance_gap_of(folder, students, n=n, seed=seed, progress=bars)
     if json:
         emit_json(found)
         return

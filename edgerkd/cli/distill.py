@@ -72,9 +72,10 @@ def distill(
         emit_json(evaluation)
         return
     from edgerkd.report.load import load_facts
-    from edgerkd.report.table import comparison_rows
+    from edgerkd.report.table import comparison_rows, conditions
 
-    show_table(*comparison_rows(load_facts(folder)))
-    typer.echo(
-        f"{evaluation.threat_model}, {evaluation.n} test images; run: {folder.path}\nnext: edgerkd export --format trt"
-    )
+    facts = load_facts(folder)
+    show_table(*comparison_rows(facts))
+    for line in conditions(facts):
+        typer.echo(line)
+    typer.echo(f"run: {folder.path}\nnext: edgerkd export --format trt")

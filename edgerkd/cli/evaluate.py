@@ -49,7 +49,7 @@ def evaluate(
     request = Request(attack=attack, eps=radius(eps), norm=norm, n=n, seed=seed, eot=eot)
     radii = None if curve is None else parse_radii(curve)
     folder = run_folder(run)
-    other = None if against is None else run_folder(against)
+    other = None if against is None else run_folder(against, "--against")
     with progress() as bars:
         if radii is not None:
             found = draw_curve(folder, request, radii, with_teacher=with_teacher, progress=bars, say=_say)

@@ -24,18 +24,20 @@ Family = Annotated[
 Eps = Annotated[str | None, typer.Option("--eps", help="Radius of the threat model, like 8/255.")]
 AttackName = Annotated[
     str,
-    typer.Option("--attack", help="pgd, apgd, autoattack, fgsm, pgd-kl, apgd-ce, apgd-dlr, apgd-t, fab-t or square."),
+    typer.Option(
+        "--attack", help="pgd, apgd, autoattack, fgsm, pgd-100, pgd-kl, apgd-ce, apgd-dlr, apgd-t, fab-t or square."
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
 
 
-def run_folder(run: Path | None) -> RunFolder:
-    """The run named, or the newest. Raises ConfigError where it is not there."""
+def run_folder(run: Path | None, flag: str = "--run") -> RunFolder:
+    """The run that `flag` named, or the newest. Raises ConfigError where it is not there."""
     if run is None:
         return latest_run()
     found = RunFolder(run)
     if not found.recipe.exists():
-        raise ConfigError(f"--run: {found.recipe} is missing: {run} is not a run's folder")
+        raise ConfigError(f"{flag}: {found.recipe} is missing: {run} is not a run's folder")
     return found
 
 

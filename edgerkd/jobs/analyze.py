@@ -33,6 +33,7 @@ from edgerkd.report.variance_gap import render_variance_gap
 
 SCHEMA = 1
 STEPS = 20  # of a quarter of the radius, as the suite's PGD
+STOPPED = "epochs: their gap is measured where validation's attack stopped, the radii's at the attack's last step"
 QUARTERS = range(9)  # of the threat model's radius: from no attack to twice that radius
 
 
@@ -43,13 +44,17 @@ def variance_gap_of(
     """Measure the run's student and teacher and the students of `others`; write variance-gap.json and its page.
 
     On `n` test images, 1,000 at most if None. Raises ConfigError where the data are no longer the run's, or
-    others' data are not, and ArtefactError for a damaged file.
+    others' data are not, or two networks would have one name, and ArtefactError for a damaged file.
     """
     request = Request(n=TEST_IMAGES if n is None else n, seed=seed)
     campaign = begin(run, request, among=ALONE, progress=progress, say=lambda words: None)
     record, test, own = campaign.record, campaign.test.to(ALONE.device), campaign.threat_model
     networks, flags = _own_networks(run, record)
-    networks |= {other.path.resolve().name: _student_of(other, run, record) for other in others}
+    for other in others:
+        name = other.path.resolve().name
+        if name in networks:
+            raise ConfigError(f"--with: {other.path}: a network named {name!r} is measured already: rename this folder")
+        networks[name] = _student_of(other, run, record)
     images, labels = to_float(test.images), test.labels
     gaps = tuple(
         _gaps(name, network.to(ALONE.device).eval().requires_grad_(False), images, labels, own, seed, progress)
@@ -73,7 +78,7 @@ def variance_gap_of(
         networks_r=pearson([point.relative_gap for point in at_own], [point.robust_acc.value for point in at_own]),
         epochs=epochs,
         epochs_r=pearson([epoch.relative_gap for epoch in epochs], [epoch.robust_acc for epoch in epochs]),
-        flags=(*flags, *(line for network in gaps for line in off_trend(network))),
+        flags=(*flags, *([STOPPED] if epochs else []), *(line for network in gaps for line in off_trend(network))),
     )
     write_atomic(run.variance_gap, encode_json(report))
     write_atomic(run.variance_gap_page, render_variance_gap(report))
@@ -82,7 +87,7 @@ def variance_gap_of(
 
 def _own_networks(run: RunFolder, record: RunRecord) -> tuple[dict[str, Network], tuple[str, ...]]:
     """The run's student, and its teacher where that is still kept here; else a line that says so."""
-    networks = {"student": load_network(run.student)}
+    networks = {"student": load_network(run.trained)}
     if record.teacher is None:
         return networks, ()
     try:
@@ -98,7 +103,7 @@ def _student_of(other: RunFolder, run: RunFolder, record: RunRecord) -> Network:
             f"--with: {other.path} was trained on {theirs.dataset}, {run.path} on {record.dataset}, and the images "
             "differ: name runs of the same data"
         )
-    return load_network(other.student)
+    return load_network(other.trained)
 
 
 def _gaps(

@@ -29,7 +29,7 @@ def compare_runs(
                 f"--against: {other.path} was trained on {theirs.dataset}, {run.path} on {campaign.record.dataset}, "
                 "and the images differ: only students of the same data can be compared image by image"
             )
-        first, second = (campaign.attack(subject_in(each.student, each.path.resolve().name)) for each in (run, other))
+        first, second = (campaign.attack(subject_in(each.trained, each.path.resolve().name)) for each in (run, other))
         found = Comparison(
             schema=SCHEMA,
             first=first.evaluation,

@@ -39,7 +39,7 @@ def draw_curve(
         raise ConfigError("--curve: name at least one radius above 0, like 0,2/255,4/255,8/255")
     with ranks() as among:
         campaign = begin(run, replace(request, eps=max(radii)), among=among, progress=progress, say=say)
-        subjects = [subject_in(run.student, "student"), *([_teacher(campaign.record)] if with_teacher else [])]
+        subjects = [subject_in(run.trained, "student"), *([_teacher(campaign.record)] if with_teacher else [])]
         curves = tuple(_curve(campaign, subject, radii) for subject in subjects)
         attacks, notices = attacks_named(
             request.attack, threat_model=campaign.threat_model, classes=campaign.record.architecture.classes

@@ -350,7 +350,7 @@ def evaluate_run(
     """
     with ranks() as among:
         campaign = begin(run, request, among=among, progress=progress, say=say)
-        student = subject_in(run.student, "student")
+        student = subject_in(run.trained, "student")
         more = _at_features(campaign, student)
         evaluation = campaign.attack(student, probe=True, more=more).evaluation
         campaign.finish({run.evaluation: encode_json(evaluation)})

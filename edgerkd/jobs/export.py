@@ -38,7 +38,7 @@ def export(run: RunFolder, *, exporter_name: str, progress: Progress) -> tuple[B
     """
     exporter = load_exporter(exporter_name)
     record = decode_json(RunRecord, run.recipe)
-    student = load_network(run.student)
+    student = load_network(run.trained)
     dataset, teacher = load_inputs(run, record, progress=progress)
     images = dataset.test.head(REPLAY_IMAGES)
     attacked, reference = (

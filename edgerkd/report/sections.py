@@ -23,6 +23,7 @@ from edgerkd.report.table import (
     attack_table,
     budget_table,
     comparison_rows,
+    conditions,
     gate_table,
     latency_table,
     networks,
@@ -145,19 +146,13 @@ def comparison(facts: Facts) -> Markup:
     found = networks(facts)
     if not found:
         return NOTHING
-    how = {f"{e.n} images of the {e.split} split, {e.threat_model}" for e in found.values()}
-    caption = "On the host: " + "; ".join(
-        sorted(how)
-        if len(how) == 1
-        else [f"{name}: {e.n} images of {e.split}, {e.threat_model}" for name, e in found.items()]
-    )
-    differ = tag("p", "These were not measured alike: compare with care.") if len(how) > 1 else NOTHING
+    first, *each = conditions(facts)
     return section(
         "Compared with its teacher, and with standard training",
-        differ,
+        tag("p", first) if each else NOTHING,
         data_table(
             comparison_rows(facts),
-            caption,
+            "On the host: " + "; ".join(each or [first]),
             graphics=[interval_bar(e.robust_acc.value, e.robust_acc.low, e.robust_acc.high) for e in found.values()],
             notes=NETWORKS,
         ),

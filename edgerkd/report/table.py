@@ -18,6 +18,8 @@ from edgerkd.report.words import (
     percent,
 )
 
+UNLIKE = "These were not measured alike: compare with care."
+
 
 class Table(NamedTuple):
     """Text in rows and columns; the first column names the row."""
@@ -39,6 +41,17 @@ def comparison_rows(facts: Facts) -> Table:
         for name, e in networks(facts).items()
     )
     return Table(("network", "params", "MACs", "clean acc. [95%]", "robust acc. [95%]"), rows)
+
+
+def conditions(facts: Facts) -> tuple[str, ...]:
+    """How the networks of `comparison_rows` were attacked: one line where all alike, else a warning and one each."""
+    found = {
+        name: f"{e.threat_model}, {e.n} {e.split} images, {', '.join(row.attack for row in e.rows)}"
+        for name, e in networks(facts).items()
+    }
+    if len(set(found.values())) <= 1:
+        return tuple(found.values())[:1]
+    return (UNLIKE, *(f"{name}: {how}" for name, how in found.items()))
 
 
 def gate_table(report: VerifyReport) -> Table:

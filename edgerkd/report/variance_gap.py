@@ -44,7 +44,9 @@ def correlation_table(report: VarianceGapReport) -> Table:
     ]
     rows.append((f"{len(report.networks)} networks at {report.threat_model.eps}", r_text(report.networks_r), ""))
     if report.epochs:
-        rows.append((f"{len(report.epochs)} epochs, validation split", r_text(report.epochs_r), ""))
+        rows.append(
+            (f"{len(report.epochs)} epochs, validation split, attacked until fooled", r_text(report.epochs_r), "")
+        )
     return Table(("Pearson's r with robust accuracy", "variance gap", "Gram gap"), tuple(rows))
 
 

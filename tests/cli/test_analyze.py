@@ -105,6 +105,8 @@ def test_epochs_that_noted_the_gap_are_drawn(run, edgerkd):
     assert [(each["epoch"], each["robust_acc"], each["relative_gap"]) for each in found["epochs"]] == noted
     assert found["epochs_r"] == pytest.approx(-1)
     assert "epoch 4: gap +30, robust 60.0%" in run.variance_gap_page.read_text()
+    assert [flag for flag in found["flags"] if flag == job.STOPPED]
+    assert "3 epochs, validation split, attacked until fooled" in analyze(edgerkd, run).out
 
 
 def test_what_cannot_be_compared_is_refused(run, edgerkd, tmp_path):
@@ -112,7 +114,18 @@ def test_what_cannot_be_compared_is_refused(run, edgerkd, tmp_path):
     other = write_small_run(tmp_path / "elsewhere" / "other", n=240)
     ended = analyze(edgerkd, run, "--with", other.path)
     assert (ended.code, "name runs of the same data" in ended.err) == (3, True)
-    assert analyze(edgerkd, run, "--with", tmp_path / "nowhere").code == 3
+    gone = analyze(edgerkd, run, "--with", tmp_path / "nowhere")
+    assert (gone.code, "--with: " in gone.err, "--run" in gone.err) == (3, True, False)
     assert edgerkd("analyze", "variance-gap", "--run", run.path, "-n", 1).code == 2
     assert edgerkd("analyze", "variance-gapp", "--run", run.path).code == 2
+    assert not run.variance_gap.exists()
+
+
+def test_two_networks_of_one_name_are_refused(run, edgerkd):
+    """Catches a network that takes the place of another in silence."""
+    names = ("a/other", "b/other", "student")
+    one, two, student = (write_small_run(run.path.parent / name, seed=1) for name in names)
+    for others, name in (((one, two), "other"), ((student,), "student")):
+        ended = analyze(edgerkd, run, *(word for other in others for word in ("--with", other.path)))
+        assert (ended.code, f"a network named '{name}' is measured already" in ended.err) == (3, True)
     assert not run.variance_gap.exists()

@@ -144,3 +144,46 @@ def test_two_processes_of_torchrun_train_one_student(bars, edgerkd, workdir):
     lines = [json.loads(line) for line in (runs[0] / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     assert edgerkd("evaluate", "--attack", "fgsm").code == 0
+
+
+def test_a_radius_of_0_and_decays_out_of_order_are_refused(edgerkd, workdir):
+    """Catches a teacher that is trained to resist nothing, and a learning rate that falls twice at once."""
+    ended = edgerkd("distill", "--eps", "0")
+    assert (ended.code, "--eps 0: " in ended.err, "write one above 0" in ended.err) == (3, True, True)
+    for value in ("[0.9,0.1]", "[0.5,0.5]"):
+        ended = edgerkd("distill", "--method", "standard", "--set", f"decay_at={value}")
+        assert (ended.code, "--set: decay_at: each value must be above the one before" in ended.err) == (3, True)
+    assert not (workdir / "runs").exists()
+
+
+def test_a_file_in_the_place_of_runs_is_said_before_anything_is_written(bars, edgerkd, workdir):
+    """Catches a traceback, and a folder left behind that the next attempt takes for a run."""
+    Path("runs").write_text("mine")
+    flags = (*bars, "--method", "standard", "--epochs", 1, "--run", "elsewhere")
+    ended = edgerkd(*flags)
+    assert (ended.code, "runs/latest: cannot be written" in ended.err) == (4, True)
+    assert not Path("elsewhere").exists()
+    Path("runs").unlink()
+    assert edgerkd(*flags).code == 0
+
+
+def test_a_student_attacked_otherwise_than_its_teacher_is_told_from_it(bars, edgerkd, workdir):
+    """Catches one line about the attack below figures of two."""
+    ended = edgerkd(*bars, "--method", "standard", "--epochs", 1)
+    assert (ended.code, "not measured alike" in ended.out) == (0, False)
+    assert edgerkd("evaluate", "--attack", "fgsm", "-n", 5, "--eps", "1/255").code == 0
+    ended = edgerkd("distill", "--resume")
+    assert "These were not measured alike: compare with care." in ended.out
+    assert "student: Linf 1/255, 5 test images, FGSM" in ended.out
+
+
+def test_a_run_is_resumed_by_as_many_processes_as_it_began_with(bars, edgerkd, workdir):
+    """Catches half a training with other batches, covariances and mixtures than the other half."""
+    assert edgerkd(*bars, "--method", "standard", "--epochs", 1).code == 0
+    path = Path("runs/latest/run.json")
+    record = json.loads(path.read_text())
+    assert record["processes"] == 1
+    path.write_text(json.dumps({**record, "processes": 4}))
+    Path("runs/latest/evaluation.json").unlink()
+    ended = edgerkd("distill", "--resume")
+    assert (ended.code, "began with 4 processes and would go on with 1" in ended.err) == (3, True)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +15,8 @@ import pytest
 
 from edgerkd.core.progress import Silent
 from edgerkd.core.run import RunFolder
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
 from edgerkd.files.atomic import sha256_of
 from edgerkd.jobs import evaluate as job
 from edgerkd.jobs import teacher_cache
@@ -178,7 +182,7 @@ def test_norm_and_radius_reach_the_attack(run, edgerkd):
         (["--curve", "2/255", "--against", "x"], 2, "--against"),
         (["--curve", "2/255", "--with-teacher"], 3, "--with-teacher"),
         (["--with-teacher"], 2, "--curve"),
-        (["--against", "nowhere"], 3, "nowhere"),
+        (["--against", "nowhere"], 3, "--against: nowhere/run.json is missing"),
         (["-n", "0"], 2, "-n"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
@@ -276,3 +280,28 @@ def test_students_of_other_data_are_not_compared(run, edgerkd, tmp_path):
     ended = edgerkd("evaluate", "--run", run.path, "--against", other.path)
     assert ended.code == 3
     assert "only students of the same data" in ended.err
+
+
+@pytest.mark.parametrize(
+    "command", [["evaluate"], ["evaluate", "--curve", "1/255"], ["analyze", "variance-gap"], ["export"]]
+)
+def test_a_run_whose_training_has_not_ended_says_how_to_end_it(tmp_path, edgerkd, command):
+    """Catches a file called damaged that nobody has written yet."""
+    run = write_small_run(tmp_path / "runs" / "half")
+    shutil.rmtree(run.student)
+    ended = edgerkd(*command, "--run", run.path)
+    assert ended.code == 3
+    assert f"training is not finished: go on with `edgerkd distill --resume --run {run.path}`" in ended.err
+
+
+def test_every_attack_is_named_by_help(edgerkd):
+    """Catches an attack that nobody finds."""
+    from edgerkd.attacks.suite import attacks_named
+    from edgerkd.cli.options import AttackName
+    from edgerkd.core.errors import UnknownNameError
+
+    with pytest.raises(UnknownNameError) as error:
+        attacks_named("", threat_model=ThreatModel(norm="Linf", eps=Radius("8/255")), classes=10)
+    known = str(error.value).partition("known: ")[2].split(", ")
+    (option,) = AttackName.__metadata__
+    assert sorted(re.findall(r"[\w-]+", option.help.replace(" or ", " "))) == sorted(known)

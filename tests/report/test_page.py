@@ -233,7 +233,7 @@ def test_unlike_measurements_are_not_shown_as_like():
     other = replace(facts.teacher, threat_model=L2)
     _, text = read(replace(facts, teacher=other))
     assert "not measured alike" in text
-    assert "teacher: 797 images of test, L2 1/2" in text
+    assert "teacher: L2 1/2, 797 test images, " in text
 
 
 def _numbers(record: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:

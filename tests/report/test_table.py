@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edgerkd.core.verification import Latency
-from edgerkd.report.table import comparison_rows, show_verification, verdict_lines, verification_text
+from edgerkd.report.table import comparison_rows, conditions, show_verification, verdict_lines, verification_text
 from tests.report import samples
 
 PASS = """\
@@ -124,3 +124,17 @@ def test_comparison_leaves_out_what_was_not_evaluated():
     """Catches a row of nothing."""
     facts = replace(samples.facts(), baseline=None, teacher=None)
     assert [row[0] for row in comparison_rows(facts).rows] == ["student"]
+
+
+def test_networks_that_were_not_measured_alike_are_said_to_be_so():
+    """Catches a student's FGSM beside its teacher's PGD under one line for both, and a warning where all are alike."""
+    facts = samples.facts()
+    assert facts.student is not None
+    (alike,) = conditions(facts)
+    assert alike == "Linf 9/255, 797 test images, " + ", ".join(row.attack for row in facts.student.rows)
+    weaker = replace(facts.student, rows=(replace(facts.student.rows[0], attack="FGSM"),))
+    first, *each = conditions(replace(facts, student=weaker))
+    assert first == "These were not measured alike: compare with care."
+    assert each[1] == "student: Linf 9/255, 797 test images, FGSM"
+    assert len(each) == 3
+    assert conditions(replace(facts, student=None, teacher=None, baseline=None)) == ()
