@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from edgerkd.cli.options import Data, Seed
+from edgerkd.cli.options import Data, Eps, Seed, radius
 from edgerkd.cli.output import Json, emit_json, progress, show_table
 from edgerkd.core.record import Record
 from edgerkd.core.teacher import TeacherCard
@@ -27,7 +27,15 @@ class Teachers(Record):
     teachers: tuple[TeacherCard, ...]
 
 
+_OPTIONS = {
+    Action.list: ("action", "json"),
+    Action.train: ("action", "json", "data", "eps", "name", "method", "epochs", "seed"),
+    Action.imp: ("action", "json", "data", "eps", "name", "source", "sha256", "n", "accept_fragile"),
+}
+
+
 def teacher(
+    context: typer.Context,
     action: Annotated[Action, typer.Argument(help="What to do.")] = Action.list,
     source: Annotated[
         str | None,
@@ -37,6 +45,7 @@ def teacher(
         ),
     ] = None,
     data: Data = "digits",
+    eps: Eps = None,
     name: Annotated[str | None, typer.Option("--name", help="The name to keep it under.")] = None,
     method: Annotated[str, typer.Option("--method", help="For train: pgd-at, trades or n-fgsm.")] = "pgd-at",
     epochs: Annotated[int, typer.Option("--epochs", help="For train: epochs.", min=1)] = 30,
@@ -55,6 +64,10 @@ def teacher(
         raise typer.BadParameter(
             "import needs a file or a name" if source is None else f"{action.value} takes none", param_hint="SOURCE"
         )
+    for option in context.command.params:
+        name_of = option.name or ""
+        if name_of not in _OPTIONS[action] and str(context.get_parameter_source(name_of)).endswith("COMMANDLINE"):
+            raise typer.BadParameter(f"{action.value} takes none: leave it out", param_hint=option.opts[0])
     from edgerkd.core.recipe import load_method
     from edgerkd.data.load import load_dataset
     from edgerkd.jobs import teachers as job
@@ -64,7 +77,7 @@ def teacher(
     if action is Action.list:
         cards = known_teachers()
     else:
-        dataset = load_dataset(data)
+        dataset = job.with_eps(load_dataset(data), radius(eps))
         with progress() as bars:
             if source is None:
                 _, card = job.train_teacher(

@@ -10,7 +10,10 @@ from edgerkd.core.threat import ThreatModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherCard(Record):
-    """A teacher in the cache. `origin` says where it came from; accuracies are on the `val` split named there."""
+    """A teacher in the cache. `origin` says where it came from; accuracies are on the `val` split named there.
+
+    `weights_sha256` is of the weights as they are kept, `source_sha256` of the file they were imported from.
+    """
 
     schema: int
     name: str
@@ -23,3 +26,4 @@ class TeacherCard(Record):
     clean_acc: Accuracy
     robust_acc: Accuracy
     weights_sha256: str
+    source_sha256: str | None = None

@@ -53,9 +53,21 @@ def download(url: str, target: Path, *, sha256: str, progress: Progress, limit: 
         new.unlink(missing_ok=True)
 
 
+def check_address(url: str) -> None:
+    """Raises ConfigError for what is no address of the web."""
+    try:
+        web = url.isascii() and urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname)
+    except ValueError:  # brackets that do not close
+        web = False
+    if not web:
+        raise ConfigError(
+            f"{url}: not an address of the web: wanted https:// or http://, a host and a path, in ASCII "
+            "(%C3%A4 for a letter like \u00e4)"
+        )
+
+
 def _blocks(url: str) -> Iterator[bytes]:
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise ConfigError(f"{url}: not an address of the web: it begins with https:// or http://")
+    check_address(url)
     try:
         with urlopen(Request(url, headers={"User-Agent": "edgerkd"}), timeout=TIMEOUT) as answer:
             while block := answer.read(_BLOCK):

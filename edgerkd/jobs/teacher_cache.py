@@ -24,17 +24,29 @@ def cache_folder() -> Path:
     return Path(os.environ.get("EDGERKD_CACHE", "~/.cache/edgerkd")).expanduser() / "teachers"
 
 
+def kept_names() -> tuple[str, ...]:
+    """The name of every teacher in the cache. A folder that begins with a dot was never finished."""
+    return tuple(sorted(path.parent.name for path in cache_folder().glob(f"[!.]*/{CARD}")))
+
+
 def known_teachers() -> tuple[TeacherCard, ...]:
-    """Every teacher in the cache, by name."""
-    return tuple(decode_json(TeacherCard, path) for path in sorted(cache_folder().glob(f"*/{CARD}")))
+    """Every teacher in the cache, by name. Raises ArtefactError for a damaged card."""
+    return tuple(map(_card, kept_names()))
+
+
+def _card(name: str) -> TeacherCard:
+    folder = cache_folder() / name
+    try:
+        return decode_json(TeacherCard, folder / CARD)
+    except ArtefactError as e:
+        raise ArtefactError(f"{e}\nremove {folder} and make the teacher anew") from e
 
 
 def kept_teacher(name: str) -> tuple[Network, TeacherCard]:
     """The teacher of that name. Raises UnknownNameError, and ArtefactError for a damaged one."""
-    folder = cache_folder() / name
-    if not (folder / CARD).is_file():
-        raise UnknownNameError("teacher", name, (path.parent.name for path in cache_folder().glob(f"*/{CARD}")))
-    card = decode_json(TeacherCard, folder / CARD)
+    if name not in (known := kept_names()):
+        raise UnknownNameError("teacher", name, known)
+    folder, card = cache_folder() / name, _card(name)
     if (folder / WEIGHTS).is_file() and sha256_of(folder / WEIGHTS) != card.weights_sha256:
         raise ArtefactError(f"{folder / WEIGHTS}: changed since the teacher was kept: remove {folder} and make it anew")
     return load_network(folder), card
@@ -50,20 +62,40 @@ def teacher_of(record: RunRecord) -> Network:
     return network
 
 
-def checked_name(name: str) -> str:
-    """The name, if it may be a teacher's. Raises ConfigError."""
+def check_name(name: str, dataset: Dataset, source_sha256: str | None = None) -> None:
+    """Raises ConfigError where the name may not be a teacher's, or is taken.
+
+    A teacher imported from the file of `source_sha256` may take its own place, for the same data and threat model.
+    """
     if re.fullmatch(r"\w[\w.-]*", name) is None:
-        raise ConfigError(f"--name {name!r}: a teacher's name is letters, digits, '.', '_' and '-', no folder")
-    return name
+        raise ConfigError(
+            f"{name!r} cannot be a teacher's name, which is letters, digits, '.', '_' and '-': give "
+            "`edgerkd teacher` another --name"
+        )
+    if name not in kept_names():
+        return
+    card = _card(name)
+    own = card.source_sha256, card.data_sha256, card.threat_model
+    if source_sha256 is None or own != (source_sha256, dataset.sha256, dataset.threat_model):
+        raise ConfigError(
+            f"a teacher named {name} is kept already, for {card.dataset} under {card.threat_model} ({card.origin}): "
+            f"give `edgerkd teacher` another --name, or remove {cache_folder() / name}"
+        )
 
 
 def keep_teacher(
-    network: Network, name: str, dataset: Dataset, origin: str, found: Evaluation
+    network: Network,
+    name: str,
+    dataset: Dataset,
+    origin: str,
+    found: Evaluation,
+    source_sha256: str | None = None,
 ) -> tuple[Network, TeacherCard]:
     """Store a teacher with its card, which says what was found on the validation split.
 
-    Raises ConfigError where another teacher is kept under that name.
+    Raises ConfigError as `check_name` does.
     """
+    check_name(name, dataset, source_sha256)
     folder = cache_folder() / name
     card = TeacherCard(
         schema=SCHEMA,
@@ -77,8 +109,7 @@ def keep_teacher(
         clean_acc=found.clean_acc,
         robust_acc=found.robust_acc,
         weights_sha256=hashlib.sha256(weights_bytes(network)).hexdigest(),
+        source_sha256=source_sha256,
     )
-    if (folder / CARD).exists() and decode_json(TeacherCard, folder / CARD).weights_sha256 != card.weights_sha256:
-        raise ConfigError(f"a teacher named {name} is kept already, with other weights: choose another --name")
     save_network(network.cpu(), folder, {CARD: encode_json(card)})
     return load_network(folder), card

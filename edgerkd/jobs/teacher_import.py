@@ -9,7 +9,7 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.teacher import TeacherCard
 from edgerkd.data.dataset import Dataset, Split, to_float
 from edgerkd.jobs.evaluate import attack_network
-from edgerkd.jobs.teacher_cache import checked_name, keep_teacher
+from edgerkd.jobs.teacher_cache import check_name, keep_teacher
 from edgerkd.jobs.zoo import Weights, load_weights
 from edgerkd.models.hardware import compute_device
 from edgerkd.models.network import Network
@@ -42,12 +42,11 @@ def import_teacher(
     What weights do not show is found by measuring, not by guessing: each activation and padding that the
     layout was published with, and, where the file brings no normalisation, each that is customary. The
     reading most accurate on clean images is attacked and kept. Raises ArtefactError for a file that is not
-    plain weights, ConfigError for a teacher that does not fit the data or resists nothing.
+    plain weights, ConfigError for a name that is taken and a teacher that does not fit the data or resists nothing.
     """
-    if name is not None:
-        checked_name(name)
     weights = load_weights(source, sha256=sha256, progress=progress)
-    name = checked_name(weights.name if name is None else name)
+    name = weights.name if name is None else name
+    check_name(name, dataset, weights.sha256)
     network, readings = _most_accurate(weights, dataset, progress)
     found = attack_network(
         network,
@@ -64,7 +63,7 @@ def import_teacher(
             f"{found.robust_acc}: a student would learn no robustness from it; --accept-fragile imports it all the same"
         )
     origin = weights.origin if readings == 1 else f"{weights.origin}; the most accurate of {readings} readings"
-    return keep_teacher(network, name, dataset, origin, found)
+    return keep_teacher(network, name, dataset, origin, found, weights.sha256)
 
 
 def check_fit(architecture: Architecture, dataset: Dataset, teacher: str) -> None:
@@ -115,7 +114,12 @@ def _network(weights: Weights, dataset: Dataset, family: Family, moments: Moment
         )
     channels, height, width = dataset.train.images.shape[1:]
     return network_from_state(
-        weights.state, weights.source, image_shape=(channels, height, width), moments=moments, family=family
+        weights.state,
+        weights.source,
+        image_shape=(channels, height, width),
+        moments=moments,
+        family=family,
+        classes=dataset.classes,
     )
 
 

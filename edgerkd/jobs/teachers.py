@@ -1,6 +1,7 @@
 """Teachers: trained here once, imported from a file, or found in the cache."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,11 +11,20 @@ from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.progress import Progress
 from edgerkd.core.recipe import MethodName, Recipe
 from edgerkd.core.teacher import TeacherCard
+from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill.trainer import train
+from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import encode_json
 from edgerkd.jobs.evaluate import attack_network
-from edgerkd.jobs.teacher_cache import CARD, cache_folder, checked_name, keep_teacher, kept_teacher, known_teachers
+from edgerkd.jobs.teacher_cache import (
+    cache_folder,
+    check_name,
+    keep_teacher,
+    kept_names,
+    kept_teacher,
+    known_teachers,
+)
 from edgerkd.jobs.teacher_import import SAMPLE, check_fit, import_teacher
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
@@ -31,27 +41,40 @@ def find_teacher(teacher: str | None, dataset: Dataset, *, progress: Progress) -
     """
     if teacher is None and dataset.name == "digits":
         teacher = default_name(dataset)
-        if not (cache_folder() / teacher / CARD).exists():
+        if teacher not in kept_names():
             return train_teacher(dataset, progress=progress)
-    cards = {card.name: card for card in known_teachers()}
     if teacher is None:
-        fitting = [
-            card
-            for card in cards.values()
-            if (card.data_sha256, card.threat_model) == (dataset.sha256, dataset.threat_model)
-        ]
-        if len(fitting) != 1:
-            known = ", ".join(card.name for card in fitting) or "none"
-            raise ConfigError(
-                f"--teacher: name a robust teacher for {dataset.name} under {dataset.threat_model} (known: {known}), "
-                "or import one: `edgerkd teacher import FILE --data ...`"
-            )
-        teacher = fitting[0].name
-    elif teacher not in cards and (Path(teacher).suffix in (".pt", ".pth", ".safetensors") or "/" in teacher):
-        return import_teacher(teacher, dataset, name=None, accept_fragile=False, progress=progress)
+        teacher = _only_teacher(dataset)
+    elif teacher not in kept_names() and (Path(teacher).suffix in (".pt", ".pth", ".safetensors") or "/" in teacher):
+        kept = _imported_before(Path(teacher).expanduser(), dataset)
+        if kept is None:
+            return import_teacher(teacher, dataset, name=None, accept_fragile=False, progress=progress)
+        teacher = kept
     network, card = kept_teacher(teacher)
     check_fit(network.architecture, dataset, teacher)
     return network, card
+
+
+def _only_teacher(dataset: Dataset) -> str:
+    """The one teacher kept for these data and this threat model. Raises ConfigError for none and for several."""
+    known = [card for card in known_teachers() if card.data_sha256 == dataset.sha256]
+    fitting = [card for card in known if card.threat_model == dataset.threat_model]
+    if len(fitting) == 1:
+        return fitting[0].name
+    kept = ", ".join(f"{card.name} ({card.threat_model})" for card in known) or "none"
+    given = f"--data ... --eps {dataset.threat_model.eps}"
+    raise ConfigError(
+        f"--teacher: name a robust teacher for {dataset.name} under {dataset.threat_model} (kept for these data: "
+        f"{kept}), or make one: `edgerkd teacher train {given}` or `edgerkd teacher import FILE {given}`"
+    )
+
+
+def _imported_before(path: Path, dataset: Dataset) -> str | None:
+    """The teacher kept from this very file, which was read and measured on these data; None where there is none."""
+    if not path.is_file():
+        return None
+    wanted = sha256_of(path), dataset.sha256
+    return next((card.name for card in known_teachers() if (card.source_sha256, card.data_sha256) == wanted), None)
 
 
 def train_teacher(
@@ -65,7 +88,8 @@ def train_teacher(
 ) -> tuple[Network, TeacherCard]:
     """Adversarially train a PreActResNet on `dataset`, with weight averaging, and keep it in the cache.
 
-    Raises UnknownNameError for a method that is none of METHODS.
+    A training that was stopped goes on from its last whole epoch. Raises UnknownNameError for a method that
+    is none of METHODS, ConfigError for a name that is taken.
     """
     if method not in METHODS:
         raise UnknownNameError("method that trains a teacher", method, METHODS)
@@ -85,9 +109,10 @@ def train_teacher(
     recipe = Recipe(
         method=method, threat_model=dataset.threat_model, epochs=epochs, seed=seed, batch=batch_for(dataset)
     )
-    name = checked_name(name or default_name(dataset, method))
+    name = name or default_name(dataset, method)
+    check_name(name, dataset)
     made_of = encode_json(recipe) + encode_json(architecture) + dataset.sha256
-    checkpoint = cache_folder() / f"{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.training.pt"
+    checkpoint = cache_folder() / f"{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.training.pt"
     torch.manual_seed(seed)
     network = train(
         build(architecture),
@@ -109,8 +134,17 @@ def train_teacher(
         progress=progress,
     ).evaluation
     kept = keep_teacher(network, name, dataset, f"trained here by {recipe.method}, {epochs} epochs, seed {seed}", found)
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)
     return kept
+
+
+def with_eps(dataset: Dataset, eps: Radius | None) -> Dataset:
+    """The data at another radius of its threat model, if one is given. Raises ConfigError for 0."""
+    if eps is None:
+        return dataset
+    if eps == 0:
+        raise ConfigError("--eps 0: nothing is attacked within a radius of 0: write one above 0, like 8/255")
+    return replace(dataset, threat_model=replace(dataset.threat_model, eps=eps))
 
 
 def default_name(dataset: Dataset, method: MethodName = "pgd-at") -> str:

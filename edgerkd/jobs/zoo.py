@@ -17,7 +17,7 @@ from torch import Tensor
 from edgerkd.core.errors import ArtefactError, ConfigError, MissingDependencyError, UnknownNameError
 from edgerkd.core.progress import Progress
 from edgerkd.files.atomic import sha256_of
-from edgerkd.files.download import download
+from edgerkd.files.download import check_address, download
 from edgerkd.jobs.teacher_cache import cache_folder
 from edgerkd.models.library import check_library_name, load_timm
 from edgerkd.models.teacher_file import read_state_dict
@@ -36,10 +36,14 @@ class Library:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Tensors by name; `name` is what to keep them under. Without `library` their own names tell the network."""
+    """Tensors by name; `name` is what to keep them under, `sha256` the digest that pins them.
+
+    Without `library` their own names tell the network.
+    """
 
     state: dict[str, Tensor]
     source: Path
+    sha256: str
     name: str
     origin: str
     library: Library | None = None
@@ -89,11 +93,16 @@ def _file(path: Path, sha256: str | None) -> Weights:
         raise ConfigError(f"{path}: there is no such file")
     _check_digest(found := sha256_of(path), sha256, path)
     return Weights(
-        state=read_state_dict(path), source=path, name=path.stem, origin=f"imported from {path.name}, sha256 {found}"
+        state=read_state_dict(path),
+        source=path,
+        sha256=found,
+        name=path.stem,
+        origin=f"imported from {path.name}, sha256 {found}",
     )
 
 
 def _address(url: str, sha256: str | None, progress: Progress) -> Weights:
+    check_address(url)
     if sha256 is None:
         raise ConfigError(
             f"{url}: nothing pins this file: add --sha256 HEX, as its publisher states it or as `sha256sum` gives it "
@@ -114,7 +123,8 @@ def _robustbench(name: str, sha256: str | None, progress: Progress) -> Weights:
         raise MissingDependencyError(
             f"robustbench:{name}: {path} is not there, and edgerkd knows no digest or checked address to download it "
             f'by: fetch it with RobustBench itself, `python -c "from robustbench.utils import load_model; {load}"`, '
-            "and repeat this command in the same folder with --data cifar10"
+            "and repeat this command in the same folder with --data cifar10 and --sha256 HEX, as `sha256sum "
+            f"{path}` gives it"
         )
     if sha256 is None:
         raise ConfigError(
@@ -124,6 +134,7 @@ def _robustbench(name: str, sha256: str | None, progress: Progress) -> Weights:
     return Weights(
         state=found.state,
         source=path,
+        sha256=found.sha256,
         name=name,
         origin=f"RobustBench {name}, {listed.architecture}, listed with {listed.clean} % clean and {listed.robust} % "
         f"under AutoAttack, sha256 {sha256.lower()}",
@@ -146,6 +157,7 @@ def _torchvision(name: str, sha256: str | None, progress: Progress) -> Weights:
     return Weights(
         state=found.state,
         source=path,
+        sha256=found.sha256,
         name=f"torchvision-{name}",
         origin=f"torchvision {weights}, {found.origin}",
         library=Library(
@@ -172,6 +184,7 @@ def _timm(name: str, sha256: str | None, progress: Progress) -> Weights:
     return Weights(
         state=state,
         source=source,
+        sha256=found,
         name=f"timm-{name}",
         origin=f"timm {name}, sha256 of its tensors {found}",
         library=Library(

@@ -47,8 +47,14 @@ def load_network(folder: Path) -> Network:
     return network.eval()
 
 
-def fill(network: Network, state: dict[str, torch.Tensor], source: Path) -> None:
-    """Load `state` into the network, refusing wrong names, wrong shapes and non-finite values."""
+def fill(network: Network, state: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Load `state` into the network. Raises ArtefactError as `check_state` does."""
+    check_state(network, state, source)
+    network.load_state_dict(state)
+
+
+def check_state(network: Network, state: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Raises ArtefactError for wrong names, wrong shapes and non-finite values; the network may hold no memory."""
     own = network.state_dict()
     problems = [f"{name}: missing" for name in own.keys() - state.keys()]
     problems += [f"{name}: unknown" for name in state.keys() - own.keys()]
@@ -60,4 +66,3 @@ def fill(network: Network, state: dict[str, torch.Tensor], source: Path) -> None
     if problems:
         shown = "; ".join(sorted(problems)[:5])
         raise ArtefactError(f"{source}: does not fit {network.architecture}: {len(problems)} problems: {shown}")
-    network.load_state_dict(state)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from edgerkd.core.architecture import Architecture, Family
 from edgerkd.core.errors import ArtefactError, ConfigError
-from edgerkd.models.build import build
+from edgerkd.models.build import build, sketch
 from edgerkd.models.layouts import LAYOUTS, layout_of, renamed, unwrapped
 from edgerkd.models.network import Network
-from edgerkd.models.store import fill
+from edgerkd.models.store import check_state
 
 Moments = tuple[Tensor, Tensor]
 """Mean and standard deviation per channel, of images in [0, 1]."""
@@ -35,25 +35,40 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file or a plain state dict, floats as float32.
 
     A pickle that holds anything but tensors and plain containers is refused before any of it runs
-    (torch's `weights_only`). Raises ArtefactError.
+    (torch's `weights_only`). Raises ConfigError where there is no file, ArtefactError for one that holds
+    anything but dense real tensors.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file")
     try:
         data = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (SafetensorError, OSError) as e:
+    except OSError as e:
+        raise ArtefactError(f"{path}: cannot be read: {e.strerror or e}") from e
+    except SafetensorError as e:
         raise ArtefactError(f"{path}: not a readable safetensors file: {e}") from e
-    except Exception as e:  # torch.load raises what the damage happens to cause
+    except Exception as e:  # torch.load raises what the damage happens to cause, and advises to run what it refused
         raise ArtefactError(
-            f"{path}: refused: it is not a plain state dict of tensors, and nothing in it was executed; save it with "
-            f"`torch.save(model.state_dict(), ...)` or as .safetensors ({(str(e) or type(e).__name__).splitlines()[0]})"
+            f"{path}: refused: it is damaged or no plain state dict of tensors, and nothing in it was executed: where "
+            "it comes from, save its weights alone by `torch.save(model.state_dict(), ...)` or as .safetensors"
         ) from e
     for key in ("state_dict", "model_state_dict", "model", "net"):
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
             data = data[key]
     if not isinstance(data, Mapping) or not all(isinstance(value, Tensor) for value in data.values()) or not data:
         raise ArtefactError(f"{path}: holds no state dict: wanted names mapped to tensors")
+    odd = [str(name) for name, value in data.items() if not _is_plain(value)]
+    if odd:
+        raise ArtefactError(
+            f"{path}: {odd[0]}: wanted a dense tensor of real numbers with all its elements in the file"
+        )
     return {str(name): value.float() if value.is_floating_point() else value for name, value in data.items()}
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it is dense and real and holds all its elements: others claim sizes that no memory has."""
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex() or tensor.is_quantized:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def families_of(state: Mapping[str, Tensor], source: Path) -> tuple[Family, ...]:
@@ -73,10 +88,12 @@ def network_from_state(
     image_shape: tuple[int, int, int],
     moments: Moments,
     family: Family | None = None,
+    classes: int | None = None,
 ) -> Network:
     """The network of `family`, or of the first of `families_of`, with these weights, in evaluation mode.
 
-    `moments` serve where the file has none. Raises ArtefactError naming what does not fit.
+    `moments` serve where the file has none. Raises ArtefactError naming what does not fit, ConfigError for
+    other channels than the images', or another number of `classes` than this; both before memory is taken.
     """
     tensors, families = _named(state, source)
     family = families[0] if family is None else family
@@ -88,12 +105,16 @@ def network_from_state(
             f"{source}: the teacher takes {stem.shape[1]} channels, the data have {image_shape[0]}: "
             "name its data with --data"
         )
+    if classes not in (None, len(head)):
+        raise ConfigError(
+            f"{source}: the teacher knows {len(head)} classes, the data have {classes}: name its data with --data"
+        )
     blocks, widths = _stages(tensors, source)
     if family == "library":
         name = _imagenet_name(tensors, blocks, source)
         plain = unwrapped(state)
         return network_from_library(name, plain, source, classes=len(head), image_shape=image_shape, moments=moments)
-    mean, std = _moments(tensors, moments)
+    mean, std = _moments(tensors, moments, image_shape[0], source)
     architecture = Architecture(
         family=family,
         widths=widths,
@@ -118,7 +139,7 @@ def network_from_library(
     moments: Moments,
 ) -> Network:
     """The network `torchvision:NAME` or `timm:NAME` with these weights, named as the library names them."""
-    mean, std = _moments(state, moments)
+    mean, std = _moments(state, moments, image_shape[0], source)
     architecture = Architecture(
         family="library",
         library=name,
@@ -163,6 +184,10 @@ def _stem(tensors: Mapping[str, Tensor]) -> Tensor:
 def _stages(tensors: Mapping[str, Tensor], source: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Blocks and output channels of each stage. Basic blocks are as wide as their conv1, bottlenecks as their conv3."""
     found = {m[0] for name in tensors if (m := re.match(r"(layers|stages)\.\d+\.\d+", name))}
+    if not found:
+        raise ArtefactError(
+            f"{source}: has no stage: wanted blocks like layer1.0, each of convolutions and batch norms"
+        )
     stages = sorted({block.rpartition(".")[0] for block in found}, key=lambda stage: int(stage.partition(".")[2]))
     widths: list[int] = []
     for stage in stages:
@@ -187,15 +212,24 @@ def _imagenet_name(tensors: Mapping[str, Tensor], blocks: tuple[int, ...], sourc
     return f"torchvision:{_IMAGENET[bottleneck, narrow, blocks]}"
 
 
-def _moments(state: Mapping[str, Tensor], moments: Moments) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The file's own, else those given."""
+def _moments(
+    state: Mapping[str, Tensor], moments: Moments, channels: int, source: Path
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The file's own, else those given. Raises ArtefactError where they are not one finite value a channel."""
     mean, std = (state.get(key, other).flatten() for key, other in zip(("mean", "std"), moments, strict=True))
+    for key, values in (("mean", mean), ("std", std)):
+        if len(values) != channels or not torch.isfinite(values).all():
+            raise ArtefactError(f"{source}: {key}: wanted a finite value for each of {channels} channels")
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def _filled(architecture: Architecture, tensors: Mapping[str, Tensor], source: Path) -> Network:
+    outline, _ = sketch(architecture)
+    own = outline.state_dict()
+    counters = {name: torch.tensor(0) for name in own if name.endswith("num_batches_tracked") and name not in tensors}
+    moments = {key: torch.tensor(getattr(architecture, key)).reshape(own[key].shape) for key in ("mean", "std")}
+    state = {**tensors, **counters, **moments}
+    check_state(outline, state, source)  # first: a small file may claim a network that no memory holds
     network = build(architecture)
-    own = network.state_dict()
-    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in tensors}
-    fill(network, {**tensors, **counters, "mean": own["mean"], "std": own["std"]}, source)
+    network.load_state_dict(state)
     return network.eval()

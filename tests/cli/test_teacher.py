@@ -20,6 +20,12 @@ def _folder(tmp_path, monkeypatch):
     [
         (["import"], 2, "import needs a file or a name"),
         (["train", "w.pt"], 2, "train takes none"),
+        (["import", "w.pt", "--method", "pgd-at"], 2, "--method"),
+        (["list", "--name", "mine"], 2, "--name"),
+        (["train", "-n", "5"], 2, "-n"),
+        (["train", "--eps", "0"], 3, "--eps 0"),
+        (["import", "https://[x", "--sha256", "0" * 64], 3, "not an address"),
+        (["import", "https://example.invalid/\u00e4.pt", "--sha256", "0" * 64], 3, "not an address"),
         (["train", "--method", "rslad"], 3, "known: n-fgsm, pgd-at, trades"),
         (["import", "gone.pt"], 3, "there is no such file"),
         (["import", "https://example.invalid/w.pt"], 3, "--sha256"),

@@ -7,10 +7,12 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from edgerkd.core.errors import ArtefactError, ConfigError
+from edgerkd.models import teacher_file
 from edgerkd.models.build import feature_channels
 from edgerkd.models.layouts import unwrapped
 from edgerkd.models.store import load_network, save_network
 from edgerkd.models.teacher_file import families_of, network_from_state, read_state_dict
+from tests.zoo import network
 
 MOMENTS = (torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.3, 0.25]))
 WIDTHS = (16, 32, 48, 64)
@@ -277,6 +279,48 @@ def test_only_a_leading_wrapper_comes_off():
     one = torch.zeros(1)
     given = {"module.model.layer1.0.conv1.weight": one, "block1.layer.1.bn1.bias": one, "sub_block1.layer.0.x": one}
     assert set(unwrapped(given)) == {"layer1.0.conv1.weight", "block1.layer.1.bn1.bias"}
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.zeros(4, 4).to_sparse(),
+        lambda: torch.zeros(4, 4, device="meta"),
+        lambda: torch.zeros(4, 4, dtype=torch.complex64),
+        lambda: torch.zeros(1, 4, dtype=torch.float16).expand(2_000_000_000_000, 4),
+    ],
+)
+def test_a_tensor_that_is_not_dense_real_and_whole_is_refused(tmp_path, make):
+    """Catches an imaginary part dropped, and an allocation of what a small file only claims."""
+    torch.save({"linear.weight": make()}, tmp_path / "t.pt")
+    with pytest.raises(ArtefactError, match=r"t\.pt: linear\.weight: wanted a dense tensor of real numbers"):
+        read_state_dict(tmp_path / "t.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"mean": torch.zeros(5), "std": torch.ones(5)}, ArtefactError, "mean: wanted a finite value for each of 3"),
+        ({"std": torch.tensor([1.0, 1.0, float("nan")])}, ArtefactError, "std: wanted a finite value"),
+        ({"layers.0.0.conv1.weight": torch.zeros(10**6, 1, 1, 1)}, ArtefactError, "does not fit preactresnet 1000000"),
+        ({"linear.weight": torch.zeros(10**6, 1)}, ConfigError, "knows 1000000 classes, the data have 5"),
+    ],
+)
+def test_a_hostile_file_is_refused_before_its_network_is_built(tmp_path, monkeypatch, change, error, message):
+    """Catches a broadcast of five moments, and terabytes taken for a file of megabytes."""
+    state = network(family="preactresnet", channels=3, classes=5).state_dict()
+    monkeypatch.setattr(teacher_file, "build", None)
+    with pytest.raises(error, match=message):
+        network_from_state(dict(state) | change, tmp_path / "t.pt", image_shape=(3, 8, 8), moments=MOMENTS, classes=5)
+
+
+def test_marks_without_stages_are_named(tmp_path):
+    """Catches an IndexError for a network of a stem and a head."""
+    names = ("conv1.weight", "bn.weight", "linear.weight")
+    state = dict(zip(names, (torch.zeros(8, 3, 3, 3), torch.zeros(8), torch.zeros(5, 8)), strict=True))
+    with pytest.raises(ArtefactError, match="has no stage"):
+        imported(state, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 import sys
 import threading
 import types
@@ -17,12 +18,14 @@ from torch.testing import assert_close
 
 from edgerkd.core.errors import ArtefactError, ConfigError, MissingDependencyError, UnknownNameError
 from edgerkd.core.progress import Silent
+from edgerkd.core.teacher import TeacherCard
+from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset, Split
 from edgerkd.files.download import download
-from edgerkd.jobs import zoo
-from edgerkd.jobs.teacher_cache import cache_folder
+from edgerkd.jobs import teacher_import, teachers, zoo
+from edgerkd.jobs.teacher_cache import CARD, cache_folder, known_teachers
 from edgerkd.jobs.teacher_import import import_teacher
-from edgerkd.jobs.teachers import METHODS, find_teacher, train_teacher
+from edgerkd.jobs.teachers import METHODS, find_teacher, train_teacher, with_eps
 from edgerkd.models.network import Network
 from tests.zoo import dataset, network
 
@@ -122,7 +125,12 @@ def test_a_digest_is_checked_before_the_file_is_read(tmp_path):
         ("w.pt", "abc", ConfigError, "64 hexadecimal digits"),
         ("w.pt", "0" * 64, ArtefactError, r"w\.pt: not the weights wanted"),
         ("robustbench:Zhang2019Theoreticaly", None, UnknownNameError, "did you mean 'Zhang2019Theoretically'"),
-        ("robustbench:Wong2020Fast", None, MissingDependencyError, r"load_model\('Wong2020Fast'.*--data cifar10"),
+        (
+            "robustbench:Wong2020Fast",
+            None,
+            MissingDependencyError,
+            r"load_model\('Wong2020Fast'.*--data cifar10 and --sha256",
+        ),
         ("torchvision:resnet5", None, UnknownNameError, "did you mean 'resnet50'"),
         ("timm:resnet50", None, MissingDependencyError, "pip install timm"),
     ],
@@ -262,7 +270,7 @@ def trades_name(name: str) -> str:
 def test_a_teacher_of_other_images_or_classes_is_refused(tmp_path):
     """Catches a teacher that fails in the middle of training, or teaches other classes."""
     saved(network(family="preactresnet", channels=3, mean=(0.3,) * 3, std=(0.4,) * 3), tmp_path / "ten.pt")
-    with pytest.raises(ConfigError, match=r"knows 10 classes, bars has 3(.|\n)*--data"):
+    with pytest.raises(ConfigError, match=r"knows 10 classes, the data have 3(.|\n)*--data"):
         import_teacher("ten.pt", dataset(channels=3), name=None, accept_fragile=True, progress=Silent())
 
 
@@ -272,6 +280,85 @@ def test_a_teacher_that_resists_nothing_is_refused_with_what_was_measured(tmp_pa
     with pytest.raises(ConfigError, match=r"resists nothing: clean .*%.*Linf 16/255.*--accept-fragile"):
         import_teacher("fragile.pt", dataset(), name=None, accept_fragile=False, progress=Silent())
     assert not cache_folder().exists()
+
+
+def keep(tmp_path: Path, data: Dataset, file: str = "mine.pt", **changes) -> TeacherCard:
+    """A fragile teacher, imported from a file that is written here."""
+    saved(network(family="preactresnet", classes=3), tmp_path / file)
+    given = {"name": None, "accept_fragile": True, "progress": Silent(), "n": 4, **changes}
+    return import_teacher(file, data, **given)[1]
+
+
+def test_a_file_imported_before_is_not_attacked_again(tmp_path, monkeypatch):
+    """Catches an import by every process and every `plan`, and a file that has changed taken for the one before."""
+    data = dataset()
+    card = keep(tmp_path, data)
+    monkeypatch.setattr(teachers, "import_teacher", None)
+    assert find_teacher("./mine.pt", data, progress=Silent())[1] == card
+    assert find_teacher("mine.pt", data, progress=Silent())[1] == card
+    (tmp_path / "mine.pt").write_bytes(b"other")
+    with pytest.raises(TypeError):  # it would be imported
+        find_teacher("mine.pt", data, progress=Silent())
+
+
+@pytest.mark.parametrize("change", ["data", "eps", "file"])
+def test_a_taken_name_is_said_before_anything_is_measured(tmp_path, monkeypatch, change):
+    """Catches a card replaced in silence for other data or another radius, and hours of work before the refusal."""
+    data = dataset()
+    card = keep(tmp_path, data)
+    monkeypatch.setattr(teacher_import, "attack_network", None)
+    monkeypatch.setattr(teacher_import, "network_from_state", None)
+    other = {"data": replace(data, sha256="1" * 64), "eps": with_eps(data, Radius("4/255")), "file": data}[change]
+    if change == "file":
+        saved(network(family="preactresnet", classes=3, seed=1), tmp_path / "mine.pt")
+    with pytest.raises(ConfigError, match=r"named mine is kept already.*Linf 16/255.*--name, or remove .*mine"):
+        import_teacher("mine.pt", other, name=None, accept_fragile=True, progress=Silent())
+    monkeypatch.setattr(teachers, "train", None)
+    with pytest.raises(ConfigError, match="named mine is kept already"):
+        train_teacher(data, progress=Silent(), name="mine")
+    assert known_teachers() == (card,)
+
+
+def test_the_same_file_may_be_measured_anew(tmp_path):
+    """Catches -n that can never be raised."""
+    keep(tmp_path, dataset())
+    given = {"name": None, "accept_fragile": True, "progress": Silent()}
+    assert import_teacher("mine.pt", dataset(), **given, n=8)[1].n == 8
+
+
+def test_a_file_name_that_is_no_teachers_name_asks_for_one(tmp_path):
+    """Catches --name blamed, which was not given."""
+    with pytest.raises(ConfigError, match=r"'my teacher' cannot be a teacher's name.*give .* --name"):
+        keep(tmp_path, dataset(), "my teacher.pt")
+
+
+def test_a_damaged_card_says_what_to_remove_and_stops_no_other_teacher(tmp_path):
+    """Catches one bad folder that ends every command, and what a kill left behind listed as a teacher."""
+    data = dataset()
+    card = keep(tmp_path, data)
+    for name in ("bad", ".mine-xyz"):
+        (cache_folder() / name).mkdir()
+        (cache_folder() / name / CARD).write_text("{")
+    assert find_teacher("mine", data, progress=Silent())[1] == card
+    with pytest.raises(ArtefactError, match=r"card\.json(.|\n)*remove .*/bad and make"):
+        known_teachers()
+    shutil.rmtree(cache_folder() / "bad")
+    assert known_teachers() == (card,)
+
+
+def test_a_missing_teacher_names_both_ways_to_one_and_those_of_other_radii(tmp_path):
+    """Catches "(known: none)" beside a teacher of the same data, and only half of the ways out."""
+    data = dataset()
+    keep(tmp_path, data)
+    with pytest.raises(ConfigError) as stop:
+        find_teacher(None, with_eps(data, Radius("4/255")), progress=Silent())
+    for words in (
+        "under Linf 4/255",
+        "mine (Linf 16/255)",
+        "teacher train --data ... --eps 4/255",
+        "teacher import FILE",
+    ):
+        assert words in str(stop.value)
 
 
 @pytest.mark.parametrize("method", METHODS)
