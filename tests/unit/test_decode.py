@@ -31,6 +31,29 @@ share = st.floats(0, 1)
 st.register_type_strategy(
     Gates, st.builds(Gates, clean_acc_of_teacher=share, robust_acc_of_teacher=share, retention=share)
 )
+stages = st.lists(st.tuples(st.integers(), st.integers()), min_size=1, max_size=4)
+pixels = st.lists(st.tuples(numbers, numbers), max_size=4)
+
+
+def architectures(stages: list[tuple[int, int]], pixels: list[tuple[float, float]], library: str | None):
+    """Of the lengths that go together."""
+    if library is not None:
+        stages = []
+    return st.builds(
+        Architecture,
+        family=st.just("resnet" if library is None else "library"),
+        widths=st.just(tuple(width for width, _ in stages)),
+        blocks=st.just(tuple(count for _, count in stages)),
+        channels=st.just(len(pixels)),
+        mean=st.just(tuple(mean for mean, _ in pixels)),
+        std=st.just(tuple(std for _, std in pixels)),
+        library=st.just(library),
+    )
+
+
+st.register_type_strategy(
+    Architecture, st.tuples(stages, pixels, st.none() | st.text()).flatmap(lambda given: architectures(*given))
+)
 
 DOMAIN = [Accuracy, Architecture, Cost, Device, Budget, Gates, Profile, ThreatModel, Manifest, VerifyReport]
 
