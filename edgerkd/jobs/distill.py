@@ -28,7 +28,7 @@ from edgerkd.jobs.evaluate import attack_network
 from edgerkd.jobs.evaluation_state import digest_of
 from edgerkd.jobs.events import event_writer
 from edgerkd.jobs.ranks import Ranks, ranks
-from edgerkd.jobs.teachers import batch_for, find_teacher
+from edgerkd.jobs.teachers import batch_for, find_teacher, with_eps
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
@@ -64,8 +64,6 @@ def start(
     writes, and returns an evaluation. Raises ConfigError for settings no recipe has and for a folder
     that holds a run, UnknownNameError for the family, BudgetError where no student fits.
     """
-    if eps == 0:
-        raise ConfigError("--eps 0: nothing is attacked within a radius of 0: write one above 0, like 8/255")
     changed = parse_settings(settings)
     check_family(family)
     if folder is not None and RunFolder(folder).recipe.exists():
@@ -74,7 +72,7 @@ def start(
         raise ConfigError(f"--run: {folder} is no empty folder: name one that is, or that is not there yet")
     with ranks() as among:
         progress = progress if among.first else Silent()
-        dataset = _with_eps(load_dataset(data), eps)
+        dataset = with_eps(load_dataset(data), eps)
         recipe = Recipe(
             method=method,
             threat_model=dataset.threat_model,
@@ -220,7 +218,3 @@ def _new_folder(stem: str) -> Path:
     while (RUNS / f"{stem}-{number}").exists():
         number += 1
     return RUNS / f"{stem}-{number}"
-
-
-def _with_eps(dataset: Dataset, eps: Radius | None) -> Dataset:
-    return dataset if eps is None else replace(dataset, threat_model=replace(dataset.threat_model, eps=eps))
