@@ -68,8 +68,8 @@ class Recipe(Record):
     """Epochs without a new best on the validation split after which training stops."""
     attack_steps: Count = 10
     """Steps of the inner attack. Source: RSLAD (ICCV 2021), section 4.1."""
-    adversarial_share: Share = 0.8
-    """The last share of epochs, in which the student also sees adversarial images (method edgerkd)."""
+    adversarial_share: Share = 1.0
+    """The last share of the run, in which the student sees adversarial images; MixACM before it (method edgerkd)."""
     label_share: Share = 0.5
     """Of the label beside the teacher's scores, in what adversarial images are matched to (method edgerkd)."""
     mixup_alpha: Weight = 1.0

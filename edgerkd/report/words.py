@@ -33,8 +33,8 @@ METHODS: dict[MethodName, str] = {
     "no adversarial image is made",
     "covariance": "distillation on clean and adversarial images with the covariance of features aligned "
     "to the robust teacher's",
-    "edgerkd": "MixACM distillation first, then distillation on clean and adversarial images with the "
-    "covariance of features aligned to the robust teacher's",
+    "edgerkd": "adversarial images made in one step from noise, matched to the labels and to what the robust teacher "
+    "said of the clean images, with the covariance of features aligned to the teacher's",
 }
 
 SOURCES = {
