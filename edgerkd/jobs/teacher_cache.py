@@ -69,7 +69,7 @@ def check_name(name: str, dataset: Dataset, source_sha256: str | None = None) ->
     """
     if re.fullmatch(r"\w[\w.-]*", name) is None:
         raise ConfigError(
-            f"{name!r} cannot be a teacher's name, which is letters, digits, '.', '_' and '-': give "
+            f"{name!r} cannot be a teacher's name, which is letters, digits, '.', '_' and '-', no folder: give "
             "`edgerkd teacher` another --name"
         )
     if name not in kept_names():
