@@ -1,5 +1,6 @@
 """What a network costs, counted on the network itself."""
 
+from functools import cache
 from math import prod
 
 import torch
@@ -14,6 +15,7 @@ from edgerkd.models.fold import foldable
 _FLOAT = 4  # bytes of a float32
 
 
+@cache
 def count_cost(architecture: Architecture) -> tuple[Cost, int]:
     """The cost for one image of the network as it is exported, and its number of layers: convolutions and linear maps.
 

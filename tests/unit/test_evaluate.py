@@ -22,6 +22,7 @@ from edgerkd.jobs import evaluate as job
 from edgerkd.jobs.evaluate import Request, attack_network, evaluate_run, requested_threat_model
 from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
 from edgerkd.jobs.ranks import Ranks, ranks
+from edgerkd.models.cost import count_cost
 from edgerkd.report.curve import _labelled, curve_chart, render_curve
 from tests.runs import write_small_run
 from tests.zoo import architecture, dataset, network
@@ -320,6 +321,7 @@ def test_shares_put_together_are_the_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(ChunkStore, "save", lambda self, first, found: (saved.append(first), save(self, first, found)))
 
     networks = [network(classes=3) for _ in range(3)]
+    count_cost(networks[0].architecture)  # tracing, which these threads could not do at the same time
 
     def attacked(among: Ranks, store: ChunkStore | None):
         return attack_network(

@@ -1,6 +1,8 @@
 """Event files for TensorBoard."""
 
+import itertools
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -19,9 +21,11 @@ EPOCH = Epoch(
 )
 
 
-def test_every_number_of_an_epoch_can_be_read_back_at_its_step(tmp_path):
+def test_every_number_of_an_epoch_can_be_read_back_at_its_step(tmp_path, monkeypatch):
     """Catches a file that TensorBoard cannot read, a lost term, and the epochs of a stopped run shown twice."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    seconds = itertools.count(int(time.time()))  # the files are read in the order of the seconds in their names
+    monkeypatch.setattr(time, "time", lambda: float(next(seconds)))
     with event_writer(tmp_path) as write:
         for number in (1, 2):
             write(replace(EPOCH, epoch=number))

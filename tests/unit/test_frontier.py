@@ -55,7 +55,7 @@ def test_the_steps_of_an_inner_attack_are_counted(frontier):
     assert passes(frontier, "pgd-at", 0.5, attack_steps=10) == (11, 11)
     assert passes(frontier, "rslad", 0.5, attack_steps=10) == (13, 12)
     assert passes(frontier, "edgerkd", 0.9) == (2, 2)
-    assert passes(frontier, "edgerkd", 0.0) == (2, 1)
+    assert passes(frontier, "edgerkd", 0.0, adversarial_share=0.8) == (2, 1)
 
 
 def test_what_comes_once_and_validation_are_counted_but_nothing_afterwards(frontier):

@@ -14,7 +14,7 @@ from edgerkd.models.classifier import TorchClassifier
 from tests.zoo import network
 
 N = 80
-SEEDS = 3  # of one, the random starts decide: over eight both leave 43 to 46 images, and 44.75 on average
+SEEDS = {"apgd-ce": 3}  # of one, the random starts decide: over eight both leave 43 to 46 images, 44.75 on average
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,13 @@ def test_an_attack_leaves_at_most_one_image_more_than_its_peer(case, name, norm,
     peer = AutoAttack(net, norm=norm, eps=float(Radius(eps)), version="standard")
     peer.attacks_to_run = [name]
     robust, robust_peer = 0, 0
-    for seed in range(SEEDS):
+    seeds = SEEDS.get(name, 1)
+    for seed in range(seeds):
         task = Task(images=images, labels=labels, threat_model=threat_model, seed=seed, index=np.arange(N))
         found = attack.run(TorchClassifier(net), task)
         peer.seed = seed
         theirs, *_ = peer.run_standard_evaluation(images, labels, batch_size=N)
         robust += int((net(found).argmax(1) == labels).sum())
         robust_peer += int((net(theirs).argmax(1) == labels).sum())
-    assert robust <= robust_peer + SEEDS, f"{name} {norm}: ours {robust}, pyautoattack {robust_peer}, of {SEEDS * N}"
-    assert robust_peer < SEEDS * N
+    assert robust <= robust_peer + seeds, f"{name} {norm}: ours {robust}, pyautoattack {robust_peer}, of {seeds * N}"
+    assert robust_peer < seeds * N

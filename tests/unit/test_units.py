@@ -163,6 +163,7 @@ def test_exit_codes_are_those_of_the_documentation():
         "EngineError": 6,
         "ParityError": 6,
         "DivergedError": 6,
+        "LostRankError": 70,
     }
 
 
