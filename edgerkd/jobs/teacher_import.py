@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from edgerkd.core.architecture import Architecture, Family
 from edgerkd.core.errors import ConfigError, problems_text
+from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress
 from edgerkd.core.teacher import TeacherCard
 from edgerkd.data.dataset import Dataset, Split, to_float
@@ -48,7 +49,19 @@ def import_teacher(
     name = weights.name if name is None else name
     check_name(name, dataset, weights.sha256)
     network, readings = _most_accurate(weights, dataset, progress)
-    found = attack_network(
+    found = measure_teacher(network, dataset, name=name, n=n, progress=progress)
+    if found.robust_acc.low <= 1 / dataset.classes and not accept_fragile:  # no better than chance; ours
+        raise ConfigError(
+            f"{weights.source}: this teacher resists nothing: clean {found.clean_acc}, under {found.threat_model} "
+            f"{found.robust_acc}: a student would learn no robustness from it; --accept-fragile imports it all the same"
+        )
+    origin = weights.origin if readings == 1 else f"{weights.origin}; the most accurate of {readings} readings"
+    return keep_teacher(network, name, dataset, origin, found, weights.sha256)
+
+
+def measure_teacher(network: Network, dataset: Dataset, *, name: str, n: int, progress: Progress) -> Evaluation:
+    """Clean and PGD accuracy on the first `n` validation images."""
+    return attack_network(
         network,
         dataset.val.head(n),
         name=name,
@@ -57,13 +70,6 @@ def import_teacher(
         seed=0,
         progress=progress,
     ).evaluation
-    if found.robust_acc.low <= 1 / dataset.classes and not accept_fragile:  # no better than chance; ours
-        raise ConfigError(
-            f"{weights.source}: this teacher resists nothing: clean {found.clean_acc}, under {found.threat_model} "
-            f"{found.robust_acc}: a student would learn no robustness from it; --accept-fragile imports it all the same"
-        )
-    origin = weights.origin if readings == 1 else f"{weights.origin}; the most accurate of {readings} readings"
-    return keep_teacher(network, name, dataset, origin, found, weights.sha256)
 
 
 def check_fit(architecture: Architecture, dataset: Dataset, teacher: str) -> None:

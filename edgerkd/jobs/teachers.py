@@ -16,7 +16,6 @@ from edgerkd.data.dataset import Dataset
 from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import encode_json
-from edgerkd.jobs.evaluate import attack_network
 from edgerkd.jobs.teacher_cache import (
     cache_folder,
     check_name,
@@ -25,7 +24,7 @@ from edgerkd.jobs.teacher_cache import (
     kept_teacher,
     known_teachers,
 )
-from edgerkd.jobs.teacher_import import SAMPLE, check_fit, import_teacher
+from edgerkd.jobs.teacher_import import SAMPLE, check_fit, import_teacher, measure_teacher
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
 
@@ -124,15 +123,7 @@ def train_teacher(
         on_epoch=lambda epoch: None,
         progress=progress,
     ).network
-    found = attack_network(
-        network,
-        dataset.val.head(SAMPLE),
-        name=name,
-        where="val",
-        threat_model=dataset.threat_model,
-        seed=0,
-        progress=progress,
-    ).evaluation
+    found = measure_teacher(network, dataset, name=name, n=SAMPLE, progress=progress)
     kept = keep_teacher(network, name, dataset, f"trained here by {recipe.method}, {epochs} epochs, seed {seed}", found)
     checkpoint.unlink(missing_ok=True)
     return kept

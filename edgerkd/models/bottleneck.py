@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.models.network import Features, Network, conv
+from edgerkd.models.stages import blocks_of, outputs_of
 
 EXPANSION = 4
 
@@ -38,20 +39,12 @@ class BottleneckResNet(Network):
         super().__init__(architecture)
         width = architecture.widths[0] // EXPANSION
         self.conv, self.bn = conv(architecture.channels, width, 3), nn.BatchNorm2d(width)
-        self.stages = nn.ModuleList()
-        for index, (outputs, count) in enumerate(zip(architecture.widths, architecture.blocks, strict=True)):
-            stage = nn.Sequential()
-            for stride in [1 if index == 0 else 2] + [1] * (count - 1):
-                stage.append(Bottleneck(width, outputs, stride))
-                width = outputs
-            self.stages.append(stage)
-        self.linear = nn.Linear(width, architecture.classes)
+        stages = blocks_of(architecture, Bottleneck, inputs=width)
+        self.stages = nn.ModuleList(nn.Sequential(*blocks) for blocks in stages)
+        self.linear = nn.Linear(architecture.widths[-1], architecture.classes)
 
     def features(self, images: Tensor) -> Features:
         x = F.relu(self.bn(self.conv((images - self.mean) / self.std)))
-        taps: list[Tensor] = []
-        for stage in self.stages:
-            x = stage(x)
-            taps.append(x)
-        penultimate = x.mean((2, 3))
-        return Features(self.linear(penultimate), tuple(taps), penultimate)
+        taps = outputs_of(self.stages, x)
+        penultimate = taps[-1].mean((2, 3))
+        return Features(self.linear(penultimate), taps, penultimate)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.models.network import Features, Network, conv, stem_stride
+from edgerkd.models.stages import activated_outputs_of, strides_of
 
 _EXPANSION = 6  # table 2; its first stage has 1, as that of MobileNetV3 has
 
@@ -69,7 +70,7 @@ class InvertedResidualNetwork(Network):
         for index, (outputs, count) in enumerate(zip(architecture.widths, architecture.blocks, strict=True)):
             expansion = _EXPANSION if index > 0 else 1
             stage = nn.ModuleList()
-            for stride in [1 if index == 0 else 2] + [1] * (count - 1):
+            for stride in strides_of(index, count):
                 stage.append(
                     InvertedResidual(width, outputs, stride, expansion, activations[index], excite(expansion * width))
                 )
@@ -81,12 +82,7 @@ class InvertedResidualNetwork(Network):
 
     def features(self, images: Tensor) -> Features:
         x = self.stem((images - self.mean) / self.std)
-        taps: list[Tensor] = []
-        for index, stage in enumerate(self.stages):
-            for number, block in enumerate(stage):  # type: ignore[arg-type]  a ModuleList iterates over modules
-                x, expanded = block(x)
-                if index > 0 and number == 0:
-                    taps.append(expanded)
+        x, taps = activated_outputs_of(self.stages, x)
         taps.append(self.head(x))
         penultimate = self.neck(taps[-1].mean((2, 3)))
         return Features(self.linear(penultimate), tuple(taps), penultimate)

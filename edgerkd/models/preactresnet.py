@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.models.network import Features, Network, conv, stem_stride
+from edgerkd.models.stages import activated_outputs_of, blocks_of
 
 
 class PreActBlock(nn.Module):
@@ -34,24 +35,14 @@ class PreActResNet(Network):
         super().__init__(architecture)
         width = architecture.widths[0]
         self.conv1 = conv(architecture.channels, width, 3, stem_stride(architecture))
-        self.layers = nn.ModuleList()
-        for index, (outputs, count) in enumerate(zip(architecture.widths, architecture.blocks, strict=True)):
-            stage = nn.ModuleList()
-            for stride in [1 if index == 0 else 2] + [1] * (count - 1):
-                stage.append(PreActBlock(width, outputs, stride))
-                width = outputs
-            self.layers.append(stage)
-        self.bn = nn.BatchNorm2d(width)
-        self.linear = nn.Linear(width, architecture.classes)
+        stages = blocks_of(architecture, PreActBlock, inputs=width)
+        self.layers = nn.ModuleList(nn.ModuleList(blocks) for blocks in stages)
+        self.bn = nn.BatchNorm2d(architecture.widths[-1])
+        self.linear = nn.Linear(architecture.widths[-1], architecture.classes)
 
     def features(self, images: Tensor) -> Features:
         x = self.conv1((images - self.mean) / self.std)
-        taps: list[Tensor] = []
-        for index, stage in enumerate(self.layers):
-            for number, block in enumerate(stage):  # type: ignore[arg-type]  a ModuleList iterates over modules
-                x, activated = block(x)
-                if index > 0 and number == 0:
-                    taps.append(activated)
+        x, taps = activated_outputs_of(self.layers, x)
         taps.append(F.relu(self.bn(x)))
         penultimate = taps[-1].mean((2, 3))
         return Features(self.linear(penultimate), tuple(taps), penultimate)

@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.models.network import Features, Network, conv, stem_stride
+from edgerkd.models.stages import blocks_of, outputs_of
 
 
 class RepVGGBlock(nn.Module):
@@ -54,23 +55,15 @@ class RepVGG(Network):
         super().__init__(architecture)
         width = architecture.widths[0]
         self.stem: nn.Module = RepVGGBlock(architecture.channels, width, stem_stride(architecture))
-        self.stages = nn.ModuleList()
-        for index, (outputs, count) in enumerate(zip(architecture.widths, architecture.blocks, strict=True)):
-            blocks: list[nn.Module] = []
-            for stride in [1 if index == 0 else 2] + [1] * (count - 1):
-                blocks.append(RepVGGBlock(width, outputs, stride))
-                width = outputs
-            self.stages.append(nn.Sequential(*blocks))
-        self.linear = nn.Linear(width, architecture.classes)
+        stages = blocks_of(architecture, RepVGGBlock, inputs=width)
+        self.stages = nn.ModuleList(nn.Sequential(*blocks) for blocks in stages)
+        self.linear = nn.Linear(architecture.widths[-1], architecture.classes)
 
     def features(self, images: Tensor) -> Features:
         x = self.stem((images - self.mean) / self.std)
-        taps: list[Tensor] = []
-        for stage in self.stages:
-            x = stage(x)
-            taps.append(x)
-        penultimate = x.mean((2, 3))
-        return Features(self.linear(penultimate), tuple(taps), penultimate)
+        taps = outputs_of(self.stages, x)
+        penultimate = taps[-1].mean((2, 3))
+        return Features(self.linear(penultimate), taps, penultimate)
 
     def deployed(self) -> "RepVGG":
         network = deepcopy(self)

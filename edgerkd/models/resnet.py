@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.models.network import Features, Network, conv, stem_stride
+from edgerkd.models.stages import blocks_of, outputs_of
 
 
 class BasicBlock(nn.Module):
@@ -33,22 +34,12 @@ class ResNet(Network):
         width = architecture.widths[0]
         self.conv = conv(architecture.channels, width, 3, stem_stride(architecture))
         self.bn = nn.BatchNorm2d(width)
-        stages: list[nn.Module] = []
-        for index, (outputs, count) in enumerate(zip(architecture.widths, architecture.blocks, strict=True)):
-            strides = [1 if index == 0 else 2] + [1] * (count - 1)
-            blocks: list[nn.Module] = []
-            for stride in strides:
-                blocks.append(BasicBlock(width, outputs, stride))
-                width = outputs
-            stages.append(nn.Sequential(*blocks))
-        self.stages = nn.ModuleList(stages)
-        self.linear = nn.Linear(width, architecture.classes)
+        stages = blocks_of(architecture, BasicBlock, inputs=width)
+        self.stages = nn.ModuleList(nn.Sequential(*blocks) for blocks in stages)
+        self.linear = nn.Linear(architecture.widths[-1], architecture.classes)
 
     def features(self, images: Tensor) -> Features:
         x = F.relu(self.bn(self.conv((images - self.mean) / self.std)))
-        taps: list[Tensor] = []
-        for stage in self.stages:
-            x = stage(x)
-            taps.append(x)
-        penultimate = x.mean((2, 3))
-        return Features(self.linear(penultimate), tuple(taps), penultimate)
+        taps = outputs_of(self.stages, x)
+        penultimate = taps[-1].mean((2, 3))
+        return Features(self.linear(penultimate), taps, penultimate)

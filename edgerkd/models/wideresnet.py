@@ -5,12 +5,14 @@ stages of pre-activation blocks; of depth d and width k they have (d - 4) / 6 bl
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.models.network import Features, Network, conv
+from edgerkd.models.stages import activated_outputs_of, blocks_of
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -51,26 +53,16 @@ class WideResNet(Network):
     def __init__(self, architecture: Architecture, *, activation: Activation = F.relu, same: bool = False) -> None:
         super().__init__(architecture)
         self.conv1 = conv(architecture.channels, STEM, 3)
-        self.layers = nn.ModuleList()
-        width = STEM
-        for index, (outputs, count) in enumerate(zip(architecture.widths, architecture.blocks, strict=True)):
-            stage = nn.ModuleList()
-            for stride in [1 if index == 0 else 2] + [1] * (count - 1):
-                stage.append(WideBlock(width, outputs, stride, activation, same=same))
-                width = outputs
-            self.layers.append(stage)
-        self.bn = nn.BatchNorm2d(width)
-        self.linear = nn.Linear(width, architecture.classes)
+        block = partial(WideBlock, activation=activation, same=same)
+        stages = blocks_of(architecture, block, inputs=STEM)
+        self.layers = nn.ModuleList(nn.ModuleList(blocks) for blocks in stages)
+        self.bn = nn.BatchNorm2d(architecture.widths[-1])
+        self.linear = nn.Linear(architecture.widths[-1], architecture.classes)
         self.activation = activation
 
     def features(self, images: Tensor) -> Features:
         x = self.conv1((images - self.mean) / self.std)
-        taps: list[Tensor] = []
-        for index, stage in enumerate(self.layers):
-            for number, block in enumerate(stage):  # type: ignore[arg-type]  a ModuleList iterates over modules
-                x, activated = block(x)
-                if index > 0 and number == 0:
-                    taps.append(activated)
+        x, taps = activated_outputs_of(self.layers, x)
         taps.append(self.activation(self.bn(x)))
         penultimate = taps[-1].mean((2, 3))
         return Features(self.linear(penultimate), tuple(taps), penultimate)
