@@ -35,7 +35,7 @@ from edgerkd.data.dataset import Dataset
 from edgerkd.data.load import load_dataset
 from edgerkd.distill.trainer import train
 from edgerkd.files.profiles import load_profile
-from edgerkd.jobs.evaluate import attack_network
+from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.teachers import batch_for
 from edgerkd.models.build import build
 from edgerkd.models.network import Network

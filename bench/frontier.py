@@ -44,7 +44,7 @@ from edgerkd.data.load import load_dataset
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.trainer import Loop, train
 from edgerkd.distill.validation import validate
-from edgerkd.jobs.evaluate import attack_network
+from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.teachers import batch_for
 from edgerkd.models.build import build
 from edgerkd.models.classifier import TorchClassifier

@@ -7,7 +7,7 @@ from edgerkd.bundle.write import write_bundle
 from edgerkd.core.manifest import SCHEMA, HostResult, Manifest
 from edgerkd.core.progress import Silent
 from edgerkd.files.profiles import load_profile
-from edgerkd.jobs.evaluate import attack_network
+from edgerkd.jobs.attack import attack_network
 from edgerkd.models.cost import count_cost
 from edgerkd.models.onnx_graph import OPSET, onnx_from_network
 from tests.zoo import dataset, network

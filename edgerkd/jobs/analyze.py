@@ -20,8 +20,9 @@ from edgerkd.data.dataset import to_float
 from edgerkd.distill.variance_gap import answers, gram_norm, relative_gap, total_variance
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.jobs.attack import CHUNK
 from edgerkd.jobs.distill import TEST_IMAGES
-from edgerkd.jobs.evaluate import CHUNK, Request, begin
+from edgerkd.jobs.evaluate import Request, begin
 from edgerkd.jobs.ranks import ALONE
 from edgerkd.jobs.teacher_cache import teacher_of
 from edgerkd.models.classifier import TorchClassifier

@@ -6,7 +6,8 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.files.decode import decode_json, encode_json
-from edgerkd.jobs.evaluate import Attacked, Request, begin, subject_in
+from edgerkd.jobs.attack import Attacked
+from edgerkd.jobs.evaluate import Request, begin, subject_in
 from edgerkd.jobs.evaluation_state import Say
 from edgerkd.jobs.ranks import ranks
 

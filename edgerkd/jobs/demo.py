@@ -17,8 +17,8 @@ from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.profiles import load_profile
+from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.distill import TEST_IMAGES, start
-from edgerkd.jobs.evaluate import attack_network
 from edgerkd.jobs.export import export
 from edgerkd.models.build import build
 

@@ -24,7 +24,7 @@ from edgerkd.distill.methods.registry import NEEDS_TEACHER
 from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import decode_json, encode_json, with_settings
-from edgerkd.jobs.evaluate import attack_network
+from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.evaluation_state import digest_of
 from edgerkd.jobs.events import event_writer
 from edgerkd.jobs.ranks import Ranks, ranks

@@ -1,21 +1,10 @@
-"""Attack a network on the host: in chunks that survive a kill, by as many processes as torchrun starts."""
+"""`edgerkd evaluate`: attack a run's student, and go on where a stopped evaluation with the same flags ended."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-import torch
-
-from edgerkd.attacks.assess import Assessment, assess_in_chunks, joined
-from edgerkd.attacks.classifier import Classifier
-from edgerkd.attacks.eot import Expected
-from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
-from edgerkd.attacks.hunt import Task
-from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.suite import Attack, attacks_named
-from edgerkd.bundle.replay import ReplaySet
 from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress, Silent
@@ -23,32 +12,19 @@ from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import Norm, ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.data.dataset import Split, to_float
+from edgerkd.data.dataset import Split
 from edgerkd.data.load import load_dataset
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.feature_attack import feature_attack
 from edgerkd.files.atomic import sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.jobs.attack import CHUNK, Attacked, attack_network
 from edgerkd.jobs.evaluation_state import ChunkStore, Say, digest_of
-from edgerkd.jobs.ranks import ALONE, Ranks, ranks
+from edgerkd.jobs.ranks import Ranks, ranks
 from edgerkd.jobs.teacher_cache import teacher_of
 from edgerkd.jobs.versions import host_versions
-from edgerkd.models.classifier import TorchClassifier
-from edgerkd.models.cost import count_cost
-from edgerkd.models.hardware import exact_float32
 from edgerkd.models.network import Network
 from edgerkd.models.store import ARCHITECTURE, WEIGHTS, load_network
-
-SCHEMA = 1
-CHUNK = 256  # images attacked together: a chunk is what a stopped evaluation repeats, and what ranks share out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attacked:
-    """An evaluation with the images behind it, and the network's answers to them."""
-
-    evaluation: Evaluation
-    replay: ReplaySet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,148 +47,6 @@ class Subject:
     name: str
     network: Network
     sha256: str
-
-
-@exact_float32()
-def attack_network(
-    network: Network,
-    split: Split,
-    *,
-    name: str,
-    where: str,
-    threat_model: ThreatModel,
-    seed: int,
-    progress: Progress,
-    attack: str = "pgd",
-    chunk: int = CHUNK,
-    store: ChunkStore | None = None,
-    among: Ranks = ALONE,
-    say: Say = lambda words: None,
-    probe: bool = False,
-    more: tuple[Attack, ...] = (),
-    eot: int = 1,
-) -> Attacked:
-    """Clean accuracy and the attacks that `attack` names, in float32, on the whole of `split` (named `where`).
-
-    Each attack goes at the images that those before it left. With `store`, finished chunks are kept there
-    and taken from there; `among` several ranks each attacks its share, and all return the whole. `more`
-    attacks follow those named. `eot` above 1 attacks the mean of so many calls, for networks that answer
-    at random. With
-    `probe` the first rank looks for signs that the attacks were blind (attacks/flags.py). Raises
-    UnknownNameError, ConfigError for images or labels that make no sense, EngineError for a network that
-    answers NaN, probabilities or a wrong shape.
-    """
-    network = network.to(among.device).eval().requires_grad_(False)
-    classifier = TorchClassifier(network) if eot == 1 else Expected(TorchClassifier(network), eot)
-    split = split.to(among.device)
-    images, n = to_float(split.images), len(split)
-    classes = network.architecture.classes
-    attacks, notices = attacks_named(attack, threat_model=threat_model, classes=classes)
-    attacks = (*attacks, *more)
-    check_arrays(images, split.labels, classes=classes)
-    check_classifier(classifier, images[:SAMPLE], classes=classes)
-    task = Task(images=images, labels=split.labels, threat_model=threat_model, seed=seed, index=np.arange(n))
-    work = _Work(
-        classifier=classifier, attacks=attacks, task=task, chunk=chunk, store=store, name=name, progress=progress
-    )
-    found = work.carry_out(among, say)
-    flags: tuple[str, ...] = ()
-    if probe and among.first:
-        with progress.stage(f"{name}: looking for masked gradients", PROBES) as advance:
-            flags = all_flags(classifier, attacks, task, found, after=advance)
-    images_adv = torch.from_numpy(found.images_adv).to(among.device, memory_format=torch.channels_last)
-    logits, logits_adv = (
-        torch.cat([classifier.logits(part) for part in batch.split(chunk)]) for batch in (images, images_adv)
-    )
-    architecture = network.architecture
-    evaluation = Evaluation(
-        schema=SCHEMA,
-        name=name,
-        architecture=architecture,
-        cost=count_cost(architecture)[0],
-        split=where,
-        n=n,
-        clean_acc=found.clean_acc,
-        robust_acc=found.robust_acc,
-        rows=found.rows(attacks),
-        flags=(*notices, *flags),
-        threat_model=threat_model,
-        seed=seed,
-    )
-    return Attacked(
-        evaluation=evaluation,
-        replay=ReplaySet(
-            images=images.contiguous().cpu().numpy(),
-            images_adv=found.images_adv,
-            labels=split.labels.cpu().numpy(),
-            logits=logits.cpu().numpy(),
-            logits_adv=logits_adv.cpu().numpy(),
-            host_robust=found.robust,
-        ),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """One network's chunks."""
-
-    classifier: Classifier
-    attacks: Sequence[Attack]
-    task: Task
-    chunk: int
-    store: ChunkStore | None
-    name: str
-    progress: Progress
-
-    def carry_out(self, among: Ranks, say: Say) -> Assessment:
-        """All chunks: those in the store, this rank's share of the others, and the other ranks'."""
-        firsts = range(0, len(self.task.index), self.chunk)
-        if self.store is not None:
-            among.agree(self.store.digest)
-        found = self._stored(firsts, say)
-        if found:
-            say(f"{self.name}: {len(found)} of {len(firsts)} chunks were finished before and are taken from there")
-        missing = [first for first in firsts if first not in found]
-        among.wait()  # so that all ranks share out the same chunks
-        found |= self._attacked(missing[among.rank :: among.world])
-        if among.world > 1:
-            with self.progress.stage("waiting for the other ranks", 0):
-                among.wait()
-            found |= self._stored([first for first in missing if first not in found], say)
-            # None, unless a file of another rank was damaged, or cannot be seen from this machine yet.
-            found |= self._attacked([first for first in missing if first not in found])
-        return joined([found[first] for first in firsts])
-
-    def _stored(self, firsts: Sequence[int], say: Say) -> dict[int, Assessment]:
-        if self.store is None:
-            return {}
-        sizes = {first: len(self.task.index[first : first + self.chunk]) for first in firsts}
-        shape = tuple(self.task.images.shape[1:])
-        loaded = {
-            first: self.store.load(first, (size, *shape), attacks=len(self.attacks), say=say)
-            for first, size in sizes.items()
-        }
-        return {first: found for first, found in loaded.items() if found is not None}
-
-    def _attacked(self, firsts: Sequence[int]) -> dict[int, Assessment]:
-        """These chunks, attacked one after the other; each goes into the store at once."""
-        if not firsts:
-            return {}
-        found: dict[int, Assessment] = {}
-
-        def done(number: int, part: Assessment) -> None:
-            # Only the last chunk of all may be short, and it is the last of any share: the cuts stay where they were.
-            first = firsts[number // self.chunk]
-            found[first] = part
-            if self.store is not None:
-                self.store.save(first, part)
-
-        rows = np.concatenate([self.task.index[first : first + self.chunk] for first in firsts])
-        where = torch.from_numpy(rows).to(self.task.images.device)
-        part = replace(self.task, images=self.task.images[where], labels=self.task.labels[where], index=rows)
-        with self.progress.stage(f"attacking {self.name}", len(rows) * len(self.attacks)) as advance:
-            assess_in_chunks(self.classifier, self.attacks, part, chunk=self.chunk, after=advance, done=done)
-        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

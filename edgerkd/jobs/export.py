@@ -17,8 +17,8 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.files.decode import decode_json
+from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.distill import load_inputs
-from edgerkd.jobs.evaluate import attack_network
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.onnx_graph import OPSET, onnx_from_network
 from edgerkd.models.store import load_network

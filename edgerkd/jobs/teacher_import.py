@@ -9,7 +9,7 @@ from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress
 from edgerkd.core.teacher import TeacherCard
 from edgerkd.data.dataset import Dataset, Split, to_float
-from edgerkd.jobs.evaluate import attack_network
+from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.teacher_cache import check_name, keep_teacher
 from edgerkd.jobs.zoo import Weights, load_weights
 from edgerkd.models.hardware import compute_device

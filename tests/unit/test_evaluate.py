@@ -19,7 +19,8 @@ from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.jobs import evaluate as job
-from edgerkd.jobs.evaluate import Request, attack_network, evaluate_run, requested_threat_model
+from edgerkd.jobs.attack import attack_network
+from edgerkd.jobs.evaluate import Request, evaluate_run, requested_threat_model
 from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
 from edgerkd.jobs.ranks import Ranks, ranks
 from edgerkd.models.cost import count_cost
