@@ -20,11 +20,11 @@ from edgerkd.models.hardware import compute_device, exact_float32
 from tests.zoo import dataset, network
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-N = 64
+N = 32
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("name", ["pgd", "apgd-ce", "apgd-t"])
+@pytest.mark.parametrize("name", ["pgd", "apgd-ce"])
 def test_an_attack_leaves_the_same_images_whatever_the_device_and_its_neighbours(name, device):
     """Catches arrays left on another device, TF32, and random numbers drawn by the batch or on the device."""
     net = network(seed=3, widths=(8, 16), blocks=(1, 1), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
