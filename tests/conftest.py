@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+# Networks as small as the tests' are no faster on two threads, and processes that run beside each other are slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("edgerkd", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("edgerkd")
 

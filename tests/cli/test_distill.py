@@ -125,6 +125,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(bars, edgerkd, work
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_two_processes_of_torchrun_train_one_student(bars, edgerkd, workdir):
     """Catches two run folders, two documents on stdout, and ranks that write over each other."""
     flags = (*bars, "--method", "edgerkd", "--epochs", "2", "--set", "batch=16", "--set", "attack_steps=1", "--json")

@@ -296,6 +296,7 @@ def test_a_finished_run_is_not_done_again(road, edgerkd, monkeypatch):
     assert evaluation.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_interrupt_exits_130_and_resume_ends_with_the_same_weights(road, edgerkd, workdir, monkeypatch):
     """Catches work lost by Ctrl-C, and a resumed run that is another run."""
     arguments = ("distill", "--method", "pgd-at", "--epochs", "3")

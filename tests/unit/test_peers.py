@@ -31,7 +31,7 @@ def case():
     "name",
     [
         "apgd-ce",
-        "apgd-t",
+        pytest.param("apgd-t", marks=pytest.mark.slow),
         pytest.param("fab-t", marks=pytest.mark.slow),
         pytest.param("square", marks=pytest.mark.slow),
     ],
