@@ -40,7 +40,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import flop_registry
 from torchvision import transforms
 
-from edgerkd.core.architecture import Architecture, Family
+from edgerkd.core.architecture import Family
 from edgerkd.core.recipe import Recipe, load_method
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
@@ -83,20 +83,8 @@ def random_data(batch: int) -> Dataset:
 
 def network_for(dataset: Dataset, family: Family, widths: Sequence[int], blocks: int) -> Network:
     """Random weights, and so many blocks in each stage."""
-    channels, height, width = dataset.train.images.shape[1:]
-    architecture = Architecture(
-        family=family,
-        widths=tuple(widths),
-        blocks=(blocks,) * len(widths),
-        channels=channels,
-        height=height,
-        width=width,
-        classes=dataset.classes,
-        mean=dataset.mean,
-        std=dataset.std,
-    )
     torch.manual_seed(0)
-    return build(architecture)
+    return build(dataset.architecture(family, widths=widths, blocks=[blocks] * len(widths)))
 
 
 def teacher_for(dataset: Dataset, given: argparse.Namespace) -> Network:

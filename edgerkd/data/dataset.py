@@ -1,10 +1,12 @@
 """A data set in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from edgerkd.core.architecture import Architecture, Family
 from edgerkd.core.threat import ThreatModel
 
 
@@ -46,6 +48,21 @@ class Dataset:
     crop: int
     flip: bool
     sha256: str
+
+    def architecture(self, family: Family, *, widths: Sequence[int], blocks: Sequence[int]) -> Architecture:
+        """A network of that family for these images, classes and moments."""
+        channels, height, width = self.train.images.shape[1:]
+        return Architecture(
+            family=family,
+            widths=tuple(widths),
+            blocks=tuple(blocks),
+            channels=channels,
+            height=height,
+            width=width,
+            classes=self.classes,
+            mean=self.mean,
+            std=self.std,
+        )
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -227,11 +227,7 @@ class Loop:
             return
         average.update(student, swa_share(average.updates))
         with torch.autocast(self.among.device.type, torch.bfloat16, enabled=self.autocast):
-            average.measure_batch_norm(self._plain_batches())
-
-    def _plain_batches(self) -> Iterator[Tensor]:
-        """All training images, as they are."""
-        return map(to_float, self.dataset.train.images.split(self.batch))
+            average.measure_batch_norm(map(to_float, self.dataset.train.images.split(self.batch)))
 
     def _validate(self) -> Validation:
         """The averaged weights' accuracies; every process gets the same bits."""

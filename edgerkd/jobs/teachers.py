@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from edgerkd.core.architecture import Architecture
 from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.progress import Progress
 from edgerkd.core.recipe import MethodName, Recipe
@@ -92,18 +91,11 @@ def train_teacher(
     """
     if method not in METHODS:
         raise UnknownNameError("method that trains a teacher", method, METHODS)
-    channels, height, width = dataset.train.images.shape[1:]
-    deep = height >= 32
-    architecture = Architecture(
-        family="preactresnet",
+    deep = dataset.train.images.shape[2] >= 32
+    architecture = dataset.architecture(
+        "preactresnet",
         widths=(32, 64, 128, 256) if deep else (16, 32, 64),
         blocks=(2, 2, 2, 2) if deep else (2, 2, 2),
-        channels=channels,
-        height=height,
-        width=width,
-        classes=dataset.classes,
-        mean=dataset.mean,
-        std=dataset.std,
     )
     recipe = Recipe(
         method=method, threat_model=dataset.threat_model, epochs=epochs, seed=seed, batch=batch_for(dataset)
