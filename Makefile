@@ -16,6 +16,8 @@ PY := $(BIN)/python
 # Modules are compiled when first imported: compiling all of torch here would take a minute.
 INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
 EDITABLE := $(INSTALL) --quiet --no-deps --no-build-isolation --editable .
+# As many tests beside each other as there are cores, four at most: each process imports torch anew.
+BESIDE := --numprocesses auto --maxprocesses 4 --dist worksteal
 PINS := $(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --exclude-newer "1 week"
 
@@ -33,7 +35,7 @@ demo: $(HOST)  ## the whole road on the embedded data, a few minutes
 	$(BIN)/edgerkd demo
 
 test: $(DEV)  ## the tests with their coverage, without the slow ones and those for a GPU
-	$(PY) -m pytest --cov
+	$(PY) -m pytest --cov $(BESIDE)
 
 test-slow: $(DEV)  ## the slow tests
 	$(PY) -m pytest --run-slow -m slow
@@ -42,7 +44,7 @@ test-gpu: $(DEV)  ## the tests for a GPU; fails where none of them ran
 	$(PY) -m pytest --run-gpu -m gpu
 
 cov: $(DEV)  ## the tests, and their coverage line by line in build/coverage/index.html
-	$(PY) -m pytest --cov --cov-report=html:build/coverage
+	$(PY) -m pytest --cov $(BESIDE) --cov-report=html:build/coverage
 
 check: lint type arch  ## before each commit: linters, types, contracts and the quick tests
 	$(PY) -m pytest --quiet tests/unit tests/report tests/exporters tests/meta

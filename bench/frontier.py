@@ -3,14 +3,15 @@
     python bench/frontier.py --minutes 5 [--methods pgd-at rslad edgerkd ...] [--seeds 3] [--json FILE --svg FILE]
     python bench/frontier.py --data cifar10 --weights FILE.pt --minutes 15 --widths 16 32 64 --attack-n 200 --json FILE
 
-Every method has the same student, teacher, training images, batch, augmentation, peak learning rate and schedule
-(edgerkd/core/recipe.py), and so many epochs as fit into `--minutes`: what comes once, a step and a validation are
-timed on a copy before the run begins. With `--equal-epochs N` every method has N epochs instead, and cost is what
-differs. `--train` takes a part of the training images, so that a slow machine ends a few epochs too. The epoch kept is
-chosen on the validation split; the figures are of the test split: clean and PGD (20 steps, the worst case of
-cross-entropy and margin) on `-n` images, `--attack` (apgd, or autoattack) on the first `--attack-n` of them: with 95 %
-Wilson intervals of one seed, with mean and standard deviation of several. A pass is one image through a network,
-forward or backward; the inner attack's, the teacher's and validation's count.
+Every method has the same student, teacher, training images, batch, augmentation, optimiser, peak learning rates and
+schedule (edgerkd/core/recipe.py; `--methods rslad:optimizer=sgd,lr=0.1` sets values otherwise), and so many epochs as
+fit into `--minutes`: what comes once, a step and a validation are timed on a copy before the run begins. With
+`--equal-epochs N` every method has N epochs instead, and cost is what differs. `--train` takes a part of the training
+images, so that a slow machine ends a few epochs too. The epoch kept is chosen on the validation split; the figures are
+of the test split: clean and PGD (20 steps, the worst case of cross-entropy and margin) on `-n` images, `--attack` (apgd
+or autoattack) on the first `--attack-n` of them: with 95 % Wilson intervals of one seed, with mean and standard
+deviation of several. A pass is one image through a network, forward or backward; the inner attack's, the teacher's and
+validation's count.
 
 `--json` is written after each run, and a run that stands in it is not repeated: a stopped benchmark goes on. A file of
 another setting is refused.
@@ -36,7 +37,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from edgerkd.core.accuracy import wilson_interval
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.progress import Silent
-from edgerkd.core.recipe import Recipe, load_method
+from edgerkd.core.recipe import Recipe, load_method, parse_settings
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset, Split, to_float
@@ -61,7 +62,7 @@ class Result:
     """One training run and what came of it; `clean` and `pgd` of `n` test images, `strong` of `strong_n`."""
 
     method: str
-    settings: dict[str, float]
+    settings: dict[str, Any]
     seed: int
     student: str
     params: int
@@ -127,22 +128,24 @@ def run(recipe: Recipe, architecture: Architecture, teacher: Network, data: Data
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """Seconds of what comes `once`, of a `step` on the average over the run, and of a `validation`."""
+    """Seconds of what comes `once`, of a `step` (of `steps` an epoch; the average over the run), of a `validation`."""
 
     once: float
     step: float
+    steps: int
     validation: float
 
-    def epochs(self, minutes: float, steps: int) -> int:
-        """How many epochs of so many steps fit; one at least."""
-        return max(1, round((60 * minutes - self.once) / (steps * self.step + self.validation)))
+    def epochs(self, minutes: float) -> int:
+        """How many fit; one at least."""
+        return max(1, round((60 * minutes - self.once) / (self.steps * self.step + self.validation)))
 
 
 def costs(recipe: Recipe, architecture: Architecture, teacher: Network, data: Dataset) -> Costs:
     """Each part of a run timed on a copy, after a warm-up: steps early and late, since method edgerkd has two phases.
 
     Validation is timed with labels that are the network's own answers and a radius that fools none: the
-    longest that it can take, since images that are wrong or fooled leave its attack.
+    longest that it can take, since images that are wrong or fooled leave its attack. How many images an epoch
+    shows is told from the first ones.
     """
     few = replace(data, train=data.train.head(TIMED_STEPS * recipe.batch))
     fixed = copy.deepcopy(teacher) if METHODS[recipe.method].needs_teacher else None
@@ -165,11 +168,12 @@ def costs(recipe: Recipe, architecture: Architecture, teacher: Network, data: Da
     return Costs(
         once=once,
         step=(1 - share) * early + share * late,
+        steps=len(data.train) * len(loop.rows) // (len(few.train) * loop.batch),
         validation=seconds(lambda: validate(network, easy, near, autocast=loop.autocast), 2),
     )
 
 
-def measure(recipe: Recipe, settings: dict[str, float], args: argparse.Namespace, *parts: Any) -> Result:
+def measure(recipe: Recipe, settings: dict[str, Any], args: argparse.Namespace, *parts: Any) -> Result:
     """Train and attack one student."""
     architecture, teacher, data = parts
     student, minutes, passes = run(recipe, architecture, teacher, data)
@@ -232,7 +236,7 @@ def show(results: Sequence[Result], args: argparse.Namespace) -> None:
 
 def label(result: Result) -> str:
     """The method with what was set otherwise."""
-    return " ".join([result.method, *(f"{key}={value:g}" for key, value in result.settings.items())])
+    return " ".join([result.method, *(f"{key}={value}" for key, value in result.settings.items())])
 
 
 def frontier_svg(results: Sequence[Result], title: str) -> Markup:
@@ -269,11 +273,10 @@ def frontier_svg(results: Sequence[Result], title: str) -> Markup:
     return tag("svg", *parts, xmlns="http://www.w3.org/2000/svg", viewBox="0 0 740 370", font_family="sans-serif")
 
 
-def settings_of(text: str) -> tuple[str, dict[str, float]]:
+def settings_of(text: str) -> tuple[str, dict[str, Any]]:
     """`method:key=value,key=value` as the method and its settings."""
     method, _, rest = text.partition(":")
-    pairs = (part.split("=") for part in rest.split(",") if part)
-    return method, {key: json.loads(value) for key, value in pairs}
+    return method, parse_settings([part for part in rest.split(",") if part])
 
 
 def kept(path: Path | None, setting: Mapping[str, object]) -> list[Result]:
@@ -346,8 +349,7 @@ def main() -> None:
                 **settings,  # type: ignore[arg-type]  the record checks them
             )
             if not args.equal_epochs:
-                steps = len(data.train) // min(recipe.batch, len(data.train))
-                fitting = costs(recipe, architecture, teacher, data).epochs(args.minutes, steps)
+                fitting = costs(recipe, architecture, teacher, data).epochs(args.minutes)
                 recipe = replace(recipe, epochs=fitting)
             results.append(measure(recipe, settings, args, architecture, teacher, data))
             r = results[-1]

@@ -46,10 +46,14 @@ class Recipe(Record):
     epochs: Count
     seed: Annotated[int, Within(0)] = 0
     batch: Annotated[int, Within(2)] = 128
-    lr: Positive = 0.2
-    """The highest learning rate, SGD with Nesterov momentum."""
+    optimizer: Literal["muon", "sgd"] = "muon"
+    """What moves the convolutions' weights; all others are moved by SGD with Nesterov momentum."""
     momentum: Annotated[float, Within(0, 1, above=True)] = 0.9
+    lr: Positive = 0.2
+    """The highest learning rate of SGD."""
     weight_decay: Weight = 5e-4
+    lr_muon: Positive = 0.05
+    weight_decay_muon: Weight = 0.06
     schedule: Literal["one-cycle", "piecewise"] = "one-cycle"
     warmup: Share = 0.25
     """Share of the run in which the learning rate rises (one-cycle)."""
@@ -70,6 +74,8 @@ class Recipe(Record):
     """Steps of the inner attack. Source: RSLAD (ICCV 2021), section 4.1."""
     adversarial_share: Share = 1.0
     """The last share of the run, in which the student sees adversarial images; MixACM before it (method edgerkd)."""
+    keep_mistaken: bool = False
+    """Whether training images that the teacher gets wrong are shown as well (method edgerkd)."""
     label_share: Share = 0.5
     """Of the label beside the teacher's scores, in what adversarial images are matched to (method edgerkd)."""
     mixup_alpha: Weight = 1.0

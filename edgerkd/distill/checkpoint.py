@@ -14,7 +14,7 @@ from edgerkd.core.recipe import Recipe
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import encode_json
 
-SCHEMA = 2
+SCHEMA = 3
 
 State = dict[str, Any]  # Any: what torch's own state_dicts hold
 

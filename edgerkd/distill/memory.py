@@ -12,7 +12,7 @@ from edgerkd.models.network import Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherMemory:
-    """Of n images: `logits` (n, k), the logarithms of the mean score over an image's views; `penultimate` (n, d)."""
+    """Of n images: `logits` (n, k), the logarithms of the scores; `penultimate` (n, d)."""
 
     logits: Tensor
     penultimate: Tensor
@@ -24,22 +24,19 @@ class TeacherMemory:
 
 @torch.no_grad()
 def remember(
-    teacher: Network, split: Split, *, flip: bool, batch: int, autocast: bool, after: Callable[[int], None]
+    teacher: Network, split: Split, *, batch: int, autocast: bool, after: Callable[[int], None]
 ) -> TeacherMemory:
-    """Ask the teacher about each image as it is, and with `flip` mirrored too; `after` hears how many are done.
+    """Ask the teacher about each image as it is; `after` hears how many are done.
 
-    A student that is shown a shifted image learns what the teacher said to the image as it is: the mean of
-    two views is the more accurate answer, and a shift does not change what can be seen. The penultimate
-    features are those of the image as it is: a mean of two would vary less than the teacher's do. Ours.
+    A student that is shown a shifted or mirrored image learns what the teacher said to the image as it is: ours.
+    The mean of the answers to an image and its mirror image cost twice as much and gained nothing (docs/sources.md).
     """
     logits: list[Tensor] = []
     penultimate: list[Tensor] = []
     for images in split.images.split(batch):
-        views = [images, images.flip(3)] if flip else [images]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
-            answers = [teacher.features(to_float(view)) for view in views]
-        scores = torch.stack([a.logits.float().softmax(1) for a in answers]).mean(0)
-        logits.append(scores.clamp_min(torch.finfo(torch.float32).tiny).log())
-        penultimate.append(answers[0].penultimate.float())
+            answer = teacher.features(to_float(images))
+        logits.append(answer.logits.float().log_softmax(1))
+        penultimate.append(answer.penultimate.float())
         after(sum(map(len, logits)))
     return TeacherMemory(logits=torch.cat(logits), penultimate=torch.cat(penultimate))

@@ -12,6 +12,7 @@ from edgerkd.core.recipe import Recipe
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.averaging import WeightAverage
 from edgerkd.distill.checkpoint import Checkpoint, noise_state, restore_noise
+from edgerkd.distill.optimizer import Optimizer
 from edgerkd.models.network import Network
 
 
@@ -21,7 +22,7 @@ class TrainState:
 
     student: Network
     adapters: Adapters | None
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     average: WeightAverage
     generator: torch.Generator
     noise: np.random.Generator
@@ -32,39 +33,28 @@ class TrainState:
 
     @classmethod
     def begin(cls, student: Network, adapters: Adapters | None, recipe: Recipe) -> "TrainState":
-        """The state before the first step: SGD with Nesterov momentum, random numbers of the recipe's seed."""
+        """The state before the first step, random numbers of the recipe's seed."""
         average = WeightAverage(student)
         return cls(
             student=student,
             adapters=adapters,
-            optimizer=torch.optim.SGD(
-                [*student.parameters(), *(adapters.parameters() if adapters is not None else ())],
-                lr=recipe.lr,
-                momentum=recipe.momentum,
-                weight_decay=recipe.weight_decay,
-                nesterov=True,
-            ),
+            optimizer=Optimizer(student, adapters.parameters() if adapters is not None else (), recipe),
             average=average,
             generator=torch.Generator().manual_seed(recipe.seed),
             noise=np.random.default_rng(recipe.seed),
             best=copy.deepcopy(average.network.state_dict()),
         )
 
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """All that is trained."""
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
-
     def trained_adapters(self) -> Adapters | None:
         """The adapters without the maps that no step has moved, for those have no momentum; None if none is left."""
         if self.adapters is None:
             return None
-        self.adapters.keep([name for name, p in self.adapters.named_parameters() if p in self.optimizer.state])
+        self.adapters.keep([name for name, p in self.adapters.named_parameters() if self.optimizer.moved(p)])
         return None if self.adapters.empty() else self.adapters
 
     def finite(self) -> bool:
         """Whether every number that is trained still is one."""
-        return bool(torch.stack([p.detach().isfinite().all() for p in self.parameters]).all())
+        return bool(torch.stack([p.detach().isfinite().all() for p in self.optimizer.parameters]).all())
 
     def note(self, score: tuple[float, float]) -> None:
         """End an epoch; of equal scores the later epoch is the best, because its learning rate is lower."""
@@ -100,6 +90,6 @@ class TrainState:
         self.generator.set_state(checkpoint.generator)
         restore_noise(self.noise, checkpoint.noise)
 
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    def _parts(self) -> dict[str, nn.Module | Optimizer]:
         parts = {"student": self.student, "average": self.average.network, "optimizer": self.optimizer}
         return parts if self.adapters is None else {**parts, "adapters": self.adapters}

@@ -25,7 +25,7 @@ from edgerkd.distill.memory import TeacherMemory, remember
 from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
 from edgerkd.distill.methods.step import Step
 from edgerkd.distill.parallel import ONE, Parallel, PartNoise
-from edgerkd.distill.schedule import learning_rate
+from edgerkd.distill.schedule import rate_share
 from edgerkd.distill.state import TrainState
 from edgerkd.distill.validation import Validation, validate
 from edgerkd.models.hardware import bf16_pays
@@ -92,6 +92,8 @@ class Loop:
     autocast: bool
     batch: int
     state: TrainState
+    rows: Tensor
+    """Of the training images that an epoch shows."""
     memory: TeacherMemory | None = None
 
     @classmethod
@@ -125,6 +127,7 @@ class Loop:
             autocast=bf16_pays(device),
             batch=batch,
             state=state,
+            rows=torch.arange(len(dataset.train), device=device),
         )
 
     def remembering(self, progress: Progress) -> "Loop":
@@ -134,26 +137,27 @@ class Loop:
             memory = remember(
                 self.teacher,
                 self.dataset.train,
-                flip=self.dataset.flip,
                 batch=self.batch,
                 autocast=self.autocast,
                 after=lambda done: advance(done, "about each training image"),
             )
-        return replace(self, memory=memory)
+        choose = METHODS[self.recipe.method].chosen
+        rows = self.rows if choose is None else choose(memory, self.dataset.train.labels, self.recipe)
+        return replace(self, memory=memory, rows=rows if len(rows) >= self.batch else self.rows)
 
     @property
     def steps(self) -> int:
         """Steps an epoch; the images of an incomplete last batch are left out."""
-        return len(self.dataset.train) // self.batch
+        return len(self.rows) // self.batch
 
     def epoch(self, advance: Advance, *, kept: Path | None) -> Epoch:
-        """One pass over the training images, validated. Raises DivergedError, which names the checkpoint `kept`."""
+        """One pass over what an epoch shows, validated. Raises DivergedError, which names the checkpoint `kept`."""
         recipe, state, first = self.recipe, self.state, self.state.epoch * self.steps
         started = time.perf_counter()
         state.student.train()
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = defaultdict(int)
-        order = torch.randperm(len(self.dataset.train), generator=state.generator).to(self.among.device)
+        order = self.rows[torch.randperm(len(self.rows), generator=state.generator).to(self.among.device)]
         for step, rows in enumerate(order[: self.steps * self.batch].split(self.batch)):
             for name, term in self.step(rows, (first + step) / (recipe.epochs * self.steps)).items():
                 sums[name] = sums.get(name, 0) + term
@@ -179,7 +183,7 @@ class Loop:
             val_clean_acc=clean,
             val_robust_acc=robust,
             val_variance_gap=None if math.isnan(gap) else gap,
-            lr=state.optimizer.param_groups[0]["lr"],
+            lr=recipe.lr * state.optimizer.share,
             seconds=seconds,
             images_per_second=self.steps * self.batch / seconds,
         )
@@ -187,8 +191,7 @@ class Loop:
     def step(self, rows: Tensor, progress: float) -> dict[str, Tensor]:
         """One optimisation step on these training images; returns the loss terms. `progress` is 0 to 1 of the run."""
         recipe, state, among = self.recipe, self.state, self.among
-        for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(progress, recipe)
+        state.optimizer.set_rates(rate_share(progress, recipe))
         images = self.dataset.train.images[rows]
         side = round(recipe.cutout * images.shape[2])
         # All of the batch is augmented, so that random numbers do not depend on how many processes there are.
@@ -209,11 +212,11 @@ class Loop:
                     noise=state.noise if among.world == 1 else PartNoise(state.noise, among),
                 )
             )
-        state.optimizer.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
-        among.average_gradients(state.parameters)
+        among.average_gradients(state.optimizer.parameters)
         if recipe.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(state.parameters, recipe.clip_norm)
+            torch.nn.utils.clip_grad_norm_(state.optimizer.parameters, recipe.clip_norm)
         state.optimizer.step()
         if recipe.averaging == "ema":
             state.average.update(state.student, ema_share(state.average.updates, recipe.ema_decay))

@@ -12,6 +12,7 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Split, to_float
 from edgerkd.distill.variance_gap import variance_gap
 from edgerkd.models.classifier import TorchClassifier
+from edgerkd.models.fold import folded
 from edgerkd.models.network import Network
 
 STEPS = 10
@@ -30,7 +31,7 @@ class Validation(NamedTuple):
 
 def validate(network: Network, split: Split, threat_model: ThreatModel, *, autocast: bool) -> Validation:
     """Clean and PGD-10 accuracy, cross-entropy; one start from the images, the same for every epoch."""
-    classifier = TorchClassifier(network, autocast=autocast)
+    classifier = TorchClassifier(folded(network), autocast=autocast)
     images, labels = to_float(split.images), split.labels
     clean = classifier.logits(images).argmax(1) == labels
     task = Task(

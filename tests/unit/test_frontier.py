@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import ModuleType
 
 import pytest
@@ -14,6 +14,7 @@ from edgerkd.core.recipe import Recipe
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
+from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.trainer import Loop
 from tests.benches import bench
 from tests.zoo import architecture, dataset, network
@@ -71,9 +72,9 @@ def test_what_comes_once_and_validation_are_counted_but_nothing_afterwards(front
 
 def test_epochs_fit_into_the_minutes_with_all_that_they_cost(frontier):
     """Catches validation left out, what comes once charged to each step, and a run of no epoch."""
-    costs = frontier.Costs(once=10.0, step=0.5, validation=5.0)
-    assert costs.epochs(minutes=1.0, steps=10) == 5
-    assert costs.epochs(minutes=0.1, steps=10) == 1
+    costs = frontier.Costs(once=10.0, step=0.5, steps=10, validation=5.0)
+    assert costs.epochs(minutes=1.0) == 5
+    assert costs.epochs(minutes=0.1) == 1
 
 
 def test_the_teachers_answers_are_no_part_of_a_step(frontier, monkeypatch):
@@ -82,8 +83,10 @@ def test_the_teachers_answers_are_no_part_of_a_step(frontier, monkeypatch):
     monkeypatch.setattr(frontier, "timed", lambda work: (work(), 2.0)[1])
     remembering = Loop.remembering
     monkeypatch.setattr(Loop, "remembering", lambda loop, p: (asked.append(loop.dataset), remembering(loop, p))[1])
+    choosing = replace(METHODS["edgerkd"], chosen=lambda *_: torch.arange(8))
+    monkeypatch.setitem(METHODS, "edgerkd", choosing)
     found = frontier.costs(recipe("edgerkd", batch=4), STUDENT, teacher(), dataset(n=300))
-    assert found == frontier.Costs(once=2.0 * 100 / 32, step=2.0, validation=2.0)
+    assert found == frontier.Costs(once=2.0 * 100 / 32, step=2.0, steps=6, validation=2.0)
     assert {len(data.train) for data in asked} == {32}
     assert frontier.costs(recipe("pgd-at", batch=4), STUDENT, teacher(), dataset(n=300)).once == 0
 

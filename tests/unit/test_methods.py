@@ -16,7 +16,7 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import to_float
 from edgerkd.distill.adapters import Adapters
-from edgerkd.distill.memory import remember
+from edgerkd.distill.memory import TeacherMemory, remember
 from edgerkd.distill.methods import (
     adaad,
     ard,
@@ -49,7 +49,7 @@ def step(*, progress=0.0, n=16, linf="16/255", student=None, norm="Linf", **chan
     student, teacher = student or network(classes=3), network(seed=7, family="preactresnet", widths=(16, 24), classes=3)
     torch.manual_seed(0)
     split = DATA.train.head(n)
-    memory = remember(teacher, split, flip=False, batch=n, autocast=False, after=lambda done: None)
+    memory = remember(teacher, split, batch=n, autocast=False, after=lambda done: None)
     recipe = {"method": "pgd-at", "threat_model": ThreatModel(norm=norm, eps=Radius(linf)), "epochs": 4, **changes}
     return Step(
         student=student.train(),
@@ -495,20 +495,27 @@ def test_a_noisy_step_is_taken_in_the_precision_of_the_training(method):
     assert seen == [True]
 
 
-def test_a_memory_is_the_mean_answer_to_an_image_and_its_mirror():
-    """Catches a mean of logits for one of scores, features that vary less than the teacher's, rows of other images."""
+def test_a_memory_is_what_the_teacher_says_to_each_image():
+    """Catches features of another layer, scores that are no scores, and rows of other images."""
     teacher = network(seed=7, family="preactresnet", widths=(16, 24), classes=3).eval()
     done = []
-    memory = remember(teacher, DATA.train.head(10), flip=True, batch=4, autocast=False, after=done.append)
-    images = to_float(DATA.train.images[:10])
+    memory = remember(teacher, DATA.train.head(10), batch=4, autocast=False, after=done.append)
     with torch.no_grad():
-        plain, mirrored = teacher.features(images), teacher.features(images.flip(3))
-    scores = (probabilities(plain.logits) + probabilities(mirrored.logits)) / 2
-    assert_close(probabilities(memory.logits), scores)
-    assert_close(memory.penultimate, plain.penultimate)
+        wanted = teacher.features(to_float(DATA.train.images[:10]))
+    assert_close(memory.logits.exp(), probabilities(wanted.logits))
+    assert_close(memory.penultimate, wanted.penultimate)
     rows = torch.tensor([7, 2])
     assert_close(memory.rows(rows).logits, memory.logits[rows])
     assert done == [4, 8, 10]
+
+
+def test_edgerkd_shows_the_images_that_the_teacher_gets_right():
+    """Catches the mistaken ones kept in their place, and a setting that goes nowhere."""
+    logits = torch.tensor([[2.0, 1.0], [2.0, 1.0], [0.0, 0.1], [-1.0, -2.0]])
+    memory = TeacherMemory(logits=logits, penultimate=torch.zeros(4, 3))
+    labels = torch.tensor([0, 1, 1, 1])
+    assert edgerkd.understood(memory, labels, step().recipe).tolist() == [0, 2]
+    assert edgerkd.understood(memory, labels, step(keep_mistaken=True).recipe).tolist() == [0, 1, 2, 3]
 
 
 def test_each_network_is_asked_once_about_the_same_images():

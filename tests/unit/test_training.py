@@ -17,7 +17,8 @@ from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.averaging import WeightAverage
 from edgerkd.distill.checkpoint import load_checkpoint
 from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
-from edgerkd.distill.trainer import train
+from edgerkd.distill.optimizer import Optimizer
+from edgerkd.distill.trainer import Loop, train
 from edgerkd.distill.validation import Validation
 from edgerkd.files.decode import encode_json
 from edgerkd.models.build import build
@@ -210,17 +211,47 @@ def test_without_patience_all_epochs_are_trained(monkeypatch):
     assert len(seen) == 5
 
 
+def shown(monkeypatch, chosen: int) -> tuple[set[int], int]:
+    """The training images of two epochs of which a method chooses so many, and the steps of one."""
+    seen = []
+
+    def terms(step, answers):
+        seen.extend(step.memory.logits[:, 0].tolist())
+        return {"ce": answers.own.logits.sum()}
+
+    choosing = replace(METHODS["edgerkd"], attack=None, terms=terms, chosen=lambda *_: torch.arange(chosen))
+    monkeypatch.setitem(METHODS, "edgerkd", choosing)
+    loop = Loop.begin(network(classes=3).train(), DATA, recipe("edgerkd", batch=8), teacher=teacher())
+    loop = loop.remembering(Silent())
+    for _ in range(2):
+        loop.epoch(lambda done, words: None, kept=None)
+    all_seen = loop.memory.logits[:, 0].tolist()
+    return {all_seen.index(logit) for logit in seen}, loop.steps
+
+
+def test_an_epoch_shows_the_chosen_images_alone(monkeypatch):
+    """Catches a choice that goes nowhere, and what is remembered of other images."""
+    rows, steps = shown(monkeypatch, 20)
+    assert steps == 2
+    assert rows <= set(range(20))
+    assert len(rows) > 16
+
+
+def test_a_choice_smaller_than_a_batch_is_not_made(monkeypatch):
+    """Catches an epoch without a step."""
+    assert shown(monkeypatch, 7)[1] == len(DATA.train) // 8
+
+
 def test_gradients_are_clipped_together_and_before_the_step(monkeypatch):
     """Catches a limit that goes nowhere, one an element, and one set after the weights have moved."""
     lengths = []
-    step = torch.optim.SGD.step
+    step = Optimizer.step
 
-    def noted(self, closure=None):
-        gradients = [p.grad.flatten() for group in self.param_groups for p in group["params"]]
-        lengths.append(torch.cat(gradients).norm().item())
-        return step(self, closure)
+    def noted(self):
+        lengths.append(torch.cat([p.grad.flatten() for p in self.parameters]).norm().item())
+        step(self)
 
-    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    monkeypatch.setattr(Optimizer, "step", noted)
     run("standard", epochs=1)
     free, limit = list(lengths), min(lengths) / 2
     lengths.clear()

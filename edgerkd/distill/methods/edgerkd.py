@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgerkd.attacks.losses import kl_divergence
+from edgerkd.core.recipe import Recipe
 from edgerkd.distill.losses.covariance import covariance_loss, gram_loss
 from edgerkd.distill.memory import TeacherMemory
 from edgerkd.distill.methods import mixacm
@@ -52,6 +53,16 @@ def target(step: Step) -> Tensor:
     return scores.lerp(F.one_hot(step.labels, scores.shape[1]).to(scores), step.recipe.label_share)
 
 
+def understood(memory: TeacherMemory, labels: Tensor, recipe: Recipe) -> Tensor:
+    """The rows of the images that the teacher itself gets right; with `keep_mistaken` of all.
+
+    What a robust teacher cannot tell a small student will not resist on: its time is better spent elsewhere. Ours;
+    that it can pay to leave out hard images is from Sorscher et al. 2022, arXiv 2206.14486, section 3.
+    """
+    kept = memory.logits.argmax(1) == labels
+    return (kept | recipe.keep_mistaken).nonzero()[:, 0]
+
+
 def _late(step: Step) -> bool:
     return step.progress >= 1 - step.recipe.adversarial_share
 
@@ -61,4 +72,4 @@ def _remembered(step: Step) -> TeacherMemory:
     return step.memory
 
 
-METHOD = Method(attack=attack, terms=terms, needs_teacher=True, needs_adapters=True, remembers=True)
+METHOD = Method(attack=attack, terms=terms, needs_teacher=True, needs_adapters=True, remembers=True, chosen=understood)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from edgerkd.core.recipe import Recipe
+from edgerkd.distill.memory import TeacherMemory
 from edgerkd.distill.methods.step import Answers, Step
 
 Terms = dict[str, Tensor]
@@ -22,6 +24,8 @@ class Method:
     """The terms compare features, through the maps from the student's to the teacher's."""
     remembers: bool = False
     """The teacher is asked about each training image once, before the first step."""
+    chosen: Callable[[TeacherMemory, Tensor, Recipe], Tensor] | None = None
+    """The rows of the training images that an epoch shows, by what is remembered and the labels; else all of them."""
 
     def __call__(self, step: Step) -> Terms:
         """The terms of one batch."""
