@@ -6,12 +6,12 @@
 
 The plain loop is what the published code of these methods does: float32, images as NCHW, a DataLoader whose images go
 through PIL one by one (crop, flip), a teacher in evaluation mode with its batch norms, an inner attack written with
-autograd, SGD. It loads in two processes of its own, as that code does, where there is a core for each and one for the
-step; with fewer cores it loads between its steps, or else the three would take turns on them (`--workers`). How long a
-step waits for its images is shown apart, and the ratio is given with that wait and without. edgerkd's step is that of
-`edgerkd distill`, augmentation and weight averaging included. The two take turns, round by round. Without `--data` the
-images are random and of CIFAR's shape, without `--weights` the teacher has random weights (it is a PreActResNet-18 of
-half width where `--teacher-...` names no other): neither changes how long a step takes.
+autograd. Both step with SGD. It loads in two processes of its own, as that code does, where there is a core for each
+and one for the step; with fewer cores it loads between its steps, or else the three would take turns on them
+(`--workers`). How long a step waits for its images is shown apart, and the ratio is given with that wait and without.
+edgerkd's step is that of `edgerkd distill`, augmentation and weight averaging included. The two take turns, round by
+round. Without `--data` the images are random and of CIFAR's shape, without `--weights` the teacher has random weights
+(it is a PreActResNet-18 of half width where `--teacher-...` names no other): neither changes how long a step takes.
 
 Beside the time of a step stands what it achieves: the FLOPs of its convolutions and matrix products, counted by torch
 as the step makes them, over its seconds. A layer's forward pass is 2 x MACs (edgerkd/models/cost.py), and its backward
@@ -245,7 +245,12 @@ def compare(
     dataset: Dataset, teacher: Network, method: str, ceiling: float, given: argparse.Namespace
 ) -> dict[str, object]:
     recipe = Recipe(
-        method=load_method(method), threat_model=dataset.threat_model, epochs=1, batch=given.batch, attack_steps=10
+        method=load_method(method),
+        threat_model=dataset.threat_model,
+        epochs=1,
+        batch=given.batch,
+        attack_steps=10,
+        optimizer="sgd",
     )
     students = [network_for(dataset, "resnet", given.student_widths, given.student_blocks) for _ in range(2)]
     plain = Plain(dataset, teacher, recipe, students[0], workers=given.workers)

@@ -3,15 +3,15 @@
     python bench/frontier.py --minutes 5 [--methods pgd-at rslad edgerkd ...] [--seeds 3] [--json FILE --svg FILE]
     python bench/frontier.py --data cifar10 --weights FILE.pt --minutes 15 --widths 16 32 64 --attack-n 200 --json FILE
 
-Every method has the same student, teacher, training images, batch, augmentation, optimiser, peak learning rates and
-schedule (edgerkd/core/recipe.py; `--methods rslad:optimizer=sgd,lr=0.1` sets values otherwise), and so many epochs as
-fit into `--minutes`: what comes once, a step and a validation are timed on a copy before the run begins. With
-`--equal-epochs N` every method has N epochs instead, and cost is what differs. `--train` takes a part of the training
-images, so that a slow machine ends a few epochs too. The epoch kept is chosen on the validation split; the figures are
-of the test split: clean and PGD (20 steps, the worst case of cross-entropy and margin) on `-n` images, `--attack` (apgd
-or autoattack) on the first `--attack-n` of them: with 95 % Wilson intervals of one seed, with mean and standard
-deviation of several. A pass is one image through a network, forward or backward; the inner attack's, the teacher's and
-validation's count.
+Every method has the same student, teacher, training images (of which edgerkd leaves out those its teacher gets wrong),
+batch, augmentation, optimiser, peak learning rates and schedule (edgerkd/core/recipe.py; a value is set otherwise by
+`--methods rslad:optimizer=sgd,lr=0.1`), and so many epochs as fit into `--minutes`: what comes once, a step and a
+validation are timed on a copy before the run begins. With `--equal-epochs N` every method has N epochs instead, and
+cost is what differs. `--train` takes a part of the training images, so that a slow machine ends a few epochs too. The
+epoch kept is chosen on the validation split; the figures are of the test split: clean and PGD (20 steps, the worst
+case of cross-entropy and margin) on `-n` images, `--attack` (apgd or autoattack) on the first `--attack-n` of them:
+with 95 % Wilson intervals of one seed, with mean and standard deviation of several. A pass is one image through a
+network, forward or backward; the inner attack's, the teacher's and validation's count.
 
 `--json` is written after each run, and a run that stands in it is not repeated: a stopped benchmark goes on. A file of
 another setting is refused.
@@ -45,6 +45,7 @@ from edgerkd.data.load import load_dataset
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.trainer import Loop, train
 from edgerkd.distill.validation import validate
+from edgerkd.files.decode import encode_json, with_settings
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.teachers import batch_for
 from edgerkd.models.build import build
@@ -323,7 +324,11 @@ def main() -> None:
     cost = f"{args.equal_epochs} epochs" if args.equal_epochs else f"{args.minutes:g} minutes"
     title = f"{architecture} on {data.name}, {data.threat_model}, {len(data.train)} training images, {cost} each"
     print(f"\n{title}")
+    base = Recipe(
+        method="standard", threat_model=data.threat_model, epochs=args.equal_epochs or 1, batch=batch_for(data)
+    )
     setting = {
+        "recipe": hashlib.sha256(encode_json(base).encode()).hexdigest()[:12],
         "data": f"{data.name} {data.sha256[:12]}",
         "threat_model": str(data.threat_model),
         "train": len(data.train),
@@ -340,14 +345,8 @@ def main() -> None:
             done = {(r.method, json.dumps(r.settings), r.seed, r.student) for r in results}
             if (method, json.dumps(settings), seed, str(architecture)) in done:
                 continue
-            recipe = Recipe(
-                method=load_method(method),
-                threat_model=data.threat_model,
-                epochs=args.equal_epochs or 1,
-                seed=seed,
-                batch=batch_for(data),
-                **settings,  # type: ignore[arg-type]  the record checks them
-            )
+            recipe = replace(base, method=load_method(method), seed=seed)
+            recipe = with_settings(recipe, settings, "--methods")
             if not args.equal_epochs:
                 fitting = costs(recipe, architecture, teacher, data).epochs(args.minutes)
                 recipe = replace(recipe, epochs=fitting)

@@ -9,8 +9,9 @@ from edgerkd.core.record import Record
 class Epoch(Record):
     """One line of metrics.jsonl. `terms` are means over the epoch; accuracies are of the averaged weights on `val`.
 
-    `val_variance_gap` is the relative gap between the images answered right there and the same attacked
-    (distill/variance_gap.py); None where fewer than two are right, and in runs from before it was noted.
+    `lr` is SGD's at the last step. `val_variance_gap` is the relative gap between the images answered right there and
+    the same attacked (distill/variance_gap.py); None where fewer than two are right, and in runs from before it was
+    noted.
     """
 
     epoch: int

@@ -47,13 +47,17 @@ class Recipe(Record):
     seed: Annotated[int, Within(0)] = 0
     batch: Annotated[int, Within(2)] = 128
     optimizer: Literal["muon", "sgd"] = "muon"
-    """What moves the convolutions' weights; all others are moved by SGD with Nesterov momentum."""
+    """What moves the weights of convolutions that are not grouped; SGD with Nesterov momentum moves all others."""
     momentum: Annotated[float, Within(0, 1, above=True)] = 0.9
+    """Of both."""
     lr: Positive = 0.2
     """The highest learning rate of SGD."""
     weight_decay: Weight = 5e-4
+    """In SGD: its product with the weights is added to their gradient."""
     lr_muon: Positive = 0.05
+    """The highest learning rate of Muon."""
     weight_decay_muon: Weight = 0.06
+    """In Muon: its product with the rate is what a weight loses each step."""
     schedule: Literal["one-cycle", "piecewise"] = "one-cycle"
     warmup: Share = 0.25
     """Share of the run in which the learning rate rises (one-cycle)."""

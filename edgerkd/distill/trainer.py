@@ -67,7 +67,8 @@ def train(
         state.restore(load_checkpoint(checkpoint, recipe))
     if METHODS[recipe.method].remembers and not state.done(recipe):
         loop = loop.remembering(progress)
-    with progress.stage(f"{recipe.method}: training", recipe.epochs * loop.steps) as advance:
+    shown = f"{len(loop.rows):,} of {len(dataset.train):,} images"
+    with progress.stage(f"{recipe.method}: training on {shown}", recipe.epochs * loop.steps) as advance:
         while not state.done(recipe):
             epoch = loop.epoch(advance, kept=checkpoint)
             if not among.first:
@@ -141,6 +142,8 @@ class Loop:
                 autocast=self.autocast,
                 after=lambda done: advance(done, "about each training image"),
             )
+        # The mean is for several processes: all must choose the same images, to the last bit.
+        memory = replace(memory, logits=self.among.mean(memory.logits))
         choose = METHODS[self.recipe.method].chosen
         rows = self.rows if choose is None else choose(memory, self.dataset.train.labels, self.recipe)
         return replace(self, memory=memory, rows=rows if len(rows) >= self.batch else self.rows)
@@ -170,7 +173,8 @@ class Loop:
             said = f"; the state before this epoch is kept in {kept}" if kept is not None and state.epoch > 0 else ""
             raise DivergedError(
                 f"loss or weights are no longer finite in epoch {state.epoch + 1} ({terms}){said}: "
-                "start a new run with another --seed, --method or --epochs, or with --set lr=... or clip_norm=..."
+                "start a new run with another --seed, --method or --epochs, or with --set lr_muon=..., lr=... or "
+                "optimizer=sgd"
             )
         seconds = time.perf_counter() - started
         if recipe.averaging == "swa":

@@ -243,7 +243,7 @@ def training(facts: Facts) -> Markup:
         ("time", f"{seconds:,.0f} s in all" if seconds >= 100 else f"{seconds:.3g} s in all"),
         ("speed", f"{epochs[-1].images_per_second:,.0f} images/s in the last epoch"),
         ("batch", f"{recipe.batch}"),
-        ("peak learning rate", f"{recipe.lr:g}" + f", Muon {recipe.lr_muon:g}" * (recipe.optimizer == "muon")),
+        ("peak learning rate", f"SGD {recipe.lr:g}" + f", Muon {recipe.lr_muon:g}" * (recipe.optimizer == "muon")),
     ]
     lines = Table(
         ("epoch", "clean", "robust", "learning rate", "seconds", "images/s", *names),

@@ -285,6 +285,7 @@ def test_each_family_is_distilled_stored_and_loaded(family, tmp_path):
             adversarial_share=0.5,
             warmup=0.1,
             weight_decay=0.0,
+            weight_decay_muon=0.0,
         ),
         teacher=network(seed=7, family="preactresnet", widths=(16, 24), classes=3),
         checkpoint=None,

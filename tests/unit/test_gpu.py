@@ -71,7 +71,7 @@ def test_training_runs_on_the_gpu_and_learns(method):
     assert compute_device().type == "cuda"
     assert Ranks().device.type == "cuda"
     data = dataset(n=300)
-    recipe = Recipe(method=method, threat_model=replace(data.threat_model, eps=Radius("4/255")), epochs=4, batch=32)
+    recipe = Recipe(method=method, threat_model=replace(data.threat_model, eps=Radius("4/255")), epochs=4, batch=16)
     epochs: list[dict[str, float]] = []
     trained = train(
         network(seed=1, classes=3),

@@ -514,8 +514,8 @@ def test_edgerkd_shows_the_images_that_the_teacher_gets_right():
     logits = torch.tensor([[2.0, 1.0], [2.0, 1.0], [0.0, 0.1], [-1.0, -2.0]])
     memory = TeacherMemory(logits=logits, penultimate=torch.zeros(4, 3))
     labels = torch.tensor([0, 1, 1, 1])
-    assert edgerkd.understood(memory, labels, step().recipe).tolist() == [0, 2]
-    assert edgerkd.understood(memory, labels, step(keep_mistaken=True).recipe).tolist() == [0, 1, 2, 3]
+    assert METHODS["edgerkd"].chosen(memory, labels, step().recipe).tolist() == [0, 2]
+    assert METHODS["edgerkd"].chosen(memory, labels, step(keep_mistaken=True).recipe).tolist() == [0, 1, 2, 3]
 
 
 def test_each_network_is_asked_once_about_the_same_images():

@@ -8,9 +8,11 @@ from torch.testing import assert_close
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
+from edgerkd.distill.muon import Muon, orthogonal
 from edgerkd.distill.optimizer import Optimizer
-from edgerkd.models.fold import folded
 from tests.zoo import network
+
+FILTERS = "stages.0.0.conv1.weight"
 
 
 def recipe(**changes) -> Recipe:
@@ -28,15 +30,53 @@ def moved_by(student: nn.Module, share: float = 1.0, **changes) -> dict[str, tor
     return {name: p.detach() - before[name] for name, p in student.named_parameters()}
 
 
-def test_muon_moves_a_convolution_along_a_direction_whose_singular_values_are_about_one():
-    """Catches SGD in its place, filters mixed with other axes, and a gradient in another order than its weights."""
+@pytest.mark.parametrize("shape", [(16, 8, 3, 3), (32, 4, 1, 1), (8, 1, 3, 3)])
+def test_muon_moves_weights_as_torchs_own_does(shape):
+    """Catches another momentum, iteration, length or decay, and filters mixed with other axes of the weights."""
+    torch.manual_seed(0)
+    weights = nn.Parameter(torch.randn(shape).to(memory_format=torch.channels_last))
+    matrix = nn.Parameter(weights.detach().flatten(1).clone())
+    settings = {"lr": 0.1, "momentum": 0.7, "weight_decay": 0.5}
+    own, torchs = Muon([weights], **settings), torch.optim.Muon([matrix], **settings)
+    for _ in range(4):
+        weights.grad = torch.randn(shape)
+        matrix.grad = weights.grad.flatten(1).clone()
+        own.step()
+        torchs.step()
+    assert_close(weights.detach().flatten(1), matrix.detach(), rtol=0, atol=5e-3)  # torch's iteration is in bf16
+
+
+def test_the_iteration_makes_singular_values_alike():
+    """Catches one that is left too early, and a tall matrix turned the wrong way."""
+    torch.manual_seed(0)
+    matrix = torch.randn(40, 12) * torch.logspace(0, -1.5, 12)
+    values = torch.linalg.svdvals(orthogonal(matrix))
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+    u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
+    assert torch.linalg.vector_norm(orthogonal(matrix) - u @ vh, ord=float("inf")) < 0.4
+
+
+def test_the_recipes_decay_reaches_muon():
+    """Catches SGD's decay in its place."""
+    plain, decayed = (moved_by(network(classes=3), weight_decay_muon=decay)[FILTERS] for decay in (0.0, 0.5))
+    assert_close(decayed - plain, -0.05 * 0.5 * network(classes=3).state_dict()[FILTERS])
+
+
+@pytest.mark.parametrize(("momentum", "goes_on"), [(0.9, True), (0.5, False)])
+def test_the_recipes_momentum_reaches_muon(momentum, goes_on):
+    """Catches a fixed one: after g, a gradient of -0.3 g turns the weights back only if the momentum is small."""
     student = network(classes=3)
-    step = moved_by(student, lr_muon=0.1, weight_decay_muon=0.0)["stages.0.0.conv1.weight"] / 0.1
-    values = torch.linalg.svdvals(step.flatten(1))
-    assert values.min() > 0.5
-    assert values.max() < 1.3  # the iteration's own range, with bf16 rounding
-    gradient = student.stages[0][0].conv1.weight.grad
-    assert (step * gradient).sum() < -0.5 * step.norm() * gradient.norm() / len(step) ** 0.5
+    weights = student.get_parameter(FILTERS)
+    optimizer = Optimizer(student, (), recipe(momentum=momentum, weight_decay_muon=0.0))
+    optimizer.set_rates(1.0)
+    gradient, places = torch.randn(weights.shape), [weights.detach().clone()]
+    for share in (1.0, -0.3):
+        weights.grad = share * gradient
+        optimizer.step()
+        places.append(weights.detach().clone())
+    first, second = places[1] - places[0], places[2] - places[1]
+    assert ((first * second).sum() > 0) == goes_on
 
 
 def test_only_whole_convolutions_are_moved_by_muon():
@@ -63,12 +103,3 @@ def test_a_rate_of_nothing_moves_nothing(optimizer):
     """Catches an optimiser that the schedule does not reach."""
     for name, step in moved_by(network(classes=3), share=0.0, optimizer=optimizer).items():
         assert not step.any(), name
-
-
-def test_muons_matrices_share_the_weights_memory():
-    """Catches a copy that is moved in the network's place, unseen: folding reads the weights themselves."""
-    student = network(classes=3)
-    images = torch.rand(2, *student.architecture.image_shape)
-    before = folded(student)(images)
-    moved_by(student)
-    assert (folded(student)(images) - before).abs().max() > 1e-3

@@ -1,8 +1,9 @@
 """Noisy single adversarial steps, matched to label and remembered teacher, statistics aligned. Ours.
 
 Where the teacher is larger than the student, asking it costs more than a student's step: so it is asked about each
-image before the run, and every adversarial image is matched to the mean of that answer and the label. Why one step,
-no clean term, half of the label and these weights: what was tried is in docs/sources.md. MixACM may come first.
+image before the run. Images that it gets wrong are left out; each of the others is attacked, and matched to the mean
+of label and answer. Why so, why one step, no clean term and these weights: what was tried is in docs/sources.md. MixACM
+may come first.
 """
 
 import torch.nn.functional as F

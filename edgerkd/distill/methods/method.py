@@ -25,7 +25,7 @@ class Method:
     remembers: bool = False
     """The teacher is asked about each training image once, before the first step."""
     chosen: Callable[[TeacherMemory, Tensor, Recipe], Tensor] | None = None
-    """The rows of the training images that an epoch shows, by what is remembered and the labels; else all of them."""
+    """The rows of the training images that an epoch shows, where it remembers; all if they fill no batch."""
 
     def __call__(self, step: Step) -> Terms:
         """The terms of one batch."""

@@ -1,0 +1,57 @@
+"""The optimiser Muon for the weights of convolutions.
+
+Source: Jordan 2024, kellerjordan.github.io/posts/muon. torch's own (torch.optim.Muon) takes matrices alone, and its
+iteration is in bf16 everywhere, which takes twenty times as long on a CPU that has no bf16 instructions.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+ITERATIONS = 5
+COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the iteration; chosen there to be steep at 0
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """The matrix (m, n) with its singular values brought near 1: about 0.7 to 1.2.
+
+    Newton and Schulz's iteration in its fifth-order form; singular values below about 0.001 of the matrix's
+    length stay small.
+    """
+    a, b, c = COEFFICIENTS
+    x = matrix / matrix.norm().clamp_min(1e-7)
+    tall = x.shape[0] > x.shape[1]
+    x = x.T if tall else x
+    for _ in range(ITERATIONS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Moves weights (o, i, h, w), as a matrix with a row a filter, along their Nesterov momentum made orthogonal.
+
+    A matrix with more rows than columns moves by `sqrt(rows / columns)` as much. Weight decay is decoupled.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]  torch's takes a closure
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._move(p, p.grad, group["lr"], group["momentum"], group["weight_decay"])
+
+    def _move(self, p: Tensor, gradient: Tensor, lr: float, momentum: float, weight_decay: float) -> None:
+        state = self.state[p]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(p)
+        average = state["momentum"].lerp_(gradient, 1 - momentum)
+        direction = orthogonal(gradient.lerp(average, momentum).flatten(1))
+        rows, columns = direction.shape
+        p.mul_(1 - lr * weight_decay)
+        p.add_(direction.reshape_as(p), alpha=-lr * max(1, rows / columns) ** 0.5)
