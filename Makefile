@@ -16,8 +16,8 @@ PY := $(BIN)/python
 # Modules are compiled when first imported: compiling all of torch here would take a minute.
 INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
 EDITABLE := $(INSTALL) --quiet --no-deps --no-build-isolation --editable .
-# As many tests beside each other as there are cores, four at most: each process imports torch anew.
-BESIDE := --numprocesses auto --maxprocesses 4 --dist worksteal
+# As many test files beside each other as there are cores, four at most: each process imports torch anew.
+BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 PINS := $(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --exclude-newer "1 week"
 
