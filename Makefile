@@ -3,6 +3,8 @@
 #   make lint BIN=/path/to/env/bin          an environment of your own, used as it is
 
 VENV := .venv
+PEERS := .venv-peers
+LOWEST := .venv-lowest
 ifdef BIN
 HOST :=
 DEV :=
@@ -13,17 +15,21 @@ DEV := $(VENV)/.dev
 endif
 
 PY := $(BIN)/python
-# Modules are compiled when first imported: compiling all of torch here would take a minute.
-INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
-EDITABLE := $(INSTALL) --quiet --no-deps --no-build-isolation --editable .
+# The files in requirements/ are complete (tests/meta/test_requirements.py): nothing is resolved here, so that a release of
+# tomorrow changes nothing. Modules are compiled when first imported: compiling all of torch here would take a minute.
+INSTALL := -m pip install --disable-pip-version-check --no-compile --no-deps
+PINNED := $(INSTALL) --require-hashes -r
+EDITABLE := $(INSTALL) --quiet --no-build-isolation --editable .
+CHECK := -m pip check --disable-pip-version-check
 # As many test files beside each other as there are cores, four at most: each process imports torch anew.
 BESIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
-PINS := $(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --exclude-newer "1 week"
+PINS := $(BIN)/uv pip compile --quiet --no-header --universal --generate-hashes --no-emit-index-url \
+	--exclude-newer "1 week" --upgrade
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-gpu cov check fmt lint type arch build bench bench-attacks bench-distill bench-ablation pins clean
+.PHONY: help setup demo test test-slow test-peers test-lowest test-gpu cov check fmt lint type arch build bench \
+	bench-attacks bench-distill bench-ablation pins clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -40,6 +46,13 @@ test: $(DEV)  ## the tests with their coverage, without the slow ones and those 
 test-slow: $(DEV)  ## the slow tests
 	$(PY) -m pytest --run-slow -m slow
 
+test-peers: $(PEERS)/.ready  ## the attacks beside torchattacks, foolbox and pyautoattack, which have an environment of their own
+	$(PEERS)/bin/python -m pytest --run-peers tests/peers
+
+test-lowest: $(DEV) $(LOWEST)/.ready  ## the device half on the lowest versions that pyproject.toml declares
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider -W default tests/device tests/report
+	$(PY) -m pytest --device-packages $(LOWEST)/lib/python*/site-packages tests/packaging/test_device.py
+
 test-gpu: $(DEV)  ## the tests for a GPU; fails where none of them ran
 	$(PY) -m pytest --run-gpu -m gpu
 
@@ -49,7 +62,7 @@ cov: $(DEV)  ## the tests, and their coverage line by line in build/coverage/ind
 check: lint type arch  ## before each commit: linters, types, contracts and the quick tests
 	$(PY) -m pytest --quiet tests/unit tests/report tests/exporters tests/meta
 
-fmt: $(DEV)  ## format, and mend what can be mended
+fmt: $(DEV)  ## format, and fix what can be fixed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -75,9 +88,9 @@ bench: $(HOST)  ## start-up, demo and the memory of verify, measured here (docs/
 	$(PY) bench/demo.py --keep build/bench
 	$(PY) bench/verify_memory.py build/bench/runs/latest/bundle
 
-bench-attacks: $(DEV)  ## the attacks against torchattacks, foolbox and pyautoattack; ARGS="--weights FILE --data cifar10"
-	$(PY) bench/attacks.py pgd $(ARGS)
-	$(PY) bench/attacks.py ensemble $(ARGS)
+bench-attacks: $(PEERS)/.ready  ## the attacks against torchattacks, foolbox and pyautoattack; ARGS="--weights FILE --data cifar10"
+	$(PEERS)/bin/python bench/attacks.py pgd $(ARGS)
+	$(PEERS)/bin/python bench/attacks.py ensemble $(ARGS)
 
 bench-ablation: $(HOST)  ## MixACM part by part, over seeds; ARGS="--data cifar10 --weights FILE --epochs 12"
 	$(PY) bench/ablation.py $(ARGS)
@@ -86,10 +99,14 @@ bench-distill: $(HOST)  ## a training step against a plain published loop; ARGS=
 	$(PY) bench/distill.py $(ARGS)
 
 pins: $(DEV)  ## solve the requirement files anew, each package at least a week old
-	$(PINS) --upgrade pyproject.toml requirements/build.in --extra host --extra ort --extra dev \
-	  -c requirements/pair.in -o requirements/dev.txt
-	$(PINS) pyproject.toml requirements/build.in --extra host --extra ort -c requirements/dev.txt -o requirements/host.txt
-	$(PINS) pyproject.toml requirements/build.in --extra ort -c requirements/dev.txt -o requirements/device.txt
+	$(PINS) --python-version 3.10 pyproject.toml --extra ort -o requirements/device.txt
+	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort \
+	  -c requirements/device.txt -c requirements/pair.in -o requirements/host.txt
+	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort --extra dev \
+	  -c requirements/host.txt -o requirements/dev.txt
+	$(PINS) --python-version 3.11 pyproject.toml --extra peers -c requirements/dev.txt -o requirements/peers.txt
+	$(PINS) --python-version 3.11 --resolution lowest-direct pyproject.toml requirements/lowest.in requirements/build.in \
+	  --extra ort -o requirements/lowest.txt
 
 clean:  ## remove what builds and tests leave; .venv stays
 	rm -rf build dist .coverage .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -102,11 +119,29 @@ $(VENV)/bin/python:
 	echo "edgerkd's development needs Python 3.11 or newer; name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1
 
 $(VENV)/.host: requirements/host.txt pyproject.toml | $(VENV)/bin/python
-	$(INSTALL) --require-hashes -r $<
-	$(EDITABLE)
+	$(PY) $(PINNED) $<
+	$(PY) $(EDITABLE)
+	$(PY) $(CHECK)
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
-	$(INSTALL) --require-hashes -r $<
-	$(EDITABLE)
+	$(PY) $(PINNED) $<
+	$(PY) $(EDITABLE)
+	$(PY) $(CHECK)
 	@touch $(VENV)/.host $@
+
+# The peers want old versions of what others want new: an environment of their own, on top of .venv, which brings torch.
+$(PEERS)/.ready: requirements/peers.txt $(DEV)
+	$(PY) -m venv --clear $(PEERS)
+	$(PY) -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
+	  >$$($(PEERS)/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth
+	$(PEERS)/bin/python $(PINNED) $<
+	$(PEERS)/bin/python $(CHECK)
+	@touch $@
+
+$(LOWEST)/.ready: requirements/lowest.txt pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python $(PINNED) $<
+	$(LOWEST)/bin/python $(EDITABLE)
+	$(LOWEST)/bin/python $(CHECK)
+	@touch $@

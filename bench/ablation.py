@@ -88,7 +88,7 @@ def measure(
         student,
         data.test.head(n),
         name=name,
-        where="test",
+        split="test",
         threat_model=data.threat_model,
         seed=0,
         progress=Silent(),

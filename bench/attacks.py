@@ -25,8 +25,8 @@ from machine import machine_facts, show_machine
 from setting import robust_network
 from torch import Tensor, nn
 
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import assess
-from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.suite import Attack, attacks_named
@@ -81,8 +81,8 @@ def by_edgerkd(attacks: tuple[Attack, ...], threat_model: ThreatModel) -> Run:
     def run(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
         images = images.contiguous(memory_format=torch.channels_last)
         index = np.arange(len(labels))
-        task = Task(images=images, labels=labels, threat_model=threat_model, seed=0, index=index)
-        found = assess(TorchClassifier(network), attacks, task, after=lambda *_: None)
+        inputs = AttackInputs(images=images, labels=labels, threat_model=threat_model, seed=0, index=index)
+        found = assess(TorchClassifier(network), attacks, inputs, after=lambda *_: None)
         after = {row.attack: row.robust_acc.value for row in found.rows(attacks)}
         return torch.from_numpy(found.images_adv).to(images.device), after
 

@@ -94,7 +94,7 @@ def teacher_for(dataset: Dataset, given: argparse.Namespace) -> Network:
 
 
 def nchw(network: Network, device: torch.device) -> Network:
-    """The network in torch's own memory format."""
+    """The network in torch's own cached format."""
     return network.to(device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]  torch's stubs miss it
 
 

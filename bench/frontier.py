@@ -152,10 +152,10 @@ def costs(recipe: Recipe, architecture: Architecture, teacher: Network, data: Da
     fixed = copy.deepcopy(teacher) if METHODS[recipe.method].needs_teacher else None
     loop = Loop.begin(build(architecture).train(), few, recipe, teacher=fixed)
     once = 0.0
-    if METHODS[recipe.method].remembers:
-        loop = loop.remembering(Silent())
-        once = timed(lambda: loop.remembering(Silent())) * len(data.train) / len(few.train)
-    rows = torch.arange(loop.batch, device=loop.among.device)
+    if METHODS[recipe.method].caches_teacher:
+        loop = loop.with_cached_teacher(Silent())
+        once = timed(lambda: loop.with_cached_teacher(Silent())) * len(data.train) / len(few.train)
+    rows = torch.arange(loop.batch, device=loop.ranks.device)
 
     def seconds(work: Callable[[], object], times: int) -> float:
         work()
@@ -184,7 +184,7 @@ def measure(recipe: Recipe, settings: dict[str, Any], args: argparse.Namespace, 
             student,
             data.test.head(n),
             name=recipe.method,
-            where="test",
+            split="test",
             threat_model=data.threat_model,
             seed=0,
             progress=Silent(),

@@ -22,14 +22,14 @@ from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill import trainer
-from edgerkd.jobs.ranks import ALONE, Ranks, ranks
+from edgerkd.jobs.ranks import ALONE, Ranks, open_ranks
 from edgerkd.models.hardware import exact_float32
 from edgerkd.models.network import Network
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-4
 
 
-def trained(dataset: Dataset, teacher: Network, recipe: Recipe, among: Ranks) -> tuple[dict[str, Tensor], float]:
+def trained(dataset: Dataset, teacher: Network, recipe: Recipe, ranks: Ranks) -> tuple[dict[str, Tensor], float]:
     """The weights, and the seconds that training took."""
     student = network_for(dataset, "resnet", (16, 32, 64), 1)
     started = time.perf_counter()
@@ -43,7 +43,7 @@ def trained(dataset: Dataset, teacher: Network, recipe: Recipe, among: Ranks) ->
             resume=False,
             on_epoch=lambda epoch: None,
             progress=Silent(),
-            among=among,
+            ranks=ranks,
         ).network
     return network.state_dict(), time.perf_counter() - started
 
@@ -67,9 +67,9 @@ def main() -> None:
     )
     teacher = network_for(dataset, "preactresnet", (16, 32), 1).eval()
     facts = machine_facts(("edgerkd", "torch"))
-    with ranks() as among:
-        together, seconds = trained(dataset, teacher, recipe, among)
-        first, world, device = among.first, among.world, str(among.device)
+    with open_ranks() as ranks:
+        together, seconds = trained(dataset, teacher, recipe, ranks)
+        first, world, device = ranks.first, ranks.world, str(ranks.device)
     if not first:
         return
     alone, seconds_alone = trained(dataset, teacher, recipe, ALONE)

@@ -17,7 +17,7 @@ def write_small_bundle(folder: Path, **changes) -> Manifest:
     """The host's figures are the network's own, so that its own gates are met; `changes` go to the manifest."""
     data, net = dataset(n=60), network(classes=3)
     attacked = attack_network(
-        net, data.test, name="student", where="test", threat_model=data.threat_model, seed=0, progress=Silent()
+        net, data.test, name="student", split="test", threat_model=data.threat_model, seed=0, progress=Silent()
     )
     graph = onnx_from_network(net)
     found = attacked.evaluation

@@ -1,7 +1,8 @@
 """What all tests share: which of them run, and a home of their own.
 
 Slow tests and those for a GPU are skipped unless asked for by --run-slow and --run-gpu. With --run-gpu the run
-fails where no GPU test ran: a skipped test would look like a passed one.
+fails where no GPU test ran: a skipped test would look like a passed one. tests/peers needs --run-peers and an
+environment of its own (`make test-peers`).
 """
 
 import os
@@ -24,6 +25,15 @@ GPU_TESTS_RUN = pytest.StashKey[int]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow as well")
     parser.addoption("--run-gpu", action="store_true", help="run the tests marked gpu as well; fail where none can")
+    parser.addoption(
+        "--run-peers", action="store_true", help="run tests/peers, in the environment of `make test-peers`"
+    )
+    parser.addoption("--device-packages", help="the site-packages that the device of tests/packaging has, if not ours")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """tests/peers imports what .venv does not have."""
+    return True if collection_path.name == "peers" and not config.getoption("--run-peers") else None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 from array_api_compat import array_namespace
 
+from edgerkd.attacks.active_set import ActiveSet, AttackInputs, kept
+from edgerkd.attacks.arrays import device_of
 from edgerkd.attacks.ball import project, random_start, steepest
 from edgerkd.attacks.classifier import Array, Classifier
-from edgerkd.attacks.hunt import Hunt, Task, kept
 from edgerkd.attacks.losses import Loss, one_hot
 
 MOMENTUM = 0.75  # alpha, section 3.1
@@ -32,21 +33,27 @@ class _Ascent:
 
 
 def apgd(
-    classifier: Classifier, task: Task, *, loss: Loss, steps: int, restarts: int = 1, targets: int | None = None
+    classifier: Classifier,
+    inputs: AttackInputs,
+    *,
+    loss: Loss,
+    steps: int,
+    restarts: int = 1,
+    targets: int | None = None,
 ) -> Array:
     """Adversarial images (n, c, h, w): the first iterate that fools, else the one of highest loss.
 
     With `targets`, each restart aims at so many wrong classes one after the other, the likeliest first,
     and `loss` takes the target as its third argument. An image leaves as soon as it is fooled.
     """
-    hunt = Hunt(task)
-    ranked = None if targets is None else ranked_wrong(classifier, task)
+    active = ActiveSet(inputs)
+    ranked = None if targets is None else ranked_wrong(classifier, inputs)
     for salt in range(restarts * (targets or 1)):
-        if not hunt.left:
+        if not active.left:
             break
-        aims = (hunt.labels,) if ranked is None else (hunt.labels, ranked[hunt.where, salt % (targets or 1)])
-        _climb(classifier, task, hunt, aims, loss=loss, steps=steps, salt=salt)
-    return hunt.images_adv
+        aims = (active.labels,) if ranked is None else (active.labels, ranked[active.where, salt % (targets or 1)])
+        _climb(classifier, inputs, active, aims, loss=loss, steps=steps, salt=salt)
+    return active.images_adv
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -58,25 +65,32 @@ def checkpoints(steps: int) -> list[int]:
     return [-(-mark * steps // 100) for mark in marks if mark < 100]
 
 
-def ranked_wrong(classifier: Classifier, task: Task) -> Array:
+def ranked_wrong(classifier: Classifier, inputs: AttackInputs) -> Array:
     """The wrong classes of each image (n, k - 1), the likeliest first."""
-    xp = array_namespace(task.images)
-    logits = classifier.logits(task.images)
-    right = one_hot(task.labels, logits) > 0
-    lowest = xp.asarray(-xp.inf, dtype=logits.dtype, device=logits.device)
+    xp = array_namespace(inputs.images)
+    logits = classifier.logits(inputs.images)
+    right = one_hot(inputs.labels, logits) > 0
+    lowest = xp.asarray(-xp.inf, dtype=logits.dtype, device=device_of(logits))
     return xp.argsort(xp.where(right, lowest, logits), axis=-1, descending=True)[:, :-1]
 
 
 def _climb(
-    classifier: Classifier, task: Task, hunt: Hunt, aims: tuple[Array, ...], *, loss: Loss, steps: int, salt: int
+    classifier: Classifier,
+    inputs: AttackInputs,
+    active: ActiveSet,
+    aims: tuple[Array, ...],
+    *,
+    loss: Loss,
+    steps: int,
+    salt: int,
 ) -> None:
     """Algorithm 1 of the paper, from one random start, on the images that are left."""
-    xp = array_namespace(task.images)
-    norm, eps = task.norm, task.eps
-    x = random_start(hunt.images, eps=eps, norm=norm, seeds=task.seeds(hunt.rows, "apgd", salt))
-    lowest = xp.full((x.shape[0],), -xp.inf, dtype=x.dtype, device=x.device)
+    xp = array_namespace(inputs.images)
+    norm, eps = inputs.norm, inputs.eps
+    x = random_start(active.images, eps=eps, norm=norm, seeds=inputs.seeds(active.rows, "apgd", salt))
+    lowest = xp.full((x.shape[0],), -xp.inf, dtype=x.dtype, device=device_of(x))
     at = _Ascent(
-        images=hunt.images,
+        images=active.images,
         aims=aims,
         x=x,
         x_old=x,
@@ -86,7 +100,7 @@ def _climb(
         f_max=lowest,
         f_max_mark=lowest,
         rises=xp.zeros_like(lowest),
-        step=xp.full((x.shape[0], 1, 1, 1), 2 * eps, dtype=x.dtype, device=x.device),
+        step=xp.full((x.shape[0], 1, 1, 1), 2 * eps, dtype=x.dtype, device=device_of(x)),
         halved=lowest > 0,
     )
     marks = checkpoints(steps)
@@ -94,10 +108,10 @@ def _climb(
         aims = at.aims
         logits, gradient = classifier.gradient(at.x, lambda z, aims=aims: loss(z, *aims)[1])
         f = loss(logits, *aims)[0]
-        keep = hunt.record(at.x, logits, f)
+        keep = active.record(at.x, logits, f)
         if keep is not None:
             at, gradient, f = kept(at, keep), gradient[keep], f[keep]
-        if not hunt.left:
+        if not active.left:
             return
         higher = f > at.f_max
         wide = higher[:, None, None, None]
@@ -118,7 +132,7 @@ def _climb(
             z = project(z, at.images, eps=eps, norm=norm)
         at = replace(at, x=z, x_old=at.x)
     logits = classifier.logits(at.x)
-    hunt.record(at.x, logits, loss(logits, *at.aims)[0])
+    active.record(at.x, logits, loss(logits, *at.aims)[0])
 
 
 def _reconsider(at: _Ascent, gradient: Array, *, window: int) -> tuple[_Ascent, Array]:

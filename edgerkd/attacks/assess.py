@@ -7,8 +7,9 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from edgerkd.attacks.active_set import AttackInputs
+from edgerkd.attacks.arrays import device_of, on_host
 from edgerkd.attacks.classifier import Array, Classifier
-from edgerkd.attacks.hunt import Task, on_host
 from edgerkd.attacks.suite import Attack
 from edgerkd.core.accuracy import Accuracy, accuracy_from_correct
 from edgerkd.core.evaluation import Row
@@ -48,25 +49,25 @@ class Assessment:
 
 
 def assess(
-    classifier: Classifier, attacks: Sequence[Attack], task: Task, *, after: Callable[[int, str], None]
+    classifier: Classifier, attacks: Sequence[Attack], inputs: AttackInputs, *, after: Callable[[int, str], None]
 ) -> Assessment:
     """All attacks on one chunk of images; `after` hears (images done, of attacks x images; which attack)."""
-    xp = array_namespace(task.images)
-    n = task.images.shape[0]
-    clean = _right(classifier, task.images, task.labels)
-    images_adv = xp.asarray(task.images, copy=True)
+    xp = array_namespace(inputs.images)
+    n = inputs.images.shape[0]
+    clean = _right(classifier, inputs.images, inputs.labels)
+    images_adv = xp.asarray(inputs.images, copy=True)
     left: NDArray[np.bool_] = clean & True
     resisted: list[NDArray[np.bool_]] = []
     for number, attack in enumerate(attacks):
         rows = np.flatnonzero(left)
         if len(rows):
-            where = xp.asarray(rows, device=task.images.device)
+            where = xp.asarray(rows, device=device_of(inputs.images))
             already = number * n + n - len(rows)
             part = replace(
-                task,
-                images=task.images[where],
-                labels=task.labels[where],
-                index=task.index[rows],
+                inputs,
+                images=inputs.images[where],
+                labels=inputs.labels[where],
+                index=inputs.index[rows],
                 after=_shifted(after, already, attack.name),
             )
             images_adv[where] = attack.run(classifier, part)
@@ -82,7 +83,7 @@ def assess(
 def assess_in_chunks(
     classifier: Classifier,
     attacks: Sequence[Attack],
-    task: Task,
+    inputs: AttackInputs,
     *,
     chunk: int,
     after: Callable[[int, str], None],
@@ -94,11 +95,11 @@ def assess_in_chunks(
     Chunks in `earlier` (by their first image) are taken from there; `done` hears of new ones.
     """
     found = dict(earlier or {})
-    n = task.images.shape[0]
+    n = inputs.images.shape[0]
     for first in range(0, n, chunk):
         if first not in found:
             rows = slice(first, first + chunk)
-            part = replace(task, images=task.images[rows], labels=task.labels[rows], index=task.index[rows])
+            part = replace(inputs, images=inputs.images[rows], labels=inputs.labels[rows], index=inputs.index[rows])
             heard = first * len(attacks)
             found[first] = assess(classifier, attacks, part, after=lambda k, name, heard=heard: after(heard + k, name))
             done(first, found[first])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from array_api_compat import array_namespace
 
+from edgerkd.attacks.arrays import device_of
 from edgerkd.attacks.classifier import Array
 from edgerkd.core.threat import Norm
 
@@ -52,7 +53,7 @@ def random_start(images: Array, *, eps: float, norm: Norm, seeds: Sequence[tuple
         generator = np.random.default_rng(seed)
         shape = noise.shape[1:]
         noise[row] = generator.uniform(-eps, eps, shape) if norm == "Linf" else generator.standard_normal(shape)
-    moved = xp.asarray(noise, device=images.device)
+    moved = xp.asarray(noise, device=device_of(images))
     if norm == "L2":
         moved = moved * (eps / length(moved, norm))
     return project(images + moved, images, eps=eps, norm=norm)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from array_api_compat import array_namespace
 
+from edgerkd.attacks.active_set import ActiveSet, AttackInputs, kept
 from edgerkd.attacks.apgd import ranked_wrong
 from edgerkd.attacks.ball import length
 from edgerkd.attacks.classifier import Array, Classifier
-from edgerkd.attacks.hunt import Hunt, Task, kept
 from edgerkd.attacks.losses import margin_targeted, one_hot
 from edgerkd.core.threat import Norm
 
@@ -32,50 +32,50 @@ class _Walk:
     x: Array
 
 
-def fab_targeted(classifier: Classifier, task: Task, *, steps: int, targets: int) -> Array:
+def fab_targeted(classifier: Classifier, inputs: AttackInputs, *, steps: int, targets: int) -> Array:
     """Adversarial images (n, c, h, w) within the radius where one was found, else the best point inside it.
 
     The walk looks for the smallest change and does not know the radius. Each point is asked once, for logits
     and gradient together: those say whether it fools, and where to go on from it. An image leaves as soon as
     a point inside the ball fools.
     """
-    hunt = Hunt(task)
-    ranked = ranked_wrong(classifier, task)
+    active = ActiveSet(inputs)
+    ranked = ranked_wrong(classifier, inputs)
     for target in range(targets):
-        if not hunt.left:
+        if not active.left:
             break
-        _walk(classifier, task, hunt, ranked[hunt.where, target], steps=steps)
-    return hunt.images_adv
+        _walk(classifier, inputs, active, ranked[active.where, target], steps=steps)
+    return active.images_adv
 
 
-def _walk(classifier: Classifier, task: Task, hunt: Hunt, targets: Array, *, steps: int) -> None:
+def _walk(classifier: Classifier, inputs: AttackInputs, active: ActiveSet, targets: Array, *, steps: int) -> None:
     """From the clean image, along the linearised boundary between its class and the target's."""
-    norm = task.norm
-    at = _Walk(images=hunt.images, labels=hunt.labels, targets=targets, x=hunt.images)
+    norm = inputs.norm
+    at = _Walk(images=active.images, labels=active.labels, targets=targets, x=active.images)
     for _ in range(steps):
         labels, aims = at.labels, at.targets
         logits, gradient = classifier.gradient(
             at.x, lambda z, labels=labels, aims=aims: margin_targeted(z, labels, aims)[1]
         )
-        value, keep = _judged(hunt, at, logits, task)
+        value, keep = _judged(active, at, logits, inputs)
         if keep is not None:
             at, gradient, value = kept(at, keep), gradient[keep], value[keep]
-        if not hunt.left:
+        if not active.left:
             return
         at = replace(at, x=_onward(at, gradient, value[:, None, None, None], norm))
 
-    _judged(hunt, at, classifier.logits(at.x), task)
+    _judged(active, at, classifier.logits(at.x), inputs)
 
 
-def _judged(hunt: Hunt, at: _Walk, logits: Array, task: Task) -> tuple[Array, Array | None]:
-    """The margins towards the targets, and what `Hunt.record` says: a point outside the ball is no success."""
+def _judged(active: ActiveSet, at: _Walk, logits: Array, inputs: AttackInputs) -> tuple[Array, Array | None]:
+    """The margins towards the targets, and what `ActiveSet.record` says: a point outside the ball is no success."""
     xp = array_namespace(logits)
     value = margin_targeted(logits, at.labels, at.targets)[0]
-    outside = ~(length(at.x - at.images, task.norm)[:, 0, 0, 0] <= task.eps)
+    outside = ~(length(at.x - at.images, inputs.norm)[:, 0, 0, 0] <= inputs.eps)
     # Logits that are no numbers are passed on, for `record` to refuse.
     hidden = (outside & xp.all(xp.isfinite(logits), axis=1))[:, None]
     values = xp.where(outside, xp.full_like(value, -xp.inf), value)
-    return value, hunt.record(at.x, xp.where(hidden, one_hot(at.labels, logits), logits), values)
+    return value, active.record(at.x, xp.where(hidden, one_hot(at.labels, logits), logits), values)
 
 
 def _onward(at: _Walk, gradient: Array, value: Array, norm: Norm) -> Array:
@@ -104,15 +104,15 @@ def boundary_step(x: Array, gradient: Array, value: Array, norm: Norm) -> Array:
     direction = xp.sign(slope) if norm == "Linf" else slope
     room = xp.where(direction > 0, 1.0 - x, x)  # how far each coordinate may go
     rate = xp.abs(direction)
-    wanted = xp.abs(value)
-    t = xp.zeros_like(wanted)
+    expected = xp.abs(value)
+    t = xp.zeros_like(expected)
     for _ in range(NEWTON_STEPS):
         free = rate * t < room
         gained = xp.sum(xp.abs(slope) * xp.where(free, rate * t, room), axis=axes, keepdims=True)
         speed = xp.sum(xp.where(free, xp.abs(slope) * rate, xp.zeros_like(x)), axis=axes, keepdims=True)
-        missing = wanted - gained
+        missing = expected - gained
         # What is missing by less than float32 can tell is not missing.
-        going = (missing > 1e-6 * wanted) & (speed > 0)
+        going = (missing > 1e-6 * expected) & (speed > 0)
         if not bool(xp.any(going)):
             break
         t = t + xp.where(going, missing / xp.clip(speed, 1e-30, xp.inf), xp.zeros_like(t))

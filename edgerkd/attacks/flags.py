@@ -16,11 +16,12 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.apgd import apgd
+from edgerkd.attacks.arrays import device_of, on_host
 from edgerkd.attacks.assess import Assessment, assess
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.classifier import Array, Classifier
-from edgerkd.attacks.hunt import Task, on_host
 from edgerkd.attacks.losses import cross_entropy, margin, margin_targeted, one_hot
 from edgerkd.attacks.pgd import ascend, pgd
 from edgerkd.attacks.sanity import are_probabilities
@@ -72,7 +73,7 @@ class Flag:
 
 def raise_flags(
     classifier: Classifier,
-    task: Task,
+    inputs: AttackInputs,
     *,
     images_transfer: Array | None = None,
     held: NDArray[np.bool_] | None = None,
@@ -88,18 +89,18 @@ def raise_flags(
     more. Expects what `check_arrays` and `check_classifier` let pass.
     `held` (n,) says which images the attacks of the figure in doubt left standing.
     """
-    xp = array_namespace(task.images)
-    calls = [classifier.logits(task.images) for _ in range(CALLS)]
-    right = on_host(xp.argmax(calls[0], axis=-1) == task.labels)
+    xp = array_namespace(inputs.images)
+    calls = [classifier.logits(inputs.images) for _ in range(CALLS)]
+    right = on_host(xp.argmax(calls[0], axis=-1) == inputs.labels)
     rows = np.flatnonzero(right)
-    where = xp.asarray(rows, device=task.images.device)
-    part = replace(task, images=task.images[where], labels=task.labels[where], index=task.index[rows])
+    where = xp.asarray(rows, device=device_of(inputs.images))
+    part = replace(inputs, images=inputs.images[where], labels=inputs.labels[where], index=inputs.index[rows])
     transfer = None if images_transfer is None else images_transfer[where]
     held_part = None if held is None else held[rows]
     probes: dict[str, Callable[[], Iterator[Flag]]] = {"its answers": lambda: _answers(calls)}
     if len(rows):
         probes["its gradients"] = lambda: _gradients(classifier, part)
-    if len(rows) and task.eps > 0:
+    if len(rows) and inputs.eps > 0:
         probes |= {
             "saturation": lambda: _saturation(classifier, part, calls[0][where]),
             "more steps": lambda: _steps(classifier, part),
@@ -116,24 +117,24 @@ def raise_flags(
 def all_flags(
     classifier: Classifier,
     attacks: Sequence[Attack],
-    task: Task,
+    inputs: AttackInputs,
     found: Assessment,
     *,
     images_transfer: Array | None = None,
     after: Callable[[int, str], None] = lambda done, what: None,
 ) -> tuple[str, ...]:
     """Every flag of an assessment as text: the probes on the first 32 images, its rows, and its images."""
-    sample = Task(
-        images=task.images[:SAMPLE],
-        labels=task.labels[:SAMPLE],
-        threat_model=task.threat_model,
-        seed=task.seed,
-        index=task.index[:SAMPLE],
+    sample = AttackInputs(
+        images=inputs.images[:SAMPLE],
+        labels=inputs.labels[:SAMPLE],
+        threat_model=inputs.threat_model,
+        seed=inputs.seed,
+        index=inputs.index[:SAMPLE],
     )
     transfer = None if images_transfer is None else images_transfer[:SAMPLE]
     flags = (
         *flags_of_rows(found.rows(attacks)),
-        *check_within(found.images_adv, task),
+        *check_within(found.images_adv, inputs),
         *raise_flags(classifier, sample, images_transfer=transfer, held=found.robust[:SAMPLE], after=after),
     )
     # The whole assessment and the sample may show the same: the first of a name, from the whole, is kept.
@@ -161,22 +162,22 @@ def flags_of_rows(rows: Sequence[Row]) -> tuple[Flag, ...]:
     return tuple(found)
 
 
-def check_within(images_adv: Array, task: Task) -> tuple[Flag, ...]:
-    """Flags for adversarial images (n, c, h, w) that are further from `task.images` than eps, or outside [0, 1].
+def check_within(images_adv: Array, inputs: AttackInputs) -> tuple[Flag, ...]:
+    """Flags for adversarial images (n, c, h, w) that are further from `inputs.images` than eps, or outside [0, 1].
 
     Float32 rounding is allowed for, pixel by pixel. NaN is outside of both.
     """
-    x, images = (np.asarray(on_host(each), np.float64) for each in (images_adv, task.images))
-    rounding = float(np.finfo(np.float32).eps) * (1 if task.norm == "Linf" else math.sqrt(math.prod(x.shape[1:])))
-    distances = length(x - images, task.norm).ravel()
-    far, out = ~(distances <= task.eps + rounding), ((x < 0) | (x > 1) | np.isnan(x)).any(axis=(1, 2, 3))
+    x, images = (np.asarray(on_host(each), np.float64) for each in (images_adv, inputs.images))
+    rounding = float(np.finfo(np.float32).eps) * (1 if inputs.norm == "Linf" else math.sqrt(math.prod(x.shape[1:])))
+    distances = length(x - images, inputs.norm).ravel()
+    far, out = ~(distances <= inputs.eps + rounding), ((x < 0) | (x > 1) | np.isnan(x)).any(axis=(1, 2, 3))
     found: list[Flag] = []
     if far.any():
         found.append(
             Flag(
                 name="outside the ball",
-                found=f"{far.sum()} of {len(far)} adversarial images are further than eps {task.eps:g} from their "
-                f"clean image, by up to {distances.max():g} in {task.norm}: the attack is not of this threat model",
+                found=f"{far.sum()} of {len(far)} adversarial images are further than eps {inputs.eps:g} from their "
+                f"clean image, by up to {distances.max():g} in {inputs.norm}: the attack is not of this threat model",
             )
         )
     if out.any():
@@ -208,9 +209,9 @@ def _answers(calls: Sequence[Array]) -> Iterator[Flag]:
         )
 
 
-def _gradients(classifier: Classifier, task: Task) -> Iterator[Flag]:
+def _gradients(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
     """The gradient of the margin, which no saturation can flatten. One image is enough, as in AutoAttack."""
-    _, found = classifier.gradient(task.images, lambda z: margin(z, task.labels)[1])
+    _, found = classifier.gradient(inputs.images, lambda z: margin(z, inputs.labels)[1])
     zero = (on_host(found) == 0).all(axis=(1, 2, 3))
     if zero.any():
         yield Flag(
@@ -220,21 +221,21 @@ def _gradients(classifier: Classifier, task: Task) -> Iterator[Flag]:
         )
 
 
-def _saturation(classifier: Classifier, task: Task, logits: Array) -> Iterator[Flag]:
+def _saturation(classifier: Classifier, inputs: AttackInputs, logits: Array) -> Iterator[Flag]:
     """Where the softmax rounds to 1, whether cross-entropy fools more once the logits are divided by their margin."""
     xp = array_namespace(logits)
-    slope = xp.sum(cross_entropy(logits, task.labels)[1] * one_hot(task.labels, logits), axis=-1)
+    slope = xp.sum(cross_entropy(logits, inputs.labels)[1] * one_hot(inputs.labels, logits), axis=-1)
     saturated = float(on_host(slope == 0).mean())
     if saturated < SATURATED:
         return
-    temperature = float(-on_host(margin(logits, task.labels)[0]).mean())  # above 1, for the saturated are above 16
-    attack = partial(pgd, classifier, task, steps=20, step_size=task.eps / 4)
+    temperature = float(-on_host(margin(logits, inputs.labels)[0]).mean())  # above 1, for the saturated are above 16
+    attack = partial(pgd, classifier, inputs, steps=20, step_size=inputs.eps / 4)
 
     def divided(logits: Array, labels: Array) -> tuple[Array, Array]:
         return cross_entropy(logits / temperature, labels)
 
-    plain = _look(classifier, attack(loss=cross_entropy), task.labels).fooled
-    cooled = _look(classifier, attack(loss=divided), task.labels).fooled
+    plain = _look(classifier, attack(loss=cross_entropy), inputs.labels).fooled
+    cooled = _look(classifier, attack(loss=divided), inputs.labels).fooled
     if _beyond_chance(cooled & ~plain, plain & ~cooled):
         yield Flag(
             name="saturated logits",
@@ -244,19 +245,19 @@ def _saturation(classifier: Classifier, task: Task, logits: Array) -> Iterator[F
         )
 
 
-def _steps(classifier: Classifier, task: Task) -> Iterator[Flag]:
+def _steps(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
     """PGD's last iterate after more and more steps, and the random noise it starts from.
 
     Restarts need no such probe: every attack keeps what any of its restarts fooled.
     """
-    clean = _look(classifier, task.images, task.labels)
+    clean = _look(classifier, inputs.images, inputs.labels)
     start = random_start(
-        task.images, eps=task.eps, norm=task.norm, seeds=task.seeds(np.arange(len(task.index)), "noise")
+        inputs.images, eps=inputs.eps, norm=inputs.norm, seeds=inputs.seeds(np.arange(len(inputs.index)), "noise")
     )
-    seen = [_look(classifier, start, task.labels)]
-    for step, x in enumerate(_ascent(classifier, task, start, eps=task.eps, steps=STEPS[-1]), 1):
+    seen = [_look(classifier, start, inputs.labels)]
+    for step, x in enumerate(_ascent(classifier, inputs, start, eps=inputs.eps, steps=STEPS[-1]), 1):
         if step in STEPS:
-            seen.append(_look(classifier, x, task.labels))
+            seen.append(_look(classifier, x, inputs.labels))
     noise, last = seen[0], seen[-1]
     weaker = [
         f"PGD fools {many.fooled.sum()} of {len(many.fooled)} images after {b} steps, and {few.fooled.sum()} after {a}"
@@ -281,33 +282,33 @@ def _steps(classifier: Classifier, task: Task) -> Iterator[Flag]:
 
 
 def _beyond_white_box(
-    classifier: Classifier, task: Task, images_transfer: Array | None, held: NDArray[np.bool_] | None
+    classifier: Classifier, inputs: AttackInputs, images_transfer: Array | None, held: NDArray[np.bool_] | None
 ) -> Iterator[Flag]:
     """What short APGD fools of what was `held`; what queries and images from elsewhere fool of what APGD left."""
-    targets = min(WHITE_BOX_TARGETS, classifier.logits(task.images[:1]).shape[-1] - 1)
+    targets = min(WHITE_BOX_TARGETS, classifier.logits(inputs.images[:1]).shape[-1] - 1)
     climb = partial(apgd, steps=WHITE_BOX_STEPS)
     attacks = (
         Attack(name="APGD-CE", source="direct", run=partial(climb, loss=cross_entropy)),
         Attack(name="APGD-T", source="direct", run=partial(climb, loss=margin_targeted, targets=targets)),
         Attack(name=f"Square, {QUERIES} queries", source="query", run=partial(square, queries=QUERIES)),
     )
-    found = assess(classifier, attacks, task, after=lambda done, name: None)
-    yield from check_within(found.images_adv, task)
+    found = assess(classifier, attacks, inputs, after=lambda done, name: None)
+    yield from check_within(found.images_adv, inputs)
     yield from flags_of_rows(found.rows(attacks))
     fooled = 0 if held is None else int((held & ~found.resisted[1]).sum())
-    if _too_many(fooled, len(task.index), TRANSFERS):
+    if _too_many(fooled, len(inputs.index), TRANSFERS):
         yield Flag(
             name="a stronger attack goes further",
-            found=f"{WHITE_BOX_STEPS} steps of APGD fool {fooled} of the first {len(task.index)} images that the "
+            found=f"{WHITE_BOX_STEPS} steps of APGD fool {fooled} of the first {len(inputs.index)} images that the "
             "attacks asked for left standing: ask for a stronger one, such as autoattack",
         )
     if images_transfer is None:
         return
-    outside = check_within(images_transfer, task)
+    outside = check_within(images_transfer, inputs)
     if outside:
         yield from outside
         return
-    missed = _look(classifier, images_transfer, task.labels).fooled & found.resisted[1]
+    missed = _look(classifier, images_transfer, inputs.labels).fooled & found.resisted[1]
     if _too_many(missed.sum(), len(missed), TRANSFERS):
         yield Flag(
             name="transfer beats white-box",
@@ -316,17 +317,17 @@ def _beyond_white_box(
         )
 
 
-def _large_radius(classifier: Classifier, task: Task) -> Iterator[Flag]:
+def _large_radius(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
     """PGD at the radius at which every image can be made the same grey, so that all but one class can be fooled."""
-    eps = GREY if task.norm == "Linf" else GREY * math.sqrt(math.prod(task.images.shape[1:]))
-    held = np.ones(len(task.index), np.bool_)
-    for x in _ascent(classifier, task, task.images, eps=eps, steps=20):
-        held &= ~_look(classifier, x, task.labels).fooled
+    eps = GREY if inputs.norm == "Linf" else GREY * math.sqrt(math.prod(inputs.images.shape[1:]))
+    held = np.ones(len(inputs.index), np.bool_)
+    for x in _ascent(classifier, inputs, inputs.images, eps=eps, steps=20):
+        held &= ~_look(classifier, x, inputs.labels).fooled
     if _too_many(held.sum(), len(held), HOLDS):
-        by_grey = held & _look(classifier, task.images * 0 + GREY, task.labels).fooled
+        by_grey = held & _look(classifier, inputs.images * 0 + GREY, inputs.labels).fooled
         yield Flag(
             name="robust at any radius",
-            found=f"{held.sum()} of {len(held)} images hold against PGD of radius {eps:.3g} in {task.norm}, and plain "
+            found=f"{held.sum()} of {len(held)} images resist PGD of radius {eps:.3g} in {inputs.norm}, and plain "
             f"grey, which is within it, fools {by_grey.sum()} of them: the attack is blind to these, the model to the "
             "rest",
         )
@@ -346,14 +347,14 @@ def _look(classifier: Classifier, images: Array, labels: Array) -> _Look:
     return _Look(loss=on_host(margin(logits, labels)[0]), fooled=on_host(fooled))
 
 
-def _ascent(classifier: Classifier, task: Task, start: Array, *, eps: float, steps: int) -> Iterator[Array]:
+def _ascent(classifier: Classifier, inputs: AttackInputs, start: Array, *, eps: float, steps: int) -> Iterator[Array]:
     """PGD's iterates on the margin, in steps of a quarter of the radius as in the suite."""
     return ascend(
         classifier,
-        task.images,
+        inputs.images,
         start,
-        cotangent=lambda z: margin(z, task.labels)[1],
-        norm=task.norm,
+        cotangent=lambda z: margin(z, inputs.labels)[1],
+        norm=inputs.norm,
         eps=eps,
         step_size=eps / 4,
         steps=steps,

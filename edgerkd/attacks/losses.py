@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from array_api_compat import array_namespace
 
+from edgerkd.attacks.arrays import device_of
 from edgerkd.attacks.classifier import Array
 
 Loss = Callable[..., tuple[Array, Array]]
@@ -25,7 +26,7 @@ def log_softmax(logits: Array) -> Array:
 def one_hot(labels: Array, like: Array) -> Array:
     """Labels (n,) as rows of zeros and a one, with the shape (n, k) and the type of `like`."""
     xp = array_namespace(like)
-    classes = xp.arange(like.shape[-1], dtype=labels.dtype, device=labels.device)
+    classes = xp.arange(like.shape[-1], dtype=labels.dtype, device=device_of(labels))
     return xp.astype(labels[:, None] == classes[None, :], like.dtype)
 
 
@@ -78,7 +79,7 @@ def dlr_targeted(logits: Array, labels: Array, targets: Array) -> tuple[Array, A
 def best_wrong(logits: Array, labels: Array) -> Array:
     """The class (n,) of the largest logit apart from the label's."""
     xp = array_namespace(logits)
-    lowest = xp.asarray(-xp.inf, dtype=logits.dtype, device=logits.device)
+    lowest = xp.asarray(-xp.inf, dtype=logits.dtype, device=device_of(logits))
     return xp.argmax(xp.where(one_hot(labels, logits) > 0, lowest, logits), axis=-1)
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from array_api_compat import array_namespace
 
+from edgerkd.attacks.active_set import ActiveSet, AttackInputs
 from edgerkd.attacks.ball import project, random_start, steepest
 from edgerkd.attacks.classifier import Array, Classifier, Cotangent
-from edgerkd.attacks.hunt import Hunt, Task
 from edgerkd.attacks.losses import Loss
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.threat import Norm
@@ -34,7 +34,7 @@ def ascend(
 
 def pgd(
     classifier: Classifier,
-    task: Task,
+    inputs: AttackInputs,
     *,
     loss: Loss,
     steps: int,
@@ -49,24 +49,24 @@ def pgd(
     `loss` gets the labels, or with `targets` the rows of that: class probabilities (n, k) for the KL divergence.
     An image leaves as soon as it is fooled. Raises ConfigError for a step that is larger than the radius.
     """
-    check_steps(step_size, task.eps)
-    hunt = Hunt(task)
+    check_steps(step_size, inputs.eps)
+    active = ActiveSet(inputs)
     for restart in range(restarts):
-        if not hunt.left:
+        if not active.left:
             break
         at_images = from_images and restart == 0
-        images, seeds = hunt.images, task.seeds(hunt.rows, "pgd", restart)
-        aims = hunt.labels if targets is None else targets[hunt.where]
-        x = images if at_images else random_start(images, eps=task.eps, norm=task.norm, seeds=seeds)
+        images, seeds = active.images, inputs.seeds(active.rows, "pgd", restart)
+        aims = active.labels if targets is None else targets[active.where]
+        x = images if at_images else random_start(images, eps=inputs.eps, norm=inputs.norm, seeds=seeds)
         for step in range(steps + 1):
             logits, gradient = _evaluate(classifier, x, loss, aims, last=step == steps)
-            keep = hunt.record(x, logits, loss(logits, aims)[0])
+            keep = active.record(x, logits, loss(logits, aims)[0])
             if keep is not None:
                 images, aims, x, gradient = images[keep], aims[keep], x[keep], gradient[keep]
-            if not hunt.left or step == steps:
+            if not active.left or step == steps:
                 break
-            x = project(x + step_size * steepest(gradient, task.norm), images, eps=task.eps, norm=task.norm)
-    return hunt.images_adv
+            x = project(x + step_size * steepest(gradient, inputs.norm), images, eps=inputs.eps, norm=inputs.norm)
+    return active.images_adv
 
 
 def check_steps(step_size: float, eps: float) -> None:

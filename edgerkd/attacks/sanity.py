@@ -16,17 +16,17 @@ def check_arrays(images: Array, labels: Array, *, classes: int) -> None:
     xp = array_namespace(images)
     shape, problems = tuple(images.shape), list[str]()
     if len(shape) != 4 or 0 in shape:
-        problems.append(f"images have the shape {shape}: wanted (n, channels, height, width), none of them 0")
+        problems.append(f"images have the shape {shape}: expected (n, channels, height, width), none of them 0")
     if images.dtype != xp.float32:
-        problems.append(f"images are {images.dtype}: wanted float32 in [0, 1] (divide bytes by 255)")
+        problems.append(f"images are {images.dtype}: expected float32 in [0, 1] (divide bytes by 255)")
     elif 0 not in shape:
         low, high = float(xp.min(images)), float(xp.max(images))
         if not (low >= 0 and high <= 1):  # NaN is neither
-            problems.append(f"images range from {low:g} to {high:g}: wanted [0, 1]; normalise inside the model")
+            problems.append(f"images range from {low:g} to {high:g}: expected [0, 1]; normalise inside the model")
     if tuple(labels.shape) != shape[:1]:
-        problems.append(f"labels have the shape {tuple(labels.shape)}: wanted one for each image, {shape[:1]}")
+        problems.append(f"labels have the shape {tuple(labels.shape)}: expected one for each image, {shape[:1]}")
     if not array_namespace(labels).isdtype(labels.dtype, "integral"):
-        problems.append(f"labels are {labels.dtype}: wanted integers")
+        problems.append(f"labels are {labels.dtype}: expected integers")
     elif 0 not in labels.shape:
         low, high = int(xp.min(labels)), int(xp.max(labels))
         if low < 0 or high >= classes:
@@ -42,10 +42,10 @@ def check_classifier(classifier: Classifier, images: Array, *, classes: int) -> 
     first thing that is wrong.
     """
     logits = classifier.logits(images)
-    wanted, found = (images.shape[0], classes), tuple(logits.shape)
-    if found != wanted:
+    expected, found = (images.shape[0], classes), tuple(logits.shape)
+    if found != expected:
         raise EngineError(
-            f"the model returns logits of the shape {found} for {wanted[0]} images: wanted {wanted}, a logit a class"
+            f"the model returns logits of the shape {found} for {expected[0]} images: expected {expected}, one a class"
         )
     _check_finite(logits, "logits")
     if are_probabilities(logits):
@@ -56,7 +56,7 @@ def check_classifier(classifier: Classifier, images: Array, *, classes: int) -> 
     _, gradient = classifier.gradient(images, array_namespace(logits).ones_like)
     if tuple(gradient.shape) != tuple(images.shape):
         raise EngineError(
-            f"the model returns gradients of the shape {tuple(gradient.shape)}: wanted that of the images, "
+            f"the model returns gradients of the shape {tuple(gradient.shape)}: expected that of the images, "
             f"{tuple(images.shape)}"
         )
     _check_finite(gradient, "gradients")

@@ -11,9 +11,10 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from edgerkd.attacks.active_set import ActiveSet, AttackInputs, kept
+from edgerkd.attacks.arrays import device_of, on_host
 from edgerkd.attacks.ball import length, project
 from edgerkd.attacks.classifier import Array, Classifier
-from edgerkd.attacks.hunt import Hunt, Task, kept, on_host
 from edgerkd.attacks.losses import margin
 
 P_INIT = 0.8  # share of the pixels a patch covers at first: AutoAttack's value
@@ -38,36 +39,38 @@ def patch_side(query: int, height: int, width: int) -> int:
     return max(1, min(round(math.sqrt(share * height * width)), height - 1, width - 1))
 
 
-def square(classifier: Classifier, task: Task, *, queries: int) -> Array:
+def square(classifier: Classifier, inputs: AttackInputs, *, queries: int) -> Array:
     """Adversarial images (n, c, h, w): the first that fools, else that of the highest margin after `queries` forwards.
 
     An image leaves as soon as it is fooled. Each image has patches of its own, drawn from its own seed.
     """
-    xp = array_namespace(task.images)
-    hunt = Hunt(task)
-    eps, norm = task.eps, task.norm
-    _, c, h, w = task.images.shape
-    generators = [np.random.default_rng(seed) for seed in task.seeds(hunt.rows, "square")]
+    xp = array_namespace(inputs.images)
+    active = ActiveSet(inputs)
+    eps, norm = inputs.eps, inputs.norm
+    _, c, h, w = inputs.images.shape
+    generators = [np.random.default_rng(seed) for seed in inputs.seeds(active.rows, "square")]
     first = _stripes if norm == "Linf" else _tiles
     noise = np.stack([first(generator, c, h, w) for generator in generators]).astype(np.float32)
-    x = project(hunt.images + eps * xp.asarray(noise, device=task.images.device), hunt.images, eps=eps, norm=norm)
-    lowest = xp.full((x.shape[0],), -xp.inf, dtype=x.dtype, device=x.device)
-    at = _Search(images=hunt.images, labels=hunt.labels, x=x, best=lowest)
+    x = project(
+        active.images + eps * xp.asarray(noise, device=device_of(inputs.images)), active.images, eps=eps, norm=norm
+    )
+    lowest = xp.full((x.shape[0],), -xp.inf, dtype=x.dtype, device=device_of(x))
+    at = _Search(images=active.images, labels=active.labels, x=x, best=lowest)
     draws: NDArray[np.float64] = np.empty(0)
     for query in range(queries):
         if query > 0:
             if (query - 1) % _BLOCK == 0:
-                draws = np.stack([generators[int(row)].random((_BLOCK, 5 + c)) for row in hunt.rows])
+                draws = np.stack([generators[int(row)].random((_BLOCK, 5 + c)) for row in active.rows])
             side = patch_side(query, h, w)
             propose = _square_linf if norm == "Linf" else _square_l2
             x = propose(at, draws[:, (query - 1) % _BLOCK], side=side, eps=eps)
         logits = classifier.logits(x)
         value = margin(logits, at.labels)[0]
-        keep = hunt.record(x, logits, value)
+        keep = active.record(x, logits, value)
         if keep is not None:
             at, x, value = kept(at, keep), x[keep], value[keep]
             draws = draws[on_host(keep)] if draws.size else draws
-        if not hunt.left:
+        if not active.left:
             break
         better = value > at.best
         at = _Search(
@@ -76,7 +79,7 @@ def square(classifier: Classifier, task: Task, *, queries: int) -> Array:
             x=xp.where(better[:, None, None, None], x, at.x),
             best=xp.where(better, value, at.best),
         )
-    return hunt.images_adv
+    return active.images_adv
 
 
 def _stripes(generator: np.random.Generator, c: int, h: int, w: int) -> NDArray[np.float64]:
@@ -92,7 +95,7 @@ def _square_linf(at: _Search, draws: NDArray[np.float64], *, side: int, eps: flo
     down, across = _stretch(top, side, h), _stretch(left, side, w)
     sign = np.where(draws[:, 5 : 5 + c] < 0.5, -2.0, 2.0)
     move = (eps * sign[:, :, None, None] * (down[:, None, :, None] & across[:, None, None, :])).astype(np.float32)
-    return project(at.x + xp.asarray(move, device=at.x.device), at.images, eps=eps, norm="Linf")
+    return project(at.x + xp.asarray(move, device=device_of(at.x)), at.images, eps=eps, norm="Linf")
 
 
 def _stretch(begin: NDArray[np.int64], side: int, size: int) -> NDArray[np.bool_]:
@@ -104,7 +107,7 @@ def _stretch(begin: NDArray[np.int64], side: int, size: int) -> NDArray[np.bool_
 def _square_l2(at: _Search, draws: NDArray[np.float64], *, side: int, eps: float) -> Array:
     """Algorithm 3: what two windows hold, and the unused radius, go into the first; the second is emptied."""
     xp = array_namespace(at.x)
-    device = at.x.device
+    device = device_of(at.x)
     n, c, h, w = at.x.shape
     side = max(3, side - (side + 1) % 2)  # odd, and large enough for a bump
     moved = at.x - at.images

@@ -6,10 +6,10 @@ from functools import partial
 
 from array_api_compat import array_namespace
 
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.apgd import apgd
 from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.fab import fab_targeted
-from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.losses import (
     cross_entropy,
     dlr,
@@ -36,11 +36,11 @@ WEAK = frozenset({"fgsm", "pgd-kl"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """One attack, ready to run: `run(classifier, task)` gives adversarial images (n, c, h, w)."""
+    """One attack, ready to run: `run(classifier, inputs)` gives adversarial images (n, c, h, w)."""
 
     name: str
     source: Source
-    run: Callable[[Classifier, Task], Array]
+    run: Callable[[Classifier, AttackInputs], Array]
 
 
 def attacks_named(name: str, *, threat_model: ThreatModel, classes: int) -> tuple[tuple[Attack, ...], tuple[str, ...]]:
@@ -100,8 +100,8 @@ def attacks_named(name: str, *, threat_model: ThreatModel, classes: int) -> tupl
     return known[name], tuple(notices)
 
 
-def _pgd_kl(classifier: Classifier, task: Task, *, step_size: float) -> Array:
+def _pgd_kl(classifier: Classifier, inputs: AttackInputs, *, step_size: float) -> Array:
     """Away from the model's own clean answer. Source: Zhang et al. 2019 (TRADES), arXiv 1901.08573, eq. 5."""
-    xp = array_namespace(task.images)
-    clean = xp.exp(log_softmax(classifier.logits(task.images)))
-    return pgd(classifier, task, loss=kl_divergence, steps=20, step_size=step_size, targets=clean)
+    xp = array_namespace(inputs.images)
+    clean = xp.exp(log_softmax(classifier.logits(inputs.images)))
+    return pgd(classifier, inputs, loss=kl_divergence, steps=20, step_size=step_size, targets=clean)

@@ -38,7 +38,7 @@ class Exporter(Protocol):
     suffix: str
 
     def check(self) -> None:
-        """Raises MissingDependencyError, with the reason and its mend, where this cannot export here."""
+        """Raises MissingDependencyError, with the reason and how to fix it, where this cannot export here."""
         ...
 
     def export(self, graph: Path, target: Path, *, max_batch: int) -> Sequence[str]:
@@ -57,7 +57,7 @@ class Runtime(Protocol):
     exporter: str
 
     def check(self) -> None:
-        """Really tries; raises MissingDependencyError, with the reason and its mend, if it cannot run here."""
+        """Really tries; raises MissingDependencyError, with the reason and how to fix it, if it cannot run here."""
         ...
 
     def load(self, engine: Path) -> LiveEngine:

@@ -63,10 +63,10 @@ def read_replay(path: Path) -> ReplaySet:
         "logits_adv": replay.logits.shape,
         "host_robust": (n,),
     }
-    for name, wanted in _TYPES.items():
+    for name, expected in _TYPES.items():
         array = getattr(replay, name)
-        if n == 0 or array.dtype != wanted or array.shape != shapes[name]:
-            problems.append(f"{name} is {array.dtype} {array.shape}: wanted {wanted.__name__} {shapes[name]}")
+        if n == 0 or array.dtype != expected or array.shape != shapes[name]:
+            problems.append(f"{name} is {array.dtype} {array.shape}: expected {expected.__name__} {shapes[name]}")
         elif not np.isfinite(array).all():
             problems.append(f"{name} holds NaN or infinite values")
         elif name.startswith("images") and (array.ndim != 4 or array.min() < 0 or array.max() > 1):

@@ -32,8 +32,8 @@ for command in COMMANDS:
     app.command()(command)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(expected: bool) -> None:
+    if expected:
         typer.echo(f"edgerkd {__version__}")
         raise typer.Exit
 

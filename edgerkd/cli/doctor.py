@@ -1,4 +1,4 @@
-"""`edgerkd doctor`: what this machine can really run, and the one line that mends what it cannot."""
+"""`edgerkd doctor`: what this machine can really run, and how to fix what it cannot."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def doctor(json: Json = False) -> None:
-    """Show what this machine can run, and what mends the rest; exit code 4 where no runtime works."""
+    """Show what this machine can run, and how to fix the rest; exit code 4 where no runtime works."""
     from edgerkd.verify.doctor import examine
 
     found = examine()

@@ -58,9 +58,11 @@ class Architecture(Record):
 
     def __post_init__(self) -> None:
         if (self.family == "library") is (self.library is None):
-            raise ConfigError(f"library = {self.library}: wanted for the family library alone; family is {self.family}")
+            raise ConfigError(
+                f"library = {self.library}: expected for the family library alone; family is {self.family}"
+            )
         if len(self.widths) != len(self.blocks) or bool(self.widths) is (self.family == "library"):
-            raise ConfigError(f"widths {self.widths} and blocks {self.blocks}: wanted an entry each for every stage")
+            raise ConfigError(f"widths {self.widths} and blocks {self.blocks}: expected an entry each for every stage")
         for key in ("mean", "std"):
             if len(getattr(self, key)) != self.channels:
                 raise ConfigError(f"{key} has {len(getattr(self, key))} values for {self.channels} channels")

@@ -12,11 +12,11 @@ class Violation:
     """One limit that is not kept."""
 
     limit: str
-    wanted: float
-    actual: float
+    required: float
+    measured: float
 
     def __str__(self) -> str:
-        return f"{self.limit}: wanted at most {self.wanted:g}, actual {self.actual:g}"
+        return f"{self.limit}: required at most {self.required:g}, measured {self.measured:g}"
 
 
 def limits(budget: Budget, teacher: Cost | None = None) -> dict[str, float]:
@@ -36,8 +36,8 @@ def limits(budget: Budget, teacher: Cost | None = None) -> dict[str, float]:
 def violations(budget: Budget, cost: Cost, teacher: Cost | None = None) -> tuple[Violation, ...]:
     """Every limit that `cost` exceeds; an unknown cost (None) exceeds nothing."""
     found: list[Violation] = []
-    for name, wanted in limits(budget, teacher).items():
-        actual = getattr(cost, name)
-        if actual is not None and actual > wanted:
-            found.append(Violation(limit=name, wanted=wanted, actual=actual))
+    for name, required in limits(budget, teacher).items():
+        measured = getattr(cost, name)
+        if measured is not None and measured > required:
+            found.append(Violation(limit=name, required=required, measured=measured))
     return tuple(found)

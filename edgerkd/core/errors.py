@@ -3,7 +3,7 @@
 EdgerkdError
     ConfigError (3)             bad input or configuration; carries all problems at once
         UnknownNameError        no such profile, data set, exporter ...: names the nearest
-        BudgetError             no student fits: each limit with wanted and actual
+        BudgetError             no student fits: each limit with expected and actual
     MissingDependencyError (4)  not installed or not usable here: the exact install line
     StorageError (4)            a file cannot be written here: no room, no permission
     ArtefactError (5)           a damaged, tampered or incompatible file
@@ -13,7 +13,7 @@ EdgerkdError
     DivergedError (6)           the loss of a training run is no longer finite
     LostRankError (70)          another process of the same command has ended
 
-A message says what was wrong (with the value), where (file, key) and how to mend it.
+A message says what was wrong (with the value), where (file, key) and how to fix it.
 """
 
 from collections.abc import Iterable, Sequence

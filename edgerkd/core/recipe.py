@@ -78,7 +78,7 @@ class Recipe(Record):
     """Steps of the inner attack. Source: RSLAD (ICCV 2021), section 4.1."""
     adversarial_share: Share = 1.0
     """The last share of the run, in which the student sees adversarial images; MixACM before it (method edgerkd)."""
-    keep_mistaken: bool = False
+    keep_misclassified: bool = False
     """Whether training images that the teacher gets wrong are shown as well (method edgerkd)."""
     label_share: Share = 0.5
     """Of the label beside the teacher's scores, in what adversarial images are matched to (method edgerkd)."""

@@ -43,7 +43,7 @@ def parse_size(text: str) -> int:
     """Bytes in a size such as `4 MiB` or `512 kB`. Raises ConfigError, naming the units known."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
     if match is None or match[2] not in _SIZES:
-        raise ConfigError(f"size {text!r} is not understood: write a number and one of {', '.join(_SIZES)}")
+        raise ConfigError(f"size {text!r} is not select_samples: write a number and one of {', '.join(_SIZES)}")
     return round(Fraction(match[1]) * _SIZES[match[2]])
 
 

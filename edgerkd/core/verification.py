@@ -53,18 +53,18 @@ class Limit(Record):
     """One limit of the budget against what was found; `ok` is None where it cannot be judged here."""
 
     limit: str
-    wanted: float
-    actual: float | None
+    required: float
+    measured: float | None
     ok: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate(Record):
-    """One gate: the measured interval against what was wanted; `verdict` by where the interval lies."""
+    """One gate: the measured interval against what was required; `verdict` by where the interval lies."""
 
     gate: str
-    wanted: float
-    actual: float
+    required: float
+    measured: float
     low: float
     high: float
     verdict: Verdict

@@ -99,7 +99,7 @@ def _npz(path: Path) -> Dataset:
     for key, images in (("x_train", x_train), ("x_test", x_test)):
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
             raise ConfigError(
-                f"{path}: {key} is {images.dtype} {images.shape}: wanted uint8 images (n, height, width[, channels])"
+                f"{path}: {key} is {images.dtype} {images.shape}: expected uint8 images (n, height, width[, channels])"
             )
     if len(x_train) > 1 and x_train.size and x_train.min() == x_train.max():
         raise ConfigError(f"{path}: x_train: every pixel of every image is {x_train.min()}: there is nothing to learn")
@@ -114,7 +114,7 @@ def _image_folder(path: Path) -> Dataset:
         try:
             found = ImageFolder(str(folder))
         except FileNotFoundError as e:
-            raise ConfigError(f"{folder}: not a folder of images: wanted DIR/CLASS/image.png ({e})") from e
+            raise ConfigError(f"{folder}: not a folder of images: expected DIR/CLASS/image.png ({e})") from e
         try:
             pictures = [found[index][0] for index in range(len(found))]
         except OSError as e:
@@ -151,9 +151,9 @@ def _from_arrays(
         labels = np.asarray(labels)
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise ConfigError(f"{name}: labels are {labels.dtype} {labels.shape}: wanted whole numbers (n,)")
+            raise ConfigError(f"{name}: labels are {labels.dtype} {labels.shape}: expected whole numbers (n,)")
         if len(images) != len(labels) or len(images) < 2:
-            raise ConfigError(f"{name}: {len(images)} images but {len(labels)} labels: wanted as many, two at least")
+            raise ConfigError(f"{name}: {len(images)} images but {len(labels)} labels: expected as many, two at least")
         if labels.min() < 0:
             raise ConfigError(f"{name}: a label is {labels.min()}: classes are counted from 0")
         channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))

@@ -15,13 +15,13 @@ class _Sum(torch.autograd.Function):
     """The sum over all processes; each one's value has a part in every one's loss, so gradients are summed as well."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, among: Parallel) -> Tensor:  # Any: torch's own context
-        ctx.among = among
-        return among.sum(value)
+    def forward(ctx: Any, value: Tensor, ranks: Parallel) -> Tensor:  # Any: torch's own context
+        ctx.ranks = ranks
+        return ranks.sum(value)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]  torch's is for any function
-        return ctx.among.sum(gradient), None
+        return ctx.ranks.sum(gradient), None
 
 
 class GlobalBatchNorm2d(nn.BatchNorm2d):
@@ -30,11 +30,11 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
     It learns the very weight and bias of `local`, which an optimiser may hold already.
     """
 
-    def __init__(self, local: nn.BatchNorm2d, among: Parallel) -> None:
+    def __init__(self, local: nn.BatchNorm2d, ranks: Parallel) -> None:
         super().__init__(local.num_features, local.eps, local.momentum)
         self.load_state_dict(local.state_dict())
         self.weight, self.bias = local.weight, local.bias
-        self._among = among
+        self._ranks = ranks
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
@@ -43,12 +43,12 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         mean = self._mean(x.mean((0, 2, 3)))
         centred = x - mean[:, None, None]
         variance = self._mean(centred.square().mean((0, 2, 3)))
-        self._note(mean.detach(), variance.detach(), n=self._among.world * input.numel() // input.shape[1])
+        self._note(mean.detach(), variance.detach(), n=self._ranks.world * input.numel() // input.shape[1])
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 
     def _mean(self, value: Tensor) -> Tensor:
-        return _Sum.apply(value, self._among) / self._among.world
+        return _Sum.apply(value, self._ranks) / self._ranks.world
 
     @torch.no_grad()
     def _note(self, mean: Tensor, variance: Tensor, *, n: int) -> None:
@@ -61,10 +61,10 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(variance * n / (n - 1), share)
 
 
-def with_global_batch_norm(network: nn.Module, among: Parallel) -> None:
+def with_global_batch_norm(network: nn.Module, ranks: Parallel) -> None:
     """Put a GlobalBatchNorm2d in place of each BatchNorm2d in `network`."""
     for name, module in network.named_children():
         if isinstance(module, nn.BatchNorm2d):
-            setattr(network, name, GlobalBatchNorm2d(module, among).to(module.weight.device))
+            setattr(network, name, GlobalBatchNorm2d(module, ranks).to(module.weight.device))
         else:
-            with_global_batch_norm(module, among)
+            with_global_batch_norm(module, ranks)

@@ -83,15 +83,15 @@ def peers() -> Iterator[None]:
 class PartNoise(np.random.Generator):
     """Draws an array for the whole batch, as one process alone would, and returns this process's rows of it."""
 
-    def __init__(self, generator: np.random.Generator, among: Parallel) -> None:
+    def __init__(self, generator: np.random.Generator, ranks: Parallel) -> None:
         super().__init__(generator.bit_generator)
-        self._among = among
+        self._ranks = ranks
 
     def random(self, size: Any, dtype: Any = np.float64) -> Any:  # type: ignore[override]  what methods use of NumPy's
-        return self._among.part(super().random(self._whole(size), dtype))
+        return self._ranks.part(super().random(self._whole(size), dtype))
 
     def standard_normal(self, size: Any, dtype: Any = np.float64) -> Any:  # type: ignore[override]  likewise
-        return self._among.part(super().standard_normal(self._whole(size), dtype))
+        return self._ranks.part(super().standard_normal(self._whole(size), dtype))
 
     def _whole(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        return (size[0] * self._among.world, *size[1:])
+        return (size[0] * self._ranks.world, *size[1:])

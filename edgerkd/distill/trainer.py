@@ -21,12 +21,12 @@ from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.averaging import ema_share, swa_share
 from edgerkd.distill.checkpoint import load_checkpoint, save_checkpoint
 from edgerkd.distill.global_batch_norm import with_global_batch_norm
-from edgerkd.distill.memory import TeacherMemory, remember
 from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
 from edgerkd.distill.methods.step import Step
 from edgerkd.distill.parallel import ONE, Parallel, PartNoise
 from edgerkd.distill.schedule import rate_share
 from edgerkd.distill.state import TrainState
+from edgerkd.distill.teacher_outputs import CachedTeacherOutputs, cache_teacher_outputs
 from edgerkd.distill.validation import Validation, validate
 from edgerkd.models.hardware import bf16_pays
 from edgerkd.models.network import Network
@@ -49,29 +49,29 @@ def train(
     resume: bool,
     on_epoch: Callable[[Epoch], None],
     progress: Progress,
-    among: Parallel = ONE,
+    ranks: Parallel = ONE,
 ) -> Trained:
     """Train `student` and return its averaged weights of the epoch that was best on the validation split.
 
     Best means the highest PGD-10 accuracy there (clean accuracy for method standard); the test split
     is never looked at. With `checkpoint`, the state is written there after each epoch, and `resume`
     goes on from it, on a CPU to the same weights as an uninterrupted run (on a GPU sums may be taken in
-    another order). `among` several processes each takes its part of every batch, all return the same
+    another order). `ranks`: several processes each takes its part of every batch, all return the same
     network, and the first alone writes and calls `on_epoch`.
     Raises DivergedError, the last good state kept, and ConfigError for a method without the teacher
     it needs, or a batch that the processes cannot share.
     """
-    loop = Loop.begin(student, dataset, recipe, teacher=teacher, among=among)
+    loop = Loop.begin(student, dataset, recipe, teacher=teacher, ranks=ranks)
     state = loop.state
     if resume and checkpoint is not None and checkpoint.exists():
         state.restore(load_checkpoint(checkpoint, recipe))
-    if METHODS[recipe.method].remembers and not state.done(recipe):
-        loop = loop.remembering(progress)
+    if METHODS[recipe.method].caches_teacher and not state.done(recipe):
+        loop = loop.with_cached_teacher(progress)
     shown = f"{len(loop.rows):,} of {len(dataset.train):,} images"
     with progress.stage(f"{recipe.method}: training on {shown}", recipe.epochs * loop.steps) as advance:
         while not state.done(recipe):
             epoch = loop.epoch(advance, kept=checkpoint)
-            if not among.first:
+            if not ranks.first:
                 continue
             # The line first: a repeated epoch writes it again, a missing one would be missing for good.
             on_epoch(epoch)
@@ -89,27 +89,27 @@ class Loop:
     dataset: Dataset
     recipe: Recipe
     teacher: Network | None
-    among: Parallel
+    ranks: Parallel
     autocast: bool
     batch: int
     state: TrainState
     rows: Tensor
     """Of the training images that an epoch shows."""
-    memory: TeacherMemory | None = None
+    cached_teacher: CachedTeacherOutputs | None = None
 
     @classmethod
     def begin(
-        cls, student: Network, dataset: Dataset, recipe: Recipe, *, teacher: Network | None, among: Parallel = ONE
+        cls, student: Network, dataset: Dataset, recipe: Recipe, *, teacher: Network | None, ranks: Parallel = ONE
     ) -> "Loop":
         """Everything on the device, before the first step. Raises ConfigError as `train` does."""
-        device = among.device
+        device = ranks.device
         if recipe.method in NEEDS_TEACHER and teacher is None:
             raise ConfigError(f"method {recipe.method} needs a teacher: name one with --teacher")
         batch = min(recipe.batch, len(dataset.train))
-        if batch % among.world:
+        if batch % ranks.world:
             raise ConfigError(
-                f"a batch of {batch} images cannot be shared by {among.world} processes: "
-                f"--set batch={batch // among.world * among.world or among.world}"
+                f"a batch of {batch} images cannot be shared by {ranks.world} processes: "
+                f"--set batch={batch // ranks.world * ranks.world or ranks.world}"
             )
         adapters = None
         if teacher is not None:
@@ -118,24 +118,24 @@ class Loop:
                 torch.manual_seed(recipe.seed)
                 adapters = Adapters(student.architecture, teacher.architecture).to(device)
         state = TrainState.begin(student.to(device), adapters, recipe)
-        if among.world > 1:
-            with_global_batch_norm(student, among)
+        if ranks.world > 1:
+            with_global_batch_norm(student, ranks)
         return cls(
             dataset=replace(dataset, train=dataset.train.to(device), val=dataset.val.to(device)),
             recipe=recipe,
             teacher=teacher,
-            among=among,
+            ranks=ranks,
             autocast=bf16_pays(device),
             batch=batch,
             state=state,
             rows=torch.arange(len(dataset.train), device=device),
         )
 
-    def remembering(self, progress: Progress) -> "Loop":
+    def with_cached_teacher(self, progress: Progress) -> "Loop":
         """The same loop, with the teacher asked about every training image."""
         assert self.teacher is not None
         with progress.stage("asking the teacher", len(self.dataset.train)) as advance:
-            memory = remember(
+            cached = cache_teacher_outputs(
                 self.teacher,
                 self.dataset.train,
                 batch=self.batch,
@@ -143,10 +143,10 @@ class Loop:
                 after=lambda done: advance(done, "about each training image"),
             )
         # The mean is for several processes: all must choose the same images, to the last bit.
-        memory = replace(memory, logits=self.among.mean(memory.logits))
-        choose = METHODS[self.recipe.method].chosen
-        rows = self.rows if choose is None else choose(memory, self.dataset.train.labels, self.recipe)
-        return replace(self, memory=memory, rows=rows if len(rows) >= self.batch else self.rows)
+        cached = replace(cached, logits=self.ranks.mean(cached.logits))
+        choose = METHODS[self.recipe.method].select_samples
+        rows = self.rows if choose is None else choose(cached, self.dataset.train.labels, self.recipe)
+        return replace(self, cached_teacher=cached, rows=rows if len(rows) >= self.batch else self.rows)
 
     @property
     def steps(self) -> int:
@@ -160,14 +160,14 @@ class Loop:
         state.student.train()
         sums: dict[str, Tensor] = {}
         counts: dict[str, int] = defaultdict(int)
-        order = self.rows[torch.randperm(len(self.rows), generator=state.generator).to(self.among.device)]
+        order = self.rows[torch.randperm(len(self.rows), generator=state.generator).to(self.ranks.device)]
         for step, rows in enumerate(order[: self.steps * self.batch].split(self.batch)):
             for name, term in self.step(rows, (first + step) / (recipe.epochs * self.steps)).items():
                 sums[name] = sums.get(name, 0) + term
                 counts[name] += 1
             speed = (step + 1) * self.batch / (time.perf_counter() - started)
             advance(first + step + 1, f"epoch {state.epoch + 1}/{recipe.epochs}, {speed:.0f} images/s")
-        totals = self.among.mean(torch.stack(list(sums.values())))
+        totals = self.ranks.mean(torch.stack(list(sums.values())))
         terms = {name: float(total) / counts[name] for name, total in zip(sums, totals, strict=True)}
         if not (all(map(math.isfinite, terms.values())) and state.finite()):
             said = f"; the state before this epoch is kept in {kept}" if kept is not None and state.epoch > 0 else ""
@@ -194,13 +194,13 @@ class Loop:
 
     def step(self, rows: Tensor, progress: float) -> dict[str, Tensor]:
         """One optimisation step on these training images; returns the loss terms. `progress` is 0 to 1 of the run."""
-        recipe, state, among = self.recipe, self.state, self.among
+        recipe, state, ranks = self.recipe, self.state, self.ranks
         state.optimizer.set_rates(rate_share(progress, recipe))
         images = self.dataset.train.images[rows]
         side = round(recipe.cutout * images.shape[2])
         # All of the batch is augmented, so that random numbers do not depend on how many processes there are.
-        images = among.part(augment(images, self.dataset, side=side, generator=state.generator))
-        rows = among.part(rows)
+        images = ranks.part(augment(images, self.dataset, side=side, generator=state.generator))
+        rows = ranks.part(rows)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
             terms = METHODS[recipe.method](
                 Step(
@@ -209,16 +209,16 @@ class Loop:
                     adapters=state.adapters,
                     images=to_float(images),
                     labels=self.dataset.train.labels[rows],
-                    memory=None if self.memory is None else self.memory.rows(rows),
+                    cached_teacher=None if self.cached_teacher is None else self.cached_teacher.rows(rows),
                     recipe=recipe,
                     progress=progress,
                     generator=state.generator,
-                    noise=state.noise if among.world == 1 else PartNoise(state.noise, among),
+                    noise=state.noise if ranks.world == 1 else PartNoise(state.noise, ranks),
                 )
             )
         state.optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
-        among.average_gradients(state.optimizer.parameters)
+        ranks.average_gradients(state.optimizer.parameters)
         if recipe.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(state.optimizer.parameters, recipe.clip_norm)
         state.optimizer.step()
@@ -233,11 +233,11 @@ class Loop:
             average.move(student, 1.0)
             return
         average.update(student, swa_share(average.updates))
-        with torch.autocast(self.among.device.type, torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.autocast):
             average.measure_batch_norm(map(to_float, self.dataset.train.images.split(self.batch)))
 
     def _validate(self) -> Validation:
         """The averaged weights' accuracies; every process gets the same bits."""
         network, val = self.state.average.network, self.dataset.val
         found = validate(network, val, self.recipe.threat_model, autocast=self.autocast)
-        return Validation(*self.among.mean(torch.tensor(found, dtype=torch.float64)).tolist())
+        return Validation(*self.ranks.mean(torch.tensor(found, dtype=torch.float64)).tolist())

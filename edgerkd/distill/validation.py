@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import pgd
 from edgerkd.core.threat import ThreatModel
@@ -34,11 +34,11 @@ def validate(network: Network, split: Split, threat_model: ThreatModel, *, autoc
     classifier = TorchClassifier(folded(network), autocast=autocast)
     images, labels = to_float(split.images), split.labels
     clean = classifier.logits(images).argmax(1) == labels
-    task = Task(
+    inputs = AttackInputs(
         images=images[clean], labels=labels[clean], threat_model=threat_model, seed=0, index=np.arange(int(clean.sum()))
     )
     step_size = float(threat_model.eps) / 4
-    images_adv = pgd(classifier, task, loss=cross_entropy, steps=STEPS, step_size=step_size, from_images=True)
-    resisted = classifier.logits(images_adv).argmax(1) == task.labels
-    gap = variance_gap(network, task.images, images_adv) if clean.sum() > 1 else nan
+    images_adv = pgd(classifier, inputs, loss=cross_entropy, steps=STEPS, step_size=step_size, from_images=True)
+    resisted = classifier.logits(images_adv).argmax(1) == inputs.labels
+    gap = variance_gap(network, inputs.images, images_adv) if clean.sum() > 1 else nan
     return Validation(int(clean.sum()) / len(split), int(resisted.sum()) / len(split), gap)

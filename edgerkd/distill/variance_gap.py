@@ -15,7 +15,7 @@ from edgerkd.models.network import Network
 BATCH = 256
 
 
-class Answers(NamedTuple):
+class Outputs(NamedTuple):
     """`penultimate` features (n, d) and prediction `scores` (n, k), whose rows sum to 1."""
 
     penultimate: Tensor
@@ -23,11 +23,11 @@ class Answers(NamedTuple):
 
 
 @torch.no_grad()
-def answers(network: Network, images: Tensor) -> Answers:
+def answers(network: Network, images: Tensor) -> Outputs:
     """The network's answers to float images (n, c, h, w), used in the mode it is in."""
     found = [network.features(part) for part in images.split(BATCH)]
     scores = torch.cat([part.logits for part in found]).float().softmax(1)
-    return Answers(torch.cat([part.penultimate for part in found]).float(), scores)
+    return Outputs(torch.cat([part.penultimate for part in found]).float(), scores)
 
 
 def total_variance(features: Tensor) -> float:

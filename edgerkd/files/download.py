@@ -44,7 +44,7 @@ def download(url: str, target: Path, *, sha256: str, progress: Progress, limit: 
                 advance(size >> 20, "")
         if not digest.hexdigest().startswith(sha256):
             raise ArtefactError(
-                f"{url}: not the file wanted: its sha256 is {digest.hexdigest()}, wanted {sha256}: it was not kept"
+                f"{url}: not the file expected: its sha256 is {digest.hexdigest()}, expected {sha256}: it was not kept"
             )
         with storage(target):
             new.chmod(0o644)
@@ -61,7 +61,7 @@ def check_address(url: str) -> None:
         web = False
     if not web:
         raise ConfigError(
-            f"{url}: not an address of the web: wanted https:// or http://, a host and a path, in ASCII "
+            f"{url}: not an address of the web: expected https:// or http://, a host and a path, in ASCII "
             "(%C3%A4 for a letter like \u00e4)"
         )
 

@@ -48,7 +48,7 @@ def variance_gap_of(
     others' data are not, or two networks would have one name, and ArtefactError for a damaged file.
     """
     request = Request(n=TEST_IMAGES if n is None else n, seed=seed)
-    campaign = begin(run, request, among=ALONE, progress=progress, say=lambda words: None)
+    campaign = begin(run, request, ranks=ALONE, progress=progress, say=lambda words: None)
     record, test, own = campaign.record, campaign.test.to(ALONE.device), campaign.threat_model
     networks, flags = _own_networks(run, record)
     for other in others:

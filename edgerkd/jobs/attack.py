@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import Assessment, assess_in_chunks, joined
 from edgerkd.attacks.classifier import Classifier
 from edgerkd.attacks.eot import Expected
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
-from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.suite import Attack, attacks_named
 from edgerkd.bundle.replay import ReplaySet
@@ -40,51 +40,53 @@ class Attacked:
 @exact_float32()
 def attack_network(
     network: Network,
-    split: Split,
+    samples: Split,
     *,
     name: str,
-    where: str,
+    split: str,
     threat_model: ThreatModel,
     seed: int,
     progress: Progress,
     attack: str = "pgd",
     chunk: int = CHUNK,
     store: ChunkStore | None = None,
-    among: Ranks = ALONE,
+    ranks: Ranks = ALONE,
     say: Say = lambda words: None,
     probe: bool = False,
     more: tuple[Attack, ...] = (),
     eot: int = 1,
 ) -> Attacked:
-    """Clean accuracy and the attacks that `attack` names, in float32, on the whole of `split` (named `where`).
+    """Clean accuracy and the attacks that `attack` names, in float32, on all of `samples` (of this `split`).
 
     Each attack goes at the images that those before it left. With `store`, finished chunks are kept there
-    and taken from there; `among` several ranks each attacks its share, and all return the whole. `more`
+    and taken from there; `ranks`: several ranks each attacks its share, and all return the whole. `more`
     attacks follow those named. `eot` above 1 attacks the mean of so many calls, for networks that answer
     at random. With
     `probe` the first rank looks for signs that the attacks were blind (attacks/flags.py). Raises
     UnknownNameError, ConfigError for images or labels that make no sense, EngineError for a network that
     answers NaN, probabilities or a wrong shape.
     """
-    network = network.to(among.device).eval().requires_grad_(False)
+    network = network.to(ranks.device).eval().requires_grad_(False)
     classifier = TorchClassifier(network) if eot == 1 else Expected(TorchClassifier(network), eot)
-    split = split.to(among.device)
-    images, n = to_float(split.images), len(split)
+    samples = samples.to(ranks.device)
+    images, n = to_float(samples.images), len(samples)
     classes = network.architecture.classes
     attacks, notices = attacks_named(attack, threat_model=threat_model, classes=classes)
     attacks = (*attacks, *more)
-    check_arrays(images, split.labels, classes=classes)
+    check_arrays(images, samples.labels, classes=classes)
     check_classifier(classifier, images[:SAMPLE], classes=classes)
-    task = Task(images=images, labels=split.labels, threat_model=threat_model, seed=seed, index=np.arange(n))
-    work = _Work(
-        classifier=classifier, attacks=attacks, task=task, chunk=chunk, store=store, name=name, progress=progress
+    inputs = AttackInputs(
+        images=images, labels=samples.labels, threat_model=threat_model, seed=seed, index=np.arange(n)
     )
-    found = work.carry_out(among, say)
+    work = _Work(
+        classifier=classifier, attacks=attacks, inputs=inputs, chunk=chunk, store=store, name=name, progress=progress
+    )
+    found = work.carry_out(ranks, say)
     flags: tuple[str, ...] = ()
-    if probe and among.first:
+    if probe and ranks.first:
         with progress.stage(f"{name}: looking for masked gradients", PROBES) as advance:
-            flags = all_flags(classifier, attacks, task, found, after=advance)
-    images_adv = torch.from_numpy(found.images_adv).to(among.device, memory_format=torch.channels_last)
+            flags = all_flags(classifier, attacks, inputs, found, after=advance)
+    images_adv = torch.from_numpy(found.images_adv).to(ranks.device, memory_format=torch.channels_last)
     logits, logits_adv = (
         torch.cat([classifier.logits(part) for part in batch.split(chunk)]) for batch in (images, images_adv)
     )
@@ -94,7 +96,7 @@ def attack_network(
         name=name,
         architecture=architecture,
         cost=count_cost(architecture)[0],
-        split=where,
+        split=split,
         n=n,
         clean_acc=found.clean_acc,
         robust_acc=found.robust_acc,
@@ -108,7 +110,7 @@ def attack_network(
         replay=ReplaySet(
             images=images.contiguous().cpu().numpy(),
             images_adv=found.images_adv,
-            labels=split.labels.cpu().numpy(),
+            labels=samples.labels.cpu().numpy(),
             logits=logits.cpu().numpy(),
             logits_adv=logits_adv.cpu().numpy(),
             host_robust=found.robust,
@@ -122,26 +124,26 @@ class _Work:
 
     classifier: Classifier
     attacks: Sequence[Attack]
-    task: Task
+    inputs: AttackInputs
     chunk: int
     store: ChunkStore | None
     name: str
     progress: Progress
 
-    def carry_out(self, among: Ranks, say: Say) -> Assessment:
+    def carry_out(self, ranks: Ranks, say: Say) -> Assessment:
         """All chunks: those in the store, this rank's share of the others, and the other ranks'."""
-        firsts = range(0, len(self.task.index), self.chunk)
+        firsts = range(0, len(self.inputs.index), self.chunk)
         if self.store is not None:
-            among.agree(self.store.digest)
+            ranks.agree(self.store.digest)
         found = self._stored(firsts, say)
         if found:
             say(f"{self.name}: {len(found)} of {len(firsts)} chunks were finished before and are taken from there")
         missing = [first for first in firsts if first not in found]
-        among.wait()  # so that all ranks share out the same chunks
-        found |= self._attacked(missing[among.rank :: among.world])
-        if among.world > 1:
+        ranks.wait()  # so that all ranks share out the same chunks
+        found |= self._attacked(missing[ranks.rank :: ranks.world])
+        if ranks.world > 1:
             with self.progress.stage("waiting for the other ranks", 0):
-                among.wait()
+                ranks.wait()
             found |= self._stored([first for first in missing if first not in found], say)
             # None, unless a file of another rank was damaged, or cannot be seen from this machine yet.
             found |= self._attacked([first for first in missing if first not in found])
@@ -150,8 +152,8 @@ class _Work:
     def _stored(self, firsts: Sequence[int], say: Say) -> dict[int, Assessment]:
         if self.store is None:
             return {}
-        sizes = {first: len(self.task.index[first : first + self.chunk]) for first in firsts}
-        shape = tuple(self.task.images.shape[1:])
+        sizes = {first: len(self.inputs.index[first : first + self.chunk]) for first in firsts}
+        shape = tuple(self.inputs.images.shape[1:])
         loaded = {
             first: self.store.load(first, (size, *shape), attacks=len(self.attacks), say=say)
             for first, size in sizes.items()
@@ -171,9 +173,9 @@ class _Work:
             if self.store is not None:
                 self.store.save(first, part)
 
-        rows = np.concatenate([self.task.index[first : first + self.chunk] for first in firsts])
-        where = torch.from_numpy(rows).to(self.task.images.device)
-        part = replace(self.task, images=self.task.images[where], labels=self.task.labels[where], index=rows)
+        rows = np.concatenate([self.inputs.index[first : first + self.chunk] for first in firsts])
+        where = torch.from_numpy(rows).to(self.inputs.images.device)
+        part = replace(self.inputs, images=self.inputs.images[where], labels=self.inputs.labels[where], index=rows)
         with self.progress.stage(f"attacking {self.name}", len(rows) * len(self.attacks)) as advance:
             assess_in_chunks(self.classifier, self.attacks, part, chunk=self.chunk, after=advance, done=done)
         return found

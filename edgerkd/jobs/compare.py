@@ -9,7 +9,7 @@ from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.jobs.attack import Attacked
 from edgerkd.jobs.evaluate import Request, begin, subject_in
 from edgerkd.jobs.evaluation_state import Say
-from edgerkd.jobs.ranks import ranks
+from edgerkd.jobs.ranks import open_ranks
 
 SCHEMA = 1
 
@@ -22,8 +22,8 @@ def compare_runs(
     Under torchrun the first process returns the comparison, the others None. Raises ConfigError where
     the two were not made for the same images.
     """
-    with ranks() as among:
-        campaign = begin(run, request, among=among, progress=progress, say=say)
+    with open_ranks() as ranks:
+        campaign = begin(run, request, ranks=ranks, progress=progress, say=say)
         theirs = decode_json(RunRecord, other.recipe)
         if theirs.data_sha256 != campaign.record.data_sha256:
             raise ConfigError(
@@ -40,7 +40,7 @@ def compare_runs(
             flags=tuple(dict.fromkeys([*first.evaluation.flags, *second.evaluation.flags])),
         )
         campaign.finish({run.comparison: encode_json(found)})
-    return found if among.first else None
+    return found if ranks.first else None
 
 
 def _clean(attacked: Attacked) -> list[bool]:

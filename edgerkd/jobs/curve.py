@@ -14,7 +14,7 @@ from edgerkd.core.units import Radius
 from edgerkd.files.decode import encode_json
 from edgerkd.jobs.evaluate import Campaign, Request, Subject, begin, subject_in
 from edgerkd.jobs.evaluation_state import Say
-from edgerkd.jobs.ranks import ranks
+from edgerkd.jobs.ranks import open_ranks
 from edgerkd.jobs.teacher_cache import teacher_of
 from edgerkd.report.curve import render_curve
 
@@ -37,8 +37,8 @@ def draw_curve(
     """
     if max(radii) == 0:
         raise ConfigError("--curve: name at least one radius above 0, like 0,2/255,4/255,8/255")
-    with ranks() as among:
-        campaign = begin(run, replace(request, eps=max(radii)), among=among, progress=progress, say=say)
+    with open_ranks() as ranks:
+        campaign = begin(run, replace(request, eps=max(radii)), ranks=ranks, progress=progress, say=say)
         subjects = [subject_in(run.trained, "student"), *([_teacher(campaign.record)] if with_teacher else [])]
         curves = tuple(_curve(campaign, subject, radii) for subject in subjects)
         attacks, notices = attacks_named(
@@ -56,7 +56,7 @@ def draw_curve(
             flags=(*notices, *(line for curve in curves for line in rises(curve))),
         )
         campaign.finish({run.curve: encode_json(report), run.curve_page: render_curve(report)})
-    return report if among.first else None
+    return report if ranks.first else None
 
 
 def _curve(campaign: Campaign, subject: Subject, radii: Sequence[Radius]) -> EpsCurve:

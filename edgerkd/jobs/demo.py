@@ -71,7 +71,7 @@ def standard_student(record: RunRecord, *, progress: Progress) -> Evaluation:
         network,
         dataset.test.head(TEST_IMAGES),
         name="standard",
-        where="test",
+        split="test",
         threat_model=recipe.threat_model,
         seed=recipe.seed,
         progress=progress,

@@ -27,7 +27,7 @@ from edgerkd.files.decode import decode_json, encode_json, with_settings
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.evaluation_state import digest_of
 from edgerkd.jobs.events import event_writer
-from edgerkd.jobs.ranks import Ranks, ranks
+from edgerkd.jobs.ranks import Ranks, open_ranks
 from edgerkd.jobs.teachers import batch_for, find_teacher, with_eps
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.build import build
@@ -70,8 +70,8 @@ def start(
         raise ConfigError(f"--run: {folder} holds a run already: go on with --resume, or name another folder")
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"--run: {folder} is no empty folder: name one that is, or that is not there yet")
-    with ranks() as among:
-        progress = progress if among.first else Silent()
+    with open_ranks() as ranks:
+        progress = progress if ranks.first else Silent()
         dataset = with_eps(load_dataset(data), eps)
         recipe = Recipe(
             method=method,
@@ -81,9 +81,9 @@ def start(
             batch=batch_for(dataset),
         )
         recipe = with_settings(recipe, changed, "--set")
-        network, card = _first_alone(among, lambda: find_teacher(teacher, dataset, progress=progress))
+        network, card = _first_alone(ranks, lambda: find_teacher(teacher, dataset, progress=progress))
         plan = plan_student(profile, network.architecture, family)
-        if among.first and (line := warning(plan)) is not None:
+        if ranks.first and (line := warning(plan)) is not None:
             warn(line)
         record = RunRecord(
             schema=SCHEMA,
@@ -97,14 +97,14 @@ def start(
             architecture=plan.chosen.architecture,
             cost=plan.chosen.cost,
             versions=host_versions(),
-            processes=among.world,
+            processes=ranks.world,
         )
         run = RunFolder(folder if folder is not None else _new_folder(f"{dataset.name}-{profile.name}-{method}"))
-        among.agree(digest_of({"run": encode_json(record)}))
-        if among.first:
+        ranks.agree(digest_of({"run": encode_json(record)}))
+        if ranks.first:
             mark_latest(run)
             write_atomic(run.recipe, encode_json(record))
-        return run, _carry_out(run, record, dataset, network, resume=False, progress=progress, among=among)
+        return run, _carry_out(run, record, dataset, network, resume=False, progress=progress, ranks=ranks)
 
 
 def resume(run: RunFolder, *, progress: Progress) -> Evaluation | None:
@@ -113,27 +113,27 @@ def resume(run: RunFolder, *, progress: Progress) -> Evaluation | None:
     Raises ConfigError where the data, the teacher or the number of processes are no longer what they were.
     """
     record = decode_json(RunRecord, run.recipe)
-    with ranks() as among:
+    with open_ranks() as ranks:
         if run.evaluation.exists() and run.student.exists():  # there is nothing left to do, and nothing to overwrite
-            return decode_json(Evaluation, run.evaluation) if among.first else None
-        if among.world != record.processes:
+            return decode_json(Evaluation, run.evaluation) if ranks.first else None
+        if ranks.world != record.processes:
             raise ConfigError(
-                f"{run.recipe}: the run began with {record.processes} processes and would go on with {among.world}, "
+                f"{run.recipe}: the run began with {record.processes} processes and would go on with {ranks.world}, "
                 f"which is another training: resume it with {record.processes} (torchrun's --nproc-per-node)"
             )
-        progress = progress if among.first else Silent()
-        dataset, network = _first_alone(among, lambda: load_inputs(run, record, progress=progress))
-        among.agree(digest_of({"run": encode_json(record)}))
-        return _carry_out(run, record, dataset, network, resume=True, progress=progress, among=among)
+        progress = progress if ranks.first else Silent()
+        dataset, network = _first_alone(ranks, lambda: load_inputs(run, record, progress=progress))
+        ranks.agree(digest_of({"run": encode_json(record)}))
+        return _carry_out(run, record, dataset, network, resume=True, progress=progress, ranks=ranks)
 
 
-def _first_alone(among: Ranks, work: Callable[[], T]) -> T:
+def _first_alone(ranks: Ranks, work: Callable[[], T]) -> T:
     """The same work by every process, by the first before the others: it may train a teacher and keep it."""
-    if not among.first:
-        among.wait()
+    if not ranks.first:
+        ranks.wait()
         return work()
     found = work()
-    among.wait()
+    ranks.wait()
     return found
 
 
@@ -156,7 +156,7 @@ def _carry_out(
     *,
     resume: bool,
     progress: Progress,
-    among: Ranks,
+    ranks: Ranks,
 ) -> Evaluation | None:
     recipe = record.recipe
     torch.manual_seed(recipe.seed)
@@ -176,9 +176,9 @@ def _carry_out(
             resume=resume,
             on_epoch=on_epoch,
             progress=progress,
-            among=among,
+            ranks=ranks,
         )
-    if not among.first:
+    if not ranks.first:
         return None
     save_network(student, run.student)
     if adapters is not None:
@@ -189,7 +189,7 @@ def _carry_out(
             network,
             test,
             name=name,
-            where="test",
+            split="test",
             threat_model=recipe.threat_model,
             seed=recipe.seed,
             progress=progress,

@@ -20,7 +20,7 @@ from edgerkd.files.atomic import sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.jobs.attack import CHUNK, Attacked, attack_network
 from edgerkd.jobs.evaluation_state import ChunkStore, Say, digest_of
-from edgerkd.jobs.ranks import Ranks, ranks
+from edgerkd.jobs.ranks import Ranks, open_ranks
 from edgerkd.jobs.teacher_cache import teacher_of
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.network import Network
@@ -61,7 +61,7 @@ class Campaign:
     test: Split
     request: Request
     threat_model: ThreatModel
-    among: Ranks
+    ranks: Ranks
     progress: Progress
     say: Say
     stores: list[ChunkStore] = field(default_factory=list)
@@ -81,14 +81,14 @@ class Campaign:
             subject.network,
             self.test,
             name=subject.name,
-            where="test",
+            split="test",
             threat_model=threat_model,
             seed=request.seed,
             progress=self.progress,
             attack=request.attack,
             chunk=request.chunk,
             store=store,
-            among=self.among,
+            ranks=self.ranks,
             say=self.say,
             probe=probe,
             more=more,
@@ -97,11 +97,11 @@ class Campaign:
 
     def finish(self, files: dict[Path, str]) -> None:
         """Write the results, then forget the chunks. Only the first rank does so, when no other needs them."""
-        if self.among.first:
+        if self.ranks.first:
             for path, content in files.items():
                 write_atomic(path, content)
-        self.among.wait()
-        if self.among.first:
+        self.ranks.wait()
+        if self.ranks.first:
             for store in self.stores:
                 store.clear()
 
@@ -119,13 +119,13 @@ class Campaign:
                 "seed": self.request.seed,
                 "eot": self.request.eot,
                 "chunk": self.request.chunk,
-                "device": self.among.device.type,
+                "device": self.ranks.device.type,
                 "versions": host_versions(),
             }
         )
 
 
-def begin(run: RunFolder, request: Request, *, among: Ranks, progress: Progress, say: Say) -> Campaign:
+def begin(run: RunFolder, request: Request, *, ranks: Ranks, progress: Progress, say: Say) -> Campaign:
     """Read what an evaluation of `run` needs.
 
     Raises ConfigError where the flags do not go together, or the data are no longer the run's.
@@ -146,9 +146,9 @@ def begin(run: RunFolder, request: Request, *, among: Ranks, progress: Progress,
         test=dataset.test if request.n is None else dataset.test.head(request.n),
         request=request,
         threat_model=threat_model,
-        among=among,
-        progress=progress if among.first else Silent(),
-        say=say if among.first else lambda words: None,
+        ranks=ranks,
+        progress=progress if ranks.first else Silent(),
+        say=say if ranks.first else lambda words: None,
     )
 
 
@@ -182,18 +182,18 @@ def evaluate_run(
 
     Under torchrun the first process returns the evaluation, the others None.
     """
-    with ranks() as among:
-        campaign = begin(run, request, among=among, progress=progress, say=say)
+    with open_ranks() as ranks:
+        campaign = begin(run, request, ranks=ranks, progress=progress, say=say)
         student = subject_in(run.trained, "student")
         more = _at_features(campaign, student)
         evaluation = campaign.attack(student, probe=True, more=more).evaluation
         campaign.finish({run.evaluation: encode_json(evaluation)})
-    return evaluation if among.first else None
+    return evaluation if ranks.first else None
 
 
 def _at_features(campaign: Campaign, student: Subject) -> tuple[Attack, ...]:
     """The attack on what was distilled, where the run kept its adapters and its teacher is still there."""
-    run, record, device = campaign.run, campaign.record, campaign.among.device
+    run, record, device = campaign.run, campaign.record, campaign.ranks.device
     if not run.adapters.exists() or record.teacher is None:
         return ()
     try:

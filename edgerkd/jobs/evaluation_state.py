@@ -79,12 +79,12 @@ class ChunkStore:
             if str(arrays["digest"]) != self.digest or int(arrays["first"]) != first:
                 raise ValueError("it belongs to another evaluation")
             found = Assessment(clean=arrays["clean"], resisted=arrays["resisted"], images_adv=arrays["images_adv"])
-        wanted = {"clean": (shape[:1], np.bool_), "resisted": ((attacks, shape[0]), np.bool_)}
-        wanted["images_adv"] = (shape, np.float32)
-        for name, (size, kind) in wanted.items():
+        expected = {"clean": (shape[:1], np.bool_), "resisted": ((attacks, shape[0]), np.bool_)}
+        expected["images_adv"] = (shape, np.float32)
+        for name, (size, kind) in expected.items():
             array = getattr(found, name)
             if array.shape != size or array.dtype != kind:
-                raise ValueError(f"{name} is {array.dtype} {array.shape}, wanted {np.dtype(kind)} {size}")
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {np.dtype(kind)} {size}")
         return found
 
     def clear(self) -> None:

@@ -46,7 +46,7 @@ def export(run: RunFolder, *, exporter_name: str, progress: Progress) -> tuple[B
             network,
             images,
             name=name,
-            where="test",
+            split="test",
             threat_model=dataset.threat_model,
             seed=record.recipe.seed,
             progress=progress,

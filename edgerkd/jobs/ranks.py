@@ -46,7 +46,7 @@ ALONE = Ranks()
 
 
 @contextmanager
-def ranks() -> Iterator[Ranks]:
+def open_ranks() -> Iterator[Ranks]:
     """This process's place among those that torchrun started; alone where it did not."""
     world = _number("WORLD_SIZE", 1)
     if world == 1:

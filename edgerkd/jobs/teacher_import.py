@@ -65,7 +65,7 @@ def measure_teacher(network: Network, dataset: Dataset, *, name: str, n: int, pr
         network,
         dataset.val.head(n),
         name=name,
-        where="val",
+        split="val",
         threat_model=dataset.threat_model,
         seed=0,
         progress=progress,

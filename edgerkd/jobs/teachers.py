@@ -71,8 +71,8 @@ def _imported_before(path: Path, dataset: Dataset) -> str | None:
     """The teacher kept from this very file, which was read and measured on these data; None where there is none."""
     if not path.is_file():
         return None
-    wanted = sha256_of(path), dataset.sha256
-    return next((card.name for card in known_teachers() if (card.source_sha256, card.data_sha256) == wanted), None)
+    expected = sha256_of(path), dataset.sha256
+    return next((card.name for card in known_teachers() if (card.source_sha256, card.data_sha256) == expected), None)
 
 
 def train_teacher(

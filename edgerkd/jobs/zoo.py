@@ -204,6 +204,6 @@ def _downloads() -> Path:
     return cache_folder().parent / "downloads"
 
 
-def _check_digest(found: str, wanted: str | None, source: Path) -> None:
-    if wanted is not None and found != wanted.lower():
-        raise ArtefactError(f"{source}: not the weights wanted: their sha256 is {found}, --sha256 says {wanted}")
+def _check_digest(found: str, expected: str | None, source: Path) -> None:
+    if expected is not None and found != expected.lower():
+        raise ArtefactError(f"{source}: not the weights expected: their sha256 is {found}, --sha256 says {expected}")

@@ -37,7 +37,7 @@ def build(architecture: Architecture) -> Network:
     return FAMILIES[architecture.family](architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs miss it
 
 
-def sketch(architecture: Architecture) -> tuple[Network, torch.Tensor]:
+def meta_model(architecture: Architecture) -> tuple[Network, torch.Tensor]:
     """A network in evaluation mode and a batch of one image for it: for questions of shape.
 
     They hold no memory, except for networks of libraries, of which some cannot be made so.
@@ -48,7 +48,7 @@ def sketch(architecture: Architecture) -> tuple[Network, torch.Tensor]:
 
 def feature_channels(architecture: Architecture) -> tuple[tuple[int, ...], int]:
     """Channels of each tap, and the length of the penultimate vector, as the network itself gives them."""
-    network, image = sketch(architecture)
+    network, image = meta_model(architecture)
     with torch.no_grad():
         found = network.features(image)
     return tuple(tap.shape[1] for tap in found.taps), found.penultimate.shape[1]

@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgerkd.core.architecture import Architecture, Cost
-from edgerkd.models.build import sketch
+from edgerkd.models.build import meta_model
 from edgerkd.models.fold import foldable
 
 _FLOAT = 4  # bytes of a float32
@@ -23,7 +23,7 @@ def count_cost(architecture: Architecture) -> tuple[Cost, int]:
     maps and the products of attention; `peak_bytes` is all weights plus the largest input, output and
     shortcut held at once (ours: three maps live at a residual addition).
     """
-    network, image = sketch(architecture)
+    network, image = meta_model(architecture)
     network = network.deployed()
     largest, layers = prod(architecture.image_shape), 0
 

@@ -8,7 +8,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.models.build import sketch
+from edgerkd.models.build import meta_model
 from edgerkd.models.network import Network
 
 
@@ -25,7 +25,7 @@ def folded(network: Network) -> Network:
 
 @cache
 def _pairs(architecture: Architecture) -> tuple[tuple[str, str], ...]:
-    return foldable(sketch(architecture)[0].deployed())
+    return foldable(meta_model(architecture)[0].deployed())
 
 
 def foldable(network: Network) -> tuple[tuple[str, str], ...]:

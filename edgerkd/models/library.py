@@ -54,12 +54,12 @@ def check_library_name(library: str) -> None:
         raise UnknownNameError("network of torchvision's", name, known)
 
 
-def load_timm(wanted: str) -> Any:  # Any: timm is optional, and has no types
-    """timm. Raises MissingDependencyError, which says what is `wanted` of it."""
+def load_timm(expected: str) -> Any:  # Any: timm is optional, and has no types
+    """timm. Raises MissingDependencyError, which says what is `expected` of it."""
     try:
         import timm  # type: ignore[import-not-found]  optional
     except ImportError as e:
-        raise MissingDependencyError(f"{wanted} needs timm, which is not installed: pip install timm") from e
+        raise MissingDependencyError(f"{expected} needs timm, which is not installed: pip install timm") from e
     return timm
 
 

@@ -60,7 +60,7 @@ def check_state(network: Network, state: Mapping[str, torch.Tensor], source: Pat
     problems += [f"{name}: unknown" for name in state.keys() - own.keys()]
     for name in own.keys() & state.keys():
         if own[name].shape != state[name].shape:
-            problems.append(f"{name}: shape {tuple(state[name].shape)}, wanted {tuple(own[name].shape)}")
+            problems.append(f"{name}: shape {tuple(state[name].shape)}, expected {tuple(own[name].shape)}")
         elif not torch.isfinite(state[name]).all():
             problems.append(f"{name}: holds NaN or infinite values")
     if problems:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgerkd.core.architecture import Architecture, Family
 from edgerkd.core.errors import ArtefactError, ConfigError
-from edgerkd.models.build import build, sketch
+from edgerkd.models.build import build, meta_model
 from edgerkd.models.layouts import LAYOUTS, layout_of, renamed, unwrapped
 from edgerkd.models.network import Network
 from edgerkd.models.store import check_state
@@ -55,11 +55,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
             data = data[key]
     if not isinstance(data, Mapping) or not all(isinstance(value, Tensor) for value in data.values()) or not data:
-        raise ArtefactError(f"{path}: holds no state dict: wanted names mapped to tensors")
+        raise ArtefactError(f"{path}: holds no state dict: expected names mapped to tensors")
     odd = [str(name) for name, value in data.items() if not _is_plain(value)]
     if odd:
         raise ArtefactError(
-            f"{path}: {odd[0]}: wanted a dense tensor of real numbers with all its elements in the file"
+            f"{path}: {odd[0]}: expected a dense tensor of real numbers with all its elements in the file"
         )
     return {str(name): value.float() if value.is_floating_point() else value for name, value in data.items()}
 
@@ -169,7 +169,7 @@ def _named(state: Mapping[str, Tensor], source: Path) -> tuple[dict[str, Tensor]
         )
     tensors = renamed(plain, layout)
     if "linear.weight" not in tensors:
-        raise ArtefactError(f"{source}: the last linear map is missing: wanted fc.weight or linear.weight")
+        raise ArtefactError(f"{source}: the last linear map is missing: expected fc.weight or linear.weight")
     if layout.families != ("resnet",):
         return tensors, layout.families
     if _stem(tensors).shape[-1:] == (7,):
@@ -186,7 +186,7 @@ def _stages(tensors: Mapping[str, Tensor], source: Path) -> tuple[tuple[int, ...
     found = {m[0] for name in tensors if (m := re.match(r"(layers|stages)\.\d+\.\d+", name))}
     if not found:
         raise ArtefactError(
-            f"{source}: has no stage: wanted blocks like layer1.0, each of convolutions and batch norms"
+            f"{source}: has no stage: expected blocks like layer1.0, each of convolutions and batch norms"
         )
     stages = sorted({block.rpartition(".")[0] for block in found}, key=lambda stage: int(stage.partition(".")[2]))
     widths: list[int] = []
@@ -219,12 +219,12 @@ def _moments(
     mean, std = (state.get(key, other).flatten() for key, other in zip(("mean", "std"), moments, strict=True))
     for key, values in (("mean", mean), ("std", std)):
         if len(values) != channels or not torch.isfinite(values).all():
-            raise ArtefactError(f"{source}: {key}: wanted a finite value for each of {channels} channels")
+            raise ArtefactError(f"{source}: {key}: expected a finite value for each of {channels} channels")
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def _filled(architecture: Architecture, tensors: Mapping[str, Tensor], source: Path) -> Network:
-    outline, _ = sketch(architecture)
+    outline, _ = meta_model(architecture)
     own = outline.state_dict()
     counters = {name: torch.tensor(0) for name in own if name.endswith("num_batches_tracked") and name not in tensors}
     moments = {key: torch.tensor(getattr(architecture, key)).reshape(own[key].shape) for key in ("mean", "std")}

@@ -12,22 +12,22 @@ Points = Sequence[tuple[int, float]]
 _MANY = 60  # points of a curve above which dots would only smear it
 
 
-def interval_bar(value: float, low: float, high: float, wanted: float | None = None) -> Markup:
-    """A share from 0 to 1 (or `high`, if above) with its interval, and the least that was wanted."""
-    top = max(1.0, high, wanted or 0.0)
+def interval_bar(value: float, low: float, high: float, required: float | None = None) -> Markup:
+    """A share from 0 to 1 (or `high`, if above) with its interval, and the least that was required."""
+    top = max(1.0, high, required or 0.0)
 
     def x(share: float) -> str:
         return f"{4 + 192 * share / top:.1f}"
 
-    words = interval(value, low, high) + ("" if wanted is None else f", wanted at least {percent(wanted)}")
+    words = interval(value, low, high) + ("" if required is None else f", required at least {percent(required)}")
     parts = [
         tag("title", words),
         tag("line", class_="track", x1=x(0), x2=x(top), y1=10, y2=10),
         tag("line", class_="range", x1=x(low), x2=x(high), y1=10, y2=10),
         tag("circle", class_="point", cx=x(value), cy=10, r=4),
     ]
-    if wanted is not None:
-        parts.append(tag("line", class_="wish", x1=x(wanted), x2=x(wanted), y1=1, y2=19))
+    if required is not None:
+        parts.append(tag("line", class_="wish", x1=x(required), x2=x(required), y1=1, y2=19))
     return tag("svg", *parts, class_="bar", viewBox="0 0 200 20", role="img", aria_label=words)
 
 

@@ -13,7 +13,7 @@ from edgerkd.report.table import Table
 
 def curve_table(report: CurveReport) -> Table:
     """A row a radius, a column a network."""
-    headers = ("radius", *(f"{curve.name} still right [95%]" for curve in report.curves))
+    headers = ("radius", *(f"{curve.name} robust accuracy [95%]" for curve in report.curves))
     rows = zip(*(curve.points for curve in report.curves), strict=True)
     return Table(headers, tuple((str(points[0].eps), *(str(p.robust_acc) for p in points)) for points in rows))
 

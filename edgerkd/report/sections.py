@@ -43,7 +43,7 @@ from edgerkd.report.words import (
     threat_words,
 )
 
-_BARS = "Bars: the dot is what was measured, the thick line its 95 % interval, the upright line the least wanted."
+_BARS = "Bars: the dot is what was measured, the thick line its 95 % interval, the upright line the least required."
 
 
 def verdict(facts: Facts) -> Markup:
@@ -160,16 +160,16 @@ def comparison(facts: Facts) -> Markup:
 
 
 def gates(facts: Facts) -> Markup:
-    """Wanted and measured."""
+    """Required and measured."""
     report = facts.verification
     if report is None:
         return NOTHING
-    bars = [interval_bar(g.actual, g.low, g.high, g.wanted) for g in report.gates]
+    bars = [interval_bar(g.measured, g.low, g.high, g.required) for g in report.gates]
     return section(
         "Gates",
         tag(
             "p",
-            "A gate passes when the whole 95 % interval is at or above what was wanted, fails when all of it is below, "
+            "A gate passes when the whole 95 % interval is at or above the threshold, fails when all of it is below, "
             "and is inconclusive in between: then more images are needed.",
         ),
         data_table(

@@ -55,27 +55,27 @@ def conditions(facts: Facts) -> tuple[str, ...]:
 
 
 def gate_table(report: VerifyReport) -> Table:
-    """What was wanted of the engine, and what it did."""
+    """What was required of the engine, and what it did."""
     rows = tuple(
-        (GATES.get(g.gate, g.gate), f"at least {percent(g.wanted)}", interval(g.actual, g.low, g.high), g.verdict)
+        (GATES.get(g.gate, g.gate), f"at least {percent(g.required)}", interval(g.measured, g.low, g.high), g.verdict)
         for g in report.gates
     )
-    return Table(("gate", "wanted", "measured [95%]", "verdict"), rows)
+    return Table(("gate", "required", "measured [95%]", "verdict"), rows)
 
 
 def attack_table(rows: tuple[Row, ...], worst: str) -> Table:
     """Each attack, and the worst case over all of them, which is the robust accuracy."""
     lines = tuple((row.attack, row.source, str(row.robust_acc)) for row in rows)
-    return Table(("attack", "source", "still right [95%]"), (*lines, ("worst case", "all of them", worst)))
+    return Table(("attack", "source", "robust accuracy [95%]"), (*lines, ("worst case", "all of them", worst)))
 
 
 def budget_table(report: VerifyReport) -> Table:
     """Each limit of the profile."""
     rows = tuple(
-        (LIMITS.get(b.limit, b.limit), limit_value(b.limit, b.wanted), limit_value(b.limit, b.actual), judged(b))
+        (LIMITS.get(b.limit, b.limit), limit_value(b.limit, b.required), limit_value(b.limit, b.measured), judged(b))
         for b in report.budget
     )
-    return Table(("limit", "at most", "found", "verdict"), rows)
+    return Table(("limit", "at most", "measured", "verdict"), rows)
 
 
 def parity_table(report: VerifyReport) -> Table:
@@ -88,7 +88,7 @@ def parity_table(report: VerifyReport) -> Table:
         ("gradient twin gives the same answer", f"{report.twin_agreement:.2%}", ""),
         ("the same network", "yes" if parity.ok else "NO", ""),
     )
-    return Table(("parity", "found", "wanted"), rows)
+    return Table(("parity", "measured", "required"), rows)
 
 
 def latency_table(report: VerifyReport) -> Table:

@@ -33,7 +33,7 @@ def gap_table(report: VarianceGapReport) -> Table:
         for network in report.networks
         for point in network.points
     )
-    return Table(("network", "still right [95%]", "gap", "of the clean variance", "Gram gap"), rows)
+    return Table(("network", "robust accuracy [95%]", "gap", "of the clean variance", "Gram gap"), rows)
 
 
 def correlation_table(report: VarianceGapReport) -> Table:

@@ -49,8 +49,8 @@ SOURCES = {
 GATES = {"clean_acc": "clean accuracy", "robust_acc": "robust accuracy", "retention": "retention"}
 
 GATES_MEANING = {
-    "clean_acc": "right answers on untouched images; wanted is a share of the teacher's own",
-    "robust_acc": "right answers under every attack; wanted is a share of the teacher's own",
+    "clean_acc": "right answers on untouched images; required is a share of the teacher's own",
+    "robust_acc": "right answers under every attack; required is a share of the teacher's own",
     "retention": "robust accuracy of the engine over the host's, on the same images",
 }
 

@@ -36,13 +36,13 @@ class BuiltEngine:
     record: EngineRecord
 
 
-def choose_runtime(wanted: str | None, preferred: tuple[str, ...]) -> tuple[Runtime, tuple[str, ...]]:
+def choose_runtime(expected: str | None, preferred: tuple[str, ...]) -> tuple[Runtime, tuple[str, ...]]:
     """The runtime asked for, or the first of the preferred that really works here; and why others do not.
 
     Raises MissingDependencyError where none works, or the one asked for does not.
     """
-    if wanted is not None:
-        runtime = load_runtime(wanted)
+    if expected is not None:
+        runtime = load_runtime(expected)
         runtime.check()
         return runtime, ()
     why_not: list[str] = []

@@ -17,10 +17,10 @@ TWIN_AGREEMENT = 0.999
 _RESAMPLES = 2000
 
 
-def judge(gate: str, *, wanted: float, actual: float, low: float, high: float) -> Gate:
-    """Pass if the whole interval is at or above what was wanted, fail if it is below, else inconclusive."""
-    verdict: Verdict = "pass" if low >= wanted else "fail" if high < wanted else "inconclusive"
-    return Gate(gate=gate, wanted=wanted, actual=actual, low=low, high=high, verdict=verdict)
+def judge(gate: str, *, required: float, measured: float, low: float, high: float) -> Gate:
+    """Pass if the whole interval is at or above what was required, fail if it is below, else inconclusive."""
+    verdict: Verdict = "pass" if low >= required else "fail" if high < required else "inconclusive"
+    return Gate(gate=gate, required=required, measured=measured, low=low, high=high, verdict=verdict)
 
 
 def retention_interval(
@@ -49,9 +49,9 @@ def gates_of(
     robust_wanted = gates.robust_acc_of_teacher * host.teacher_robust_acc.value
     value, low, high = retention
     return (
-        judge("clean_acc", wanted=clean_wanted, actual=clean.value, low=clean.low, high=clean.high),
-        judge("robust_acc", wanted=robust_wanted, actual=robust.value, low=robust.low, high=robust.high),
-        judge("retention", wanted=gates.retention, actual=value, low=low, high=high),
+        judge("clean_acc", required=clean_wanted, measured=clean.value, low=clean.low, high=clean.high),
+        judge("robust_acc", required=robust_wanted, measured=robust.value, low=robust.low, high=robust.high),
+        judge("retention", required=gates.retention, measured=value, low=low, high=high),
     )
 
 
@@ -68,12 +68,12 @@ def decide(
     Stored examples cannot show new weaknesses: without a row made against the engine itself there is
     no pass. Nor is there one where a flag says that the attacks may have been blind.
     """
-    failed = [f"{g.gate} {g.actual:.1%} is below {g.wanted:.1%}" for g in gates if g.verdict == "fail"]
+    failed = [f"{g.gate} {g.measured:.1%} is below {g.required:.1%}" for g in gates if g.verdict == "fail"]
     failed += [
-        f"{b.limit} {b.actual:g} is above {b.wanted:g}" for b in budget if b.ok is False and b.actual is not None
+        f"{b.limit} {b.measured:g} is above {b.required:g}" for b in budget if b.ok is False and b.measured is not None
     ]
     open_ = [
-        f"{g.gate} {g.actual:.1%} lies too near {g.wanted:.1%} for this many images ({g.low:.1%} to {g.high:.1%})"
+        f"{g.gate} {g.measured:.1%} lies too near {g.required:.1%} for this many images ({g.low:.1%} to {g.high:.1%})"
         for g in gates
         if g.verdict == "inconclusive"
     ]

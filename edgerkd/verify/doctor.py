@@ -77,7 +77,7 @@ class Jetson(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin(Record):
-    """One exporter or runtime; `problem` is why it does not work here, and what mends it."""
+    """One exporter or runtime; `problem` is why it does not work here, and how to fix it."""
 
     name: str
     works: bool
@@ -127,7 +127,7 @@ def examine(root: Path = Path("/")) -> Examination:
 
 
 def conflicts(packages: Mapping[str, str | None], jetson: Jetson | None, python: str) -> tuple[str, ...]:
-    """What is installed but cannot work together, each with its mend."""
+    """What is installed but cannot work together, each with its fix."""
     found: list[str] = []
     ort, trt = packages.get("onnxruntime-gpu"), packages.get("tensorrt")
     if ort and trt and _release(ort) >= (1, 27) and _release(trt) >= (11,):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import assess_in_chunks
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
-from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.suite import WEAK, Attack, attacks_named
 from edgerkd.bundle.read import Bundle, read_bundle
@@ -52,7 +52,7 @@ def verify(
     manifest, replay = bundle.manifest, bundle.replay()
     runtime, why_not = choose_runtime(runtime_name, manifest.profile.runtimes)
     built = build_engine(bundle, runtime.exporter, engines)
-    stored = Attack(name="replay", source="replay", run=lambda _, task: replay.images_adv[task.index])
+    stored = Attack(name="replay", source="replay", run=lambda _, inputs: replay.images_adv[inputs.index])
     named, notices = attacks_named(attack, threat_model=manifest.threat_model, classes=manifest.architecture.classes)
     attacks = (stored, *named)
 
@@ -72,20 +72,20 @@ def verify(
             twin_agreement = float((twin_logits.argmax(1) == logits.argmax(1)).mean())
             advance(2 * n, "parity and replay")
 
-            task = Task(
+            inputs = AttackInputs(
                 images=replay.images,
                 labels=replay.labels,
                 threat_model=manifest.threat_model,
                 seed=seed,
                 index=np.arange(n),
             )
-            check_arrays(task.images, task.labels, classes=manifest.architecture.classes)
-            check_classifier(classifier, task.images[:SAMPLE], classes=manifest.architecture.classes)
+            check_arrays(inputs.images, inputs.labels, classes=manifest.architecture.classes)
+            check_classifier(classifier, inputs.images[:SAMPLE], classes=manifest.architecture.classes)
             found = assess_in_chunks(
-                classifier, attacks, task, chunk=BATCH, after=lambda done, name: advance(2 * n + done, name)
+                classifier, attacks, inputs, chunk=BATCH, after=lambda done, name: advance(2 * n + done, name)
             )
         with progress.stage("looking for masked gradients", PROBES) as advance:
-            flags = all_flags(classifier, attacks, task, found, images_transfer=replay.images_adv, after=advance)
+            flags = all_flags(classifier, attacks, inputs, found, images_transfer=replay.images_adv, after=advance)
         latency = measure_latency(engine, replay.images[:1])
         facts = Engine(
             runtime=engine.runtime,
@@ -141,7 +141,7 @@ def verify(
 def _budget(bundle: Bundle, engine_file: Path, latency: Latency, *, on_target: bool) -> tuple[Limit, ...]:
     """Each limit of the profile; the latency only counts where the profile's own runtime runs."""
     cost = bundle.manifest.cost
-    actual = {
+    measured = {
         "params": float(cost.params),
         "macs": float(cost.macs),
         "peak_bytes": float(cost.peak_bytes),
@@ -149,9 +149,11 @@ def _budget(bundle: Bundle, engine_file: Path, latency: Latency, *, on_target: b
         "latency_ms": latency.p50 if on_target else None,
     }
     found: list[Limit] = []
-    for name, wanted in limits(bundle.manifest.profile.budget).items():
-        value = actual[name]
-        found.append(Limit(limit=name, wanted=wanted, actual=value, ok=None if value is None else value <= wanted))
+    for name, required in limits(bundle.manifest.profile.budget).items():
+        value = measured[name]
+        found.append(
+            Limit(limit=name, required=required, measured=value, ok=None if value is None else value <= required)
+        )
     return tuple(found)
 
 

@@ -72,8 +72,8 @@ def check_inputs(where: object, expected: Mapping[str, Shape], inputs: Sequence[
             problems.append(f"input {name!r} must be float32, got {array.dtype}")
         fits = len(shape) == array.ndim and all(e in (None, n) for e, n in zip(shape, array.shape, strict=True))
         if not fits:
-            wanted = ", ".join("any" if size is None else str(size) for size in shape)
-            problems.append(f"input {name!r} must have shape ({wanted}), got {array.shape}")
+            sizes = ", ".join("any" if size is None else str(size) for size in shape)
+            problems.append(f"input {name!r} must have shape ({sizes}), got {array.shape}")
     batches = sorted({array.shape[0] if array.ndim else 0 for array in inputs})
     if len(batches) != 1 or batches[0] == 0:
         problems.append(f"all inputs must have one batch size of at least 1, got {batches}")

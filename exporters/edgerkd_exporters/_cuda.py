@@ -94,5 +94,5 @@ def _binding() -> ModuleType:
         try:
             return importlib.import_module("cuda.cudart")
         except ImportError:
-            mend = 'pip install "cuda-bindings>=12.6"'
-            raise MissingDependencyError(f"the CUDA binding cannot be imported ({e}): {mend}") from e
+            fix = 'pip install "cuda-bindings>=12.6"'
+            raise MissingDependencyError(f"the CUDA binding cannot be imported ({e}): {fix}") from e

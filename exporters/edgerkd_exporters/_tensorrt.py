@@ -127,8 +127,8 @@ def _plan(trt: ModuleType, graph: Path, onnx: bytes, max_batch: int, strong: boo
     """One attempt: the serialised engine, and how it is typed."""
     messages = logger(trt)
     builder = create(trt.Builder, messages)
-    wanted = "STRONGLY_TYPED" if strong else "EXPLICIT_BATCH"
-    flag = getattr(trt.NetworkDefinitionCreationFlag, wanted, None)
+    expected = "STRONGLY_TYPED" if strong else "EXPLICIT_BATCH"
+    flag = getattr(trt.NetworkDefinitionCreationFlag, expected, None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
     parser = trt.OnnxParser(network, messages)  # owns the weights: it must live until the engine is built
     if not parser.parse(onnx):
@@ -210,15 +210,15 @@ def read_plan(flavour: Flavour, path: Path) -> bytes:
         plan = path.read_bytes()
     except OSError as e:
         raise ArtefactError(f"{path}: cannot be read: {e.strerror}") from e
-    mend = "build it on this device with `edgerkd build`"
+    fix = "build it on this device with `edgerkd build`"
     if len(plan) < 28 or not plan.startswith(flavour.tag):
         raise ArtefactError(
-            f"{path}: not a {flavour.module} engine: begins with {plan[:4]!r}, not {flavour.tag!r}; {mend}"
+            f"{path}: not a {flavour.module} engine: begins with {plan[:4]!r}, not {flavour.tag!r}; {fix}"
         )
     # Jetson's binding calls itself "10.3.0", a wheel's "10.3.0.26": compare as many parts as it has.
     here = [int(part) & 0xFF for part in trt.__version__.split(".")[:4] if part.isdigit()]
     built = list(plan[24 : 24 + len(here)])
     if plan[4:8] == bytes(4) and built != here:
         theirs = ".".join(map(str, plan[24:28]))
-        raise ArtefactError(f"{path}: built by {flavour.module} {theirs}, but {trt.__version__} is here; {mend}")
+        raise ArtefactError(f"{path}: built by {flavour.module} {theirs}, but {trt.__version__} is here; {fix}")
     return plan

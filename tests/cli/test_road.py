@@ -192,7 +192,7 @@ def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_is_one_clear_error(road, edgerkd, monkeypatch, arguments, code, message):
-    """Catches a traceback, another exit code, and a message that does not say how to mend it."""
+    """Catches a traceback, another exit code, and a message that does not say how to fix it."""
     monkeypatch.chdir(road.folder)
     ended = edgerkd(*arguments)
     assert ended.code == code
@@ -216,8 +216,8 @@ def test_a_budget_nothing_fits_names_each_limit_with_wanted_and_actual(road, edg
     assert load_profile(workdir / "tiny.toml").budget.params == 10
     ended = edgerkd("distill", "--profile", "./tiny.toml")
     assert ended.code == 3
-    assert "params: wanted at most 10, actual" in ended.err
-    assert "file_bytes: wanted at most 1024, actual" in ended.err
+    assert "params: required at most 10, measured" in ended.err
+    assert "file_bytes: required at most 1024, measured" in ended.err
     assert not (workdir / "runs").exists()
 
 

@@ -33,7 +33,7 @@ def _folder(tmp_path, monkeypatch):
     ],
 )
 def test_each_mistake_ends_with_its_own_code(edgerkd, arguments, code, words):
-    """Catches a traceback, another exit code than the design's, and a message without the mend."""
+    """Catches a traceback, another exit code than the design's, and a message without the fix."""
     ended = edgerkd("teacher", *arguments)
     assert ended.code == code
     assert words in ended.err

@@ -63,8 +63,8 @@ def newer_than_3_10(source: str) -> list[str]:
             needs = [alias.name for alias in node.names if alias.name in NEWER_MODULES]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             module = node.module or ""
-            wanted = NEWER.get(module, set())
-            needs = [f"{module}.{alias.name}" for alias in node.names if alias.name in wanted]
+            expected = NEWER.get(module, set())
+            needs = [f"{module}.{alias.name}" for alias in node.names if alias.name in expected]
             needs += [module] if module in NEWER_MODULES else []
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             module = modules.get(node.value.id, "")

@@ -20,11 +20,6 @@ def _texts() -> dict[str, str]:
     return texts
 
 
-def _pins(name: str) -> set[str]:
-    lines = (REPOSITORY / "requirements" / name).read_text().splitlines()
-    return {line.removesuffix(" \\") for line in lines if "==" in line and not line.lstrip().startswith("#")}
-
-
 def test_version_is_the_changelogs_newest() -> None:
     newest = re.search(r"^## \[(.+?)\]", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest
@@ -42,19 +37,6 @@ def test_no_file_names_a_registry() -> None:
 def test_there_is_no_lock_file() -> None:
     """Lock files record the address of the registry that they were made with."""
     assert [name for name in _texts() if name.endswith(("uv.lock", "poetry.lock", "Pipfile.lock", "pylock.toml"))] == []
-
-
-def test_requirement_files_nest_and_hold_the_torch_pair() -> None:
-    """Catches files solved at different times, and a pair of torch and torchvision that nobody tried together."""
-    assert _pins("device.txt") < _pins("host.txt") < _pins("dev.txt")
-    assert _pins("pair.in") < _pins("host.txt")
-    assert not any(pin.startswith(("torch", "nvidia")) for pin in _pins("device.txt"))
-
-
-def test_every_requirement_has_a_hash() -> None:
-    for name in ("device.txt", "host.txt", "dev.txt"):
-        entries = re.split(r"^(?=\S)", (REPOSITORY / "requirements" / name).read_text(), flags=re.MULTILINE)
-        assert [entry for entry in entries if entry.strip() and "--hash=sha256:" not in entry] == []
 
 
 def test_every_suppression_names_its_rule_and_its_reason() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.bundles import write_small_bundle
 
@@ -55,16 +56,22 @@ class Device:
 
 
 @pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The environment: the wheel installed by pip; base and [ort] dependencies linked from the running environment."""
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    """The environment: the wheel installed by pip; base and [ort] dependencies linked from the running environment.
+
+    With --device-packages they are linked from there.
+    """
+    given = pytestconfig.getoption("--device-packages")
+    found = importlib.metadata.distributions(path=[str(Path(given).resolve())] if given else sys.path)
+    there = {canonicalize_name(d.name): d for d in found}
     environment = tmp_path_factory.mktemp("device") / "env"
     venv.create(environment, symlinks=True, with_pip=False)
     python = environment / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--no-index", "--no-deps", str(wheel)], check=True, capture_output=True, text=True)
     (site_packages,) = environment.glob("lib/python*/site-packages")
-    for name in _needed("edgerkd", frozenset({"ort"})) - {"edgerkd"}:
-        _link(importlib.metadata.distribution(name), site_packages)
+    for name in _needed(there, "edgerkd", frozenset({"ort"})) - {"edgerkd"}:
+        _link(there[name], site_packages)
     return environment
 
 
@@ -81,14 +88,14 @@ def device(installed: Path, tmp_path: Path) -> Device:
     return Device(installed, tmp_path)
 
 
-def _needed(name: str, extras: frozenset[str]) -> set[str]:
+def _needed(there: dict[str, importlib.metadata.Distribution], name: str, extras: frozenset[str]) -> set[str]:
     """A distribution and all it needs here, by name."""
     needed = {name}
-    for line in importlib.metadata.requires(name) or ():
+    for line in there[name].requires or ():
         requirement = Requirement(line)
         marker = requirement.marker
         if marker is None or any(marker.evaluate({"extra": extra}) for extra in {"", *extras}):
-            needed |= _needed(requirement.name, frozenset(requirement.extras))
+            needed |= _needed(there, canonicalize_name(requirement.name), frozenset(requirement.extras))
     return needed
 
 

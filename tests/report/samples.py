@@ -116,9 +116,11 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
     """What verify would have found; its gates and reasons fit the verdict."""
     robust = accuracy({"pass": 451, "fail": 214, "inconclusive": 389}[verdict], 503)
     gates = (
-        Gate(gate="clean_acc", wanted=0.8831, actual=0.9662, low=0.9466, high=0.9788, verdict="pass"),
-        Gate(gate="robust_acc", wanted=0.7711, actual=robust.value, low=robust.low, high=robust.high, verdict=verdict),
-        Gate(gate="retention", wanted=0.95, actual=0.9953, low=0.9884, high=1.0021, verdict="pass"),
+        Gate(gate="clean_acc", required=0.8831, measured=0.9662, low=0.9466, high=0.9788, verdict="pass"),
+        Gate(
+            gate="robust_acc", required=0.7711, measured=robust.value, low=robust.low, high=robust.high, verdict=verdict
+        ),
+        Gate(gate="retention", required=0.95, measured=0.9953, low=0.9884, high=1.0021, verdict="pass"),
     )
     reasons = {
         "pass": (),
@@ -154,10 +156,10 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         gates=gates,
         latency_ms=Latency(p50=0.0423, p95=0.0517, p99=0.0931, batch=1, runs=222),
         budget=(
-            Limit(limit="params", wanted=120_000.0, actual=19_234.0, ok=True),
-            Limit(limit="macs", wanted=6_000_000.0, actual=1_730_512.0, ok=True),
-            Limit(limit="file_bytes", wanted=1_048_576.0, actual=81_307.0, ok=True),
-            Limit(limit="latency_ms", wanted=2.5, actual=None, ok=None),
+            Limit(limit="params", required=120_000.0, measured=19_234.0, ok=True),
+            Limit(limit="macs", required=6_000_000.0, measured=1_730_512.0, ok=True),
+            Limit(limit="file_bytes", required=1_048_576.0, measured=81_307.0, ok=True),
+            Limit(limit="latency_ms", required=2.5, measured=None, ok=None),
         ),
         seed=13,
     )

@@ -184,13 +184,13 @@ def test_the_key_figures():
 
 
 def test_each_bar_is_of_its_row():
-    """Catches a bar beside another row's figures, and a gate drawn without what was wanted."""
+    """Catches a bar beside another row's figures, and a gate drawn without what was required."""
     page = render_page(samples.facts())
     for row, words in (
         ("replay", "92.0% [89.4%, 94.1%]"),
         ("PGD-21 CE", "90.9% [88.0%, 93.1%]"),
-        ("clean accuracy", "96.6% [94.7%, 97.9%], wanted at least 88.3%"),
-        ("retention", "99.5% [98.8%, 100.2%], wanted at least 95.0%"),
+        ("clean accuracy", "96.6% [94.7%, 97.9%], required at least 88.3%"),
+        ("retention", "99.5% [98.8%, 100.2%], required at least 95.0%"),
         ("standard-trained", "4.9% [3.6%, 6.6%]"),
     ):
         line = page[page.index(f'<th scope="row">{row}<') :]
@@ -352,7 +352,7 @@ def test_close_curves_keep_their_labels_apart():
 def test_an_interval_above_one_stays_within_its_bar():
     """Catches a retention above 100 % that is drawn outside."""
     assert _FACTS.verification is not None
-    gate = replace(_FACTS.verification.gates[2], actual=1.3, low=1.1, high=1.5)
+    gate = replace(_FACTS.verification.gates[2], measured=1.3, low=1.1, high=1.5)
     page = render_page(replace(_FACTS, verification=replace(_FACTS.verification, gates=(gate,))))
     assert max(float(x) for x in re.findall(r'x2="([\d.]+)" y1="10"', page)) <= 196
 

@@ -9,27 +9,27 @@ from edgerkd.report.table import comparison_rows, conditions, show_verification,
 from tests.report import samples
 
 PASS = """\
-gate             wanted          measured [95%]         verdict
+gate             required        measured [95%]         verdict
 ---------------  --------------  ---------------------  -------
 clean accuracy   at least 88.3%  96.6% [94.7%, 97.9%]   pass
 robust accuracy  at least 77.1%  89.7% [86.7%, 92.0%]   pass
 retention        at least 95.0%  99.5% [98.8%, 100.2%]  pass
 
-attack         source       still right [95%]
--------------  -----------  --------------------
+attack         source       robust accuracy [95%]
+-------------  -----------  ---------------------
 replay         replay       92.0% [89.4%, 94.1%]
 PGD-21 CE      direct       90.9% [88.0%, 93.1%]
 PGD-21 margin  direct       89.9% [86.9%, 92.2%]
 worst case     all of them  89.7% [86.7%, 92.0%]
 
-limit                 at most              found                verdict
+limit                 at most              measured             verdict
 --------------------  -------------------  -------------------  ---------------
 parameters            120,000              19,234               within
 multiply-accumulates  6,000,000            1,730,512            within
 engine file           1 MiB (1,048,576 B)  79.4 KiB (81,307 B)  within
 latency (median)      2.5 ms               -                    not judged here
 
-parity                               found     wanted
+parity                               measured  required
 -----------------------------------  --------  ---------------------------------
 images compared                      1006
 largest difference of a logit        3.43e-06  at most 0.00171
@@ -90,9 +90,9 @@ def test_broken_parity_is_loud():
 def test_an_exceeded_limit_is_told_from_an_unjudged_one():
     """Catches None that passes for True or False."""
     report = samples.verification("fail")
-    exceeded = replace(report.budget[3], actual=2.53, ok=False)
+    exceeded = replace(report.budget[3], measured=2.53, ok=False)
     text = verification_text(replace(report, budget=(exceeded,)))
-    assert "latency (median)  2.5 ms   2.53 ms  exceeded" in text
+    assert "latency (median)  2.5 ms   2.53 ms   exceeded" in text
     assert "not judged here" not in text
 
 

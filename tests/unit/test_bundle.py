@@ -100,7 +100,7 @@ def test_a_manifest_cannot_point_out_of_its_folder(bundle):
     [('"schema": 1', '"schema": 2', "schema 2"), ('"opset"', '"opsett"', "opsett: unknown key"), ("{", "", "JSON")],
 )
 def test_a_manifest_of_another_make_is_refused(bundle, old, new, message):
-    """Catches a manifest that is only half understood."""
+    """Catches a manifest that is only half select_samples."""
     path = bundle / MANIFEST
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(ArtefactError, match=message):
@@ -119,9 +119,9 @@ def test_a_folder_that_is_no_bundle_says_how_to_make_one(tmp_path):
         ({"labels": np.zeros(19, np.int64)}, r"images is .*\(19, 1, 8, 8\)"),
         ({"images": np.full((20, 1, 8, 8), np.nan, np.float32)}, "images holds NaN"),
         ({"logits": np.full((20, 3), np.inf, np.float32)}, "logits holds NaN or infinite"),
-        ({"images_adv": np.zeros((20, 1, 4, 4), np.float32)}, r"images_adv .*wanted float32 \(20, 1, 8, 8\)"),
-        ({"logits_adv": np.zeros((20, 7), np.float32)}, r"logits_adv .*wanted float32 \(20, 3\)"),
-        ({"host_robust": np.zeros((20, 2), np.bool_)}, r"host_robust .*wanted bool"),
+        ({"images_adv": np.zeros((20, 1, 4, 4), np.float32)}, r"images_adv .*expected float32 \(20, 1, 8, 8\)"),
+        ({"logits_adv": np.zeros((20, 7), np.float32)}, r"logits_adv .*expected float32 \(20, 3\)"),
+        ({"host_robust": np.zeros((20, 2), np.bool_)}, r"host_robust .*expected bool"),
         ({"labels": np.full(20, 3)}, "no such classes"),
         ({"labels": np.zeros((), np.int64)}, "labels"),
         ({"logits": np.zeros((20, 3), np.float32), "host_robust": np.ones(20, np.bool_)}, "answer wrong"),

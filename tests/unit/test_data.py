@@ -74,7 +74,7 @@ def test_a_file_sorted_by_class_still_validates_on_every_class(tmp_path):
     ("changes", "message"),
     [
         ({"x_train": None}, "no array named x_train"),
-        ({"x_train": np.zeros((40, 6, 5, 3), np.float32)}, r"x_train is float32 \(40, 6, 5, 3\): wanted uint8"),
+        ({"x_train": np.zeros((40, 6, 5, 3), np.float32)}, r"x_train is float32 \(40, 6, 5, 3\): expected uint8"),
         ({"y_train": np.zeros(39, int)}, "40 images but 39 labels"),
     ],
 )
@@ -89,10 +89,10 @@ def test_a_bad_npz_names_file_and_array(tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"y_train": np.zeros((40, 2), int)}, "wanted whole numbers"),
-        ({"y_train": np.full(40, 0.5)}, "wanted whole numbers"),
-        ({"y_train": np.array(["cat"] * 40)}, "wanted whole numbers"),
-        ({"y_train": np.array(3)}, "wanted whole numbers"),
+        ({"y_train": np.zeros((40, 2), int)}, "expected whole numbers"),
+        ({"y_train": np.full(40, 0.5)}, "expected whole numbers"),
+        ({"y_train": np.array(["cat"] * 40)}, "expected whole numbers"),
+        ({"y_train": np.array(3)}, "expected whole numbers"),
         ({"y_train": np.full(40, -1)}, "counted from 0"),
         ({"x_test": np.zeros((10, 7, 5, 3), np.uint8)}, "differ in size"),
         ({"x_train": np.zeros((1, 6, 5, 3), np.uint8), "y_train": np.zeros(1, int)}, "two at least"),

@@ -22,7 +22,7 @@ from edgerkd.jobs import evaluate as job
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.evaluate import Request, evaluate_run, requested_threat_model
 from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
-from edgerkd.jobs.ranks import Ranks, ranks
+from edgerkd.jobs.ranks import Ranks, open_ranks
 from edgerkd.models.cost import count_cost
 from edgerkd.report.curve import _labelled, curve_chart, render_curve
 from tests.runs import write_small_run
@@ -324,18 +324,18 @@ def test_shares_put_together_are_the_whole(tmp_path, monkeypatch):
     networks = [network(classes=3) for _ in range(3)]
     count_cost(networks[0].architecture)  # tracing, which these threads could not do at the same time
 
-    def attacked(among: Ranks, store: ChunkStore | None):
+    def attacked(ranks: Ranks, store: ChunkStore | None):
         return attack_network(
-            networks[among.rank],
+            networks[ranks.rank],
             data.test,
             name="net",
-            where="test",
+            split="test",
             threat_model=data.threat_model,
             seed=5,
             progress=Silent(),
             chunk=16,
             store=store,
-            among=among,
+            ranks=ranks,
         )
 
     alone = attacked(Ranks(), None)
@@ -349,17 +349,17 @@ def test_shares_put_together_are_the_whole(tmp_path, monkeypatch):
 
 def test_the_environment_of_torchrun_is_checked(monkeypatch):
     """Catches a traceback, or a wait for ever, where WORLD_SIZE was set by something else."""
-    with ranks() as alone:
+    with open_ranks() as alone:
         assert alone.first
         assert alone.world == 1
     monkeypatch.setenv("WORLD_SIZE", "two")
-    with pytest.raises(ConfigError, match="WORLD_SIZE"), ranks():
+    with pytest.raises(ConfigError, match="WORLD_SIZE"), open_ranks():
         pass
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(ConfigError, match="RANK"), ranks():
+    with pytest.raises(ConfigError, match="RANK"), open_ranks():
         pass
     monkeypatch.setenv("RANK", "0")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(ConfigError, match="torchrun"), ranks():
+    with pytest.raises(ConfigError, match="torchrun"), open_ranks():
         pass

@@ -138,29 +138,29 @@ def conv_cost(inputs: int, outputs: int, size: int, side: int) -> np.ndarray:
 def test_cost_of_a_mobilenetv2_by_hand():
     """Catches a depthwise convolution counted as a dense one, and an expansion in the first stage."""
     cost, layers = count_cost(architecture("mobilenetv2", widths=(8, 16), blocks=(1, 1)))
-    wanted = conv_cost(1, 8, 3, 8)  # stem
-    wanted += conv_cost(1, 8, 3, 8) + conv_cost(8, 8, 1, 8)  # depthwise, project
-    wanted += conv_cost(8, 48, 1, 8) + conv_cost(1, 48, 3, 4) + conv_cost(48, 16, 1, 4)
-    wanted += conv_cost(16, 64, 1, 4) + np.array([65 * 10, 64 * 10])  # head, linear
-    assert [cost.params, cost.macs] == wanted.tolist()
+    expected = conv_cost(1, 8, 3, 8)  # stem
+    expected += conv_cost(1, 8, 3, 8) + conv_cost(8, 8, 1, 8)  # depthwise, project
+    expected += conv_cost(8, 48, 1, 8) + conv_cost(1, 48, 3, 4) + conv_cost(48, 16, 1, 4)
+    expected += conv_cost(16, 64, 1, 4) + np.array([65 * 10, 64 * 10])  # head, linear
+    assert [cost.params, cost.macs] == expected.tolist()
     assert layers == 8
 
 
 def test_cost_of_a_mobilenetv3_by_hand():
     """Catches excitation's maps forgotten, or counted at full resolution."""
     cost, layers = count_cost(architecture("mobilenetv3", widths=(8,), blocks=(1,)))
-    wanted = conv_cost(1, 8, 3, 8) + conv_cost(1, 8, 3, 8) + conv_cost(8, 8, 1, 8)  # stem, depthwise, project
-    wanted += 2 * conv_cost(8, 8, 1, 1)  # squeeze, excite
-    wanted += conv_cost(8, 48, 1, 8) + conv_cost(48, 64, 1, 1) + conv_cost(64, 10, 1, 1)  # head, neck, linear
-    assert [cost.params, cost.macs] == wanted.tolist()
+    expected = conv_cost(1, 8, 3, 8) + conv_cost(1, 8, 3, 8) + conv_cost(8, 8, 1, 8)  # stem, depthwise, project
+    expected += 2 * conv_cost(8, 8, 1, 1)  # squeeze, excite
+    expected += conv_cost(8, 48, 1, 8) + conv_cost(48, 64, 1, 1) + conv_cost(64, 10, 1, 1)  # head, neck, linear
+    assert [cost.params, cost.macs] == expected.tolist()
     assert layers == 8
 
 
 def test_cost_of_a_repvgg_is_that_of_its_deployed_form():
     """Catches branches counted that no device runs."""
     cost, layers = count_cost(architecture("repvgg", widths=(8, 16), blocks=(1, 2)))
-    wanted = conv_cost(1, 8, 3, 8) + conv_cost(8, 8, 3, 8) + conv_cost(8, 16, 3, 4) + conv_cost(16, 16, 3, 4)
-    assert [cost.params, cost.macs] == (wanted + conv_cost(16, 10, 1, 1)).tolist()
+    expected = conv_cost(1, 8, 3, 8) + conv_cost(8, 8, 3, 8) + conv_cost(8, 16, 3, 4) + conv_cost(16, 16, 3, 4)
+    assert [cost.params, cost.macs] == (expected + conv_cost(16, 10, 1, 1)).tolist()
     assert layers == 5
 
 
@@ -198,14 +198,14 @@ def test_the_twin_of_each_family_is_autograd(family, batch):
     """Catches a rule missing or wrong, and groups lost in the transposed convolution."""
     net = settled(family)
     cotangent = torch.randn(batch, 10, generator=torch.Generator().manual_seed(batch))
-    logits, wanted = TorchClassifier(net).gradient(images(batch, net), lambda _: cotangent)
+    logits, expected = TorchClassifier(net).gradient(images(batch, net), lambda _: cotangent)
     found_logits, gradient = session(gradient_twin(onnx_from_network(net))).run(
         None, {"images": images(batch, net).numpy(), "cotangent": cotangent.numpy()}
     )
-    scale = wanted.abs().max().item()
+    scale = expected.abs().max().item()
     assert scale > 1e-3
     assert_allclose(found_logits, logits.numpy(), atol=1e-5)
-    assert_allclose(gradient, wanted.numpy(), atol=1e-5 * scale)
+    assert_allclose(gradient, expected.numpy(), atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize("family", LIBRARY)
@@ -213,11 +213,11 @@ def test_the_twin_of_a_librarys_network_is_autograd(family):
     """Catches a rule missing for torchvision's ways. So deep a network rounds across a kink somewhere: not to 1e-5."""
     net = settled(family)
     graph, cotangent = onnx_from_network(net), torch.randn(2, 10, generator=torch.Generator().manual_seed(0))
-    logits, wanted = TorchClassifier(net).gradient(images(2, net), lambda _: cotangent)
+    logits, expected = TorchClassifier(net).gradient(images(2, net), lambda _: cotangent)
     given = {"images": images(2, net).numpy(), "cotangent": cotangent.numpy()}
     found_logits, gradient = session(gradient_twin(graph)).run(None, given)
     assert_allclose(found_logits, logits.numpy(), atol=1e-4)
-    assert np.linalg.norm(gradient - wanted.numpy()) < 0.02 * np.linalg.norm(wanted.numpy())
+    assert np.linalg.norm(gradient - expected.numpy()) < 0.02 * np.linalg.norm(expected.numpy())
     assert "BatchNormalization" not in {node.op_type for node in onnx.load_from_string(graph).graph.node}
 
 
@@ -248,10 +248,10 @@ def test_the_twin_of_an_int8_graph_points_where_autograd_does(family, tmp_path):
     )
     twin = session(gradient_twin((tmp_path / "int8.onnx").read_bytes()))
     cotangent = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
-    logits, wanted = TorchClassifier(net).gradient(images(64, net), lambda _: cotangent)
+    logits, expected = TorchClassifier(net).gradient(images(64, net), lambda _: cotangent)
     found_logits, found = twin.run(None, {"images": images(64, net).numpy(), "cotangent": cotangent.numpy()})
     assert 1e-4 < np.abs(found_logits - logits.numpy()).max() < 0.3 * logits.abs().max()
-    cosine = torch.cosine_similarity(torch.from_numpy(found).flatten(1), wanted.flatten(1))
+    cosine = torch.cosine_similarity(torch.from_numpy(found).flatten(1), expected.flatten(1))
     assert cosine.median() > 0.75
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.core.errors import ArtefactError
 from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
@@ -42,8 +42,8 @@ def test_the_gradient_is_that_of_the_distance_to_the_teacher():
     student, teacher, adapters, images = case()
     logits, gradient = FeatureDistance(student, teacher, adapters).gradient(images, lambda z: z)
     x = images.clone().requires_grad_()
-    (wanted,) = torch.autograd.grad(distance(student, teacher, adapters, x), x)
-    assert_close(gradient, wanted)
+    (expected,) = torch.autograd.grad(distance(student, teacher, adapters, x), x)
+    assert_close(gradient, expected)
     assert_close(logits, student(images))
 
 
@@ -51,7 +51,7 @@ def test_the_attack_drives_the_features_apart_and_stays_in_the_ball():
     """Catches a descent, and images that leave the threat model."""
     student, teacher, adapters, images = case()
     threat_model = ThreatModel(norm="Linf", eps=Radius("8/255"))
-    task = Task(
+    inputs = AttackInputs(
         images=images,
         # The student's own answers: every image is right at first.
         labels=student(images).argmax(1),
@@ -60,7 +60,7 @@ def test_the_attack_drives_the_features_apart_and_stays_in_the_ball():
         index=np.arange(len(images)),
     )
     attack = feature_attack(student, teacher, adapters, threat_model)
-    found = attack.run(FeatureDistance(student, teacher, adapters), task)
+    found = attack.run(FeatureDistance(student, teacher, adapters), inputs)
     assert (found - images).abs().max() <= 8 / 255 + 1e-6
     assert distance(student, teacher, adapters, found) > distance(student, teacher, adapters, images)
     assert (attack.name, attack.source) == ("PGD-40 features", "direct")
@@ -102,7 +102,7 @@ def test_the_attack_is_on_the_maps_that_there_are(tmp_path):
     from safetensors.torch import save_file
 
     student, teacher, adapters, images = case()
-    for left, wanted in (("taps.", "taps"), ("penultimate.", "penultimate")):
+    for left, expected in (("taps.", "taps"), ("penultimate.", "penultimate")):
         state = {name: value for name, value in adapters.state_dict().items() if name.startswith(left)}
         save_file(state, tmp_path / "a.safetensors")
         some = Adapters.load(tmp_path / "a.safetensors", student.architecture, teacher.architecture)
@@ -114,11 +114,11 @@ def test_the_attack_is_on_the_maps_that_there_are(tmp_path):
             "penultimate": lambda own=own, target=target: covariance_loss(
                 adapters(own.penultimate), target.penultimate
             ),
-        }[wanted]()
+        }[expected]()
         (gradient,) = torch.autograd.grad(distance, x)
         assert_close(FeatureDistance(student, teacher, some).gradient(images, lambda z: z)[1], gradient)
         alone = FeatureDistance(student, teacher, some).gradient(images[:1], lambda z: z)[1]
-        assert bool(alone.any()) == (wanted == "taps")
+        assert bool(alone.any()) == (expected == "taps")
     save_file({"taps.0.weight": adapters.state_dict()["taps.0.weight"]}, tmp_path / "a.safetensors")
     with pytest.raises(ArtefactError, match="not the adapters between"):
         Adapters.load(tmp_path / "a.safetensors", student.architecture, teacher.architecture)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.apgd import apgd
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.flags import PROBES, check_within, flags_of_rows, raise_flags
-from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.losses import margin_targeted
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.core.accuracy import accuracy_from_correct
@@ -27,9 +27,9 @@ CLASSES = 3
 EPS = {"Linf": "80/255", "L2": "1"}
 
 
-def task_of(images, labels, *, norm="Linf", eps=None) -> Task:
+def task_of(images, labels, *, norm="Linf", eps=None) -> AttackInputs:
     threat_model = ThreatModel(norm=norm, eps=Radius(eps or EPS[norm]))
-    return Task(images=images, labels=labels, threat_model=threat_model, seed=0, index=np.arange(len(labels)))
+    return AttackInputs(images=images, labels=labels, threat_model=threat_model, seed=0, index=np.arange(len(labels)))
 
 
 @cache
@@ -49,7 +49,7 @@ def honest() -> nn.Module:
     return net.eval().requires_grad_(False)
 
 
-def bars_task(norm="Linf", eps=None) -> Task:
+def bars_task(norm="Linf", eps=None) -> AttackInputs:
     test = dataset(n=384, classes=CLASSES).test.head(32)
     return task_of(to_float(test.images), test.labels, norm=norm, eps=eps)
 
@@ -96,8 +96,8 @@ def names(flags) -> set[str]:
     return {flag.name for flag in flags}
 
 
-def raised(*layers, task=None, **given):
-    return raise_flags(TorchClassifier(nn.Sequential(*layers)), task or bars_task(), **given)
+def raised(*layers, inputs=None, **given):
+    return raise_flags(TorchClassifier(nn.Sequential(*layers)), inputs or bars_task(), **given)
 
 
 MASKED = {
@@ -123,22 +123,22 @@ MASKED = {
 @pytest.mark.parametrize("name", MASKED)
 def test_a_masked_model_raises_its_flags_and_no_other(name):
     """Catches a probe that sees nothing, one that is never asked, and one that sees everything."""
-    layers, wanted = MASKED[name]
+    layers, expected = MASKED[name]
     flags = raised(*layers())
-    assert names(flags) == wanted
+    assert names(flags) == expected
     assert all(any(letter.isdigit() for letter in flag.found) and str(flag).startswith(flag.name) for flag in flags)
 
 
 def test_noise_that_helps_the_model_is_as_strong_as_pgd_that_does_no_better():
     """Catches a comparison that turns round below zero."""
-    assert "noise as strong as PGD" in names(raised(Quantised(), honest(), task=bars_task(eps="64/255")))
+    assert "noise as strong as PGD" in names(raised(Quantised(), honest(), inputs=bars_task(eps="64/255")))
 
 
 @pytest.mark.parametrize("norm", EPS)
 def test_an_honest_network_raises_no_flag(norm):
     """Catches a threshold below what an honest network shows; and a probe not told to `after`."""
     heard = []
-    assert raised(honest(), task=bars_task(norm), after=lambda done, what: heard.append((done, what))) == ()
+    assert raised(honest(), inputs=bars_task(norm), after=lambda done, what: heard.append((done, what))) == ()
     assert [done for done, _ in heard] == list(range(1, PROBES + 1))
 
 
@@ -155,8 +155,8 @@ def test_a_linear_model_raises_no_flag_on_numpy_and_torch_alike(k, eps):
     images, weight = rng.random((40, 1, 4, 4), np.float32), rng.normal(size=(16, k)).astype(np.float32)
     labels = LinearToy(weight).logits(images).argmax(1)
     assert raise_flags(LinearToy(weight), task_of(images, labels, eps=eps)) == ()
-    task = task_of(torch.from_numpy(images), torch.from_numpy(labels), eps=eps)
-    assert raise_flags(LinearToy(torch.from_numpy(weight)), task) == ()
+    inputs = task_of(torch.from_numpy(images), torch.from_numpy(labels), eps=eps)
+    assert raise_flags(LinearToy(torch.from_numpy(weight)), inputs) == ()
 
 
 def test_numpy_raises_the_flags_that_torch_raises():
@@ -186,34 +186,36 @@ def test_images_lost_again_with_more_steps_are_flagged():
     rng = np.random.default_rng(0)
     images, weight = rng.random((40, 1, 4, 4), np.float32), rng.normal(size=(16, 2)).astype(np.float32)
     weight -= weight.mean(0)  # so that both classes are as likely and margins small
-    task = task_of(images, LinearToy(weight).logits(images).argmax(1), eps="16/255")
-    (flag,) = raise_flags(Wavering(weight), task)
+    inputs = task_of(images, LinearToy(weight).logits(images).argmax(1), eps="16/255")
+    (flag,) = raise_flags(Wavering(weight), inputs)
     assert flag.name == "more steps, weaker attack"
     assert "of 40 images after 20 steps" in flag.found
 
 
 def test_a_model_that_holds_at_any_radius_is_flagged():
     """Catches a large radius that is no larger than the threat model's, and gradients trusted there."""
-    task = bars_task()
-    task = replace(task, labels=torch.zeros_like(task.labels))
-    assert names(raised(honest(), Stubborn(), task=task)) == {"robust at any radius"}
+    inputs = bars_task()
+    inputs = replace(inputs, labels=torch.zeros_like(inputs.labels))
+    assert names(raised(honest(), Stubborn(), inputs=inputs)) == {"robust at any radius"}
 
 
 def test_a_model_that_is_always_wrong_gets_as_far_as_its_answers():
     """Catches an attack on no images at all."""
-    task = bars_task()
-    assert raised(honest(), task=replace(task, labels=(task.labels + 1) % CLASSES)) == ()
+    inputs = bars_task()
+    assert raised(honest(), inputs=replace(inputs, labels=(inputs.labels + 1) % CLASSES)) == ()
 
 
 def test_images_made_elsewhere_are_flagged_where_white_box_attacks_missed_them():
     """Catches transfer counted where white-box attacks succeed as well, and rows matched to the wrong images."""
-    task = bars_task()
-    wrong = torch.arange(len(task.labels)) < 4  # no attack looks at these, and their rows fall out
-    task = replace(task, labels=torch.where(wrong, (task.labels + 1) % CLASSES, task.labels))
+    inputs = bars_task()
+    wrong = torch.arange(len(inputs.labels)) < 4  # no attack looks at these, and their rows fall out
+    inputs = replace(inputs, labels=torch.where(wrong, (inputs.labels + 1) % CLASSES, inputs.labels))
     attack = partial(apgd, steps=25, loss=margin_targeted, targets=2)
-    images_transfer = attack(TorchClassifier(honest()), task)
-    assert "transfer beats white-box" in names(raised(WrongWay(), honest(), task=task, images_transfer=images_transfer))
-    assert raised(honest(), task=task, images_transfer=images_transfer) == ()
+    images_transfer = attack(TorchClassifier(honest()), inputs)
+    assert "transfer beats white-box" in names(
+        raised(WrongWay(), honest(), inputs=inputs, images_transfer=images_transfer)
+    )
+    assert raised(honest(), inputs=inputs, images_transfer=images_transfer) == ()
 
 
 def test_images_made_elsewhere_must_be_of_the_threat_model():
@@ -229,20 +231,20 @@ def test_images_within_the_threat_model_pass_and_others_do_not(norm):
     """Catches a tolerance that lets a step too many through, one below float32 rounding, and NaN let through."""
     rng = np.random.default_rng(0)
     images = rng.random((20, 3, 32, 32), np.float32)
-    task = task_of(images, np.zeros(20, np.int64), norm=norm, eps="0.2")
-    inside = random_start(images, eps=task.eps, norm=norm, seeds=task.seeds(np.arange(20), "noise"))
+    inputs = task_of(images, np.zeros(20, np.int64), norm=norm, eps="0.2")
+    inside = random_start(images, eps=inputs.eps, norm=norm, seeds=inputs.seeds(np.arange(20), "noise"))
     step = np.zeros_like(images)
     step[..., 0, 0] = (
-        np.float32(task.eps) * np.where(images[..., 0, 0] < 0.5, 1, -1) / (1 if norm == "Linf" else 3**0.5)
+        np.float32(inputs.eps) * np.where(images[..., 0, 0] < 0.5, 1, -1) / (1 if norm == "Linf" else 3**0.5)
     )
-    assert check_within(inside, task) == ()
-    assert check_within(np.clip(images + step, 0, 1), task) == ()
-    middle = replace(task, images=np.full_like(images, 0.5))
-    too_far = 1.001 * task.eps * step / length(step, norm)
+    assert check_within(inside, inputs) == ()
+    assert check_within(np.clip(images + step, 0, 1), inputs) == ()
+    middle = replace(inputs, images=np.full_like(images, 0.5))
+    too_far = 1.001 * inputs.eps * step / length(step, norm)
     assert names(check_within(middle.images + too_far, middle)) == {"outside the ball"}
-    edge = replace(task, images=np.where(step > 0, 1, 0).astype(np.float32))
+    edge = replace(inputs, images=np.where(step > 0, 1, 0).astype(np.float32))
     assert names(check_within(edge.images + 0.5 * step, edge)) == {"outside the range"}
-    assert names(check_within(np.full_like(images, np.nan), task)) == {"outside the ball", "outside the range"}
+    assert names(check_within(np.full_like(images, np.nan), inputs)) == {"outside the ball", "outside the range"}
 
 
 def rows(*kept):
@@ -274,7 +276,7 @@ GOOD = np.full((2, 1, 2, 2), 0.5, np.float32), np.asarray([0, 2])
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (GOOD[0] + 0.6, GOOD[1], "images range from 1.1 to 1.1: wanted"),
+        (GOOD[0] + 0.6, GOOD[1], "images range from 1.1 to 1.1: expected"),
         (GOOD[0] - 0.6, GOOD[1], "images range from -0.1"),
         (GOOD[0] * np.nan, GOOD[1], "images range from nan"),
         ((GOOD[0] * 255).astype(np.uint8), GOOD[1], "images are uint8"),
@@ -314,7 +316,7 @@ class Answering(LinearToy):
     [
         (Answering([[0, np.nan, 1], [0, 1, 2]]), "NaN or infinite logits for 1 of 2"),
         (Answering([[0, np.inf, 1], [0, -np.inf, 2]]), "NaN or infinite logits for 2 of 2"),
-        (Answering([[0, 1, 2]]), r"shape \(1, 3\) for 2 images: wanted \(2, 3\)"),
+        (Answering([[0, 1, 2]]), r"shape \(1, 3\) for 2 images: expected \(2, 3\)"),
         (Answering([[0, 1], [2, 3]]), r"shape \(2, 2\)"),
         (Answering([0, 1]), r"shape \(2,\)"),
         (Answering([[0.25, 0.25, 0.5], [0, 0, 1]]), "probabilities"),

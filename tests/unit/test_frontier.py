@@ -45,7 +45,7 @@ def passes(frontier, method, progress, **changes) -> tuple[float, float]:
     student = network(classes=3).train()
     loop = Loop.begin(student, DATA, made, teacher=teacher() if method != "pgd-at" else None)
     if method == "edgerkd":
-        loop = loop.remembering(Silent())
+        loop = loop.with_cached_teacher(Silent())
     with frontier.Passes(STUDENT.image_shape) as counted:
         loop.step(torch.arange(16), progress)
     return counted.forward / 16, counted.backward / 16
@@ -81,9 +81,11 @@ def test_the_teachers_answers_are_no_part_of_a_step(frontier, monkeypatch):
     """Catches costs that are not measured apart: one clock tick a timing, so that only the count of them matters."""
     asked: list[Dataset] = []
     monkeypatch.setattr(frontier, "timed", lambda work: (work(), 2.0)[1])
-    remembering = Loop.remembering
-    monkeypatch.setattr(Loop, "remembering", lambda loop, p: (asked.append(loop.dataset), remembering(loop, p))[1])
-    choosing = replace(METHODS["edgerkd"], chosen=lambda *_: torch.arange(8))
+    remembering = Loop.with_cached_teacher
+    monkeypatch.setattr(
+        Loop, "with_cached_teacher", lambda loop, p: (asked.append(loop.dataset), remembering(loop, p))[1]
+    )
+    choosing = replace(METHODS["edgerkd"], select_samples=lambda *_: torch.arange(8))
     monkeypatch.setitem(METHODS, "edgerkd", choosing)
     found = frontier.costs(recipe("edgerkd", batch=4), STUDENT, teacher(), dataset(n=300))
     assert found == frontier.Costs(once=2.0 * 100 / 32, step=2.0, steps=6, validation=2.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgerkd.attacks.hunt import Task
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.suite import attacks_named
 from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
@@ -34,7 +34,7 @@ def test_an_attack_leaves_the_same_images_whatever_the_device_and_its_neighbours
     attack = attacks_named(name, threat_model=threat_model, classes=10)[0][0]
 
     def robust(rows: slice, where: str) -> list[bool]:
-        task = Task(
+        inputs = AttackInputs(
             images=images[rows].to(where),
             labels=labels[rows].to(where),
             threat_model=threat_model,
@@ -43,8 +43,8 @@ def test_an_attack_leaves_the_same_images_whatever_the_device_and_its_neighbours
         )
         with exact_float32():
             classifier = TorchClassifier(net.to(where).requires_grad_(False))
-            found = attack.run(classifier, task)
-            return (classifier.logits(found).argmax(1) == task.labels).tolist()
+            found = attack.run(classifier, inputs)
+            return (classifier.logits(found).argmax(1) == inputs.labels).tolist()
 
     host = robust(slice(None), "cpu")
     there = robust(slice(None, N // 2), device) + robust(slice(N // 2, None), device)

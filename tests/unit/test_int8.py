@@ -6,8 +6,8 @@ import pytest
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import assess
-from edgerkd.attacks.hunt import Task
 from edgerkd.attacks.suite import attacks_named
 from edgerkd.bundle.plugins import load_runtime
 from edgerkd.bundle.twin import gradient_twin
@@ -53,14 +53,14 @@ def case(tmp_path_factory):
     return folder, net, images
 
 
-def task_of(images, labels) -> Task:
+def task_of(images, labels) -> AttackInputs:
     threat_model = ThreatModel(norm="Linf", eps=Radius("24/255"))
-    return Task(images=images, labels=labels, threat_model=threat_model, seed=0, index=np.arange(N))
+    return AttackInputs(images=images, labels=labels, threat_model=threat_model, seed=0, index=np.arange(N))
 
 
-def robust(classifier, task):
-    attacks = attacks_named("apgd-ce", threat_model=task.threat_model, classes=10)[0]
-    return assess(classifier, attacks, task, after=lambda *_: None).robust
+def robust(classifier, inputs):
+    attacks = attacks_named("apgd-ce", threat_model=inputs.threat_model, classes=10)[0]
+    return assess(classifier, attacks, inputs, after=lambda *_: None).robust
 
 
 class OnTorch:
@@ -100,7 +100,7 @@ def test_the_int8_graph_is_quantised_and_its_twin_sees_through_it(case):
     with load_runtime("onnxruntime").load(folder / "int8-twin.onnx") as twin:
         cotangent = np.random.default_rng(0).normal(size=(N, 10)).astype(np.float32)
         _, gradient = twin(images.numpy(), cotangent)
-    _, wanted = TorchClassifier(net).gradient(images, lambda _: torch.from_numpy(cotangent))
-    a, b = gradient.reshape(N, -1), wanted.numpy().reshape(N, -1)
+    _, expected = TorchClassifier(net).gradient(images, lambda _: torch.from_numpy(cotangent))
+    a, b = gradient.reshape(N, -1), expected.numpy().reshape(N, -1)
     cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     assert np.median(cosine) > 0.95

@@ -100,9 +100,9 @@ def test_kld_has_the_target_first_sums_over_classes_and_averages_over_the_batch(
         return e / e.sum(1, keepdims=True)
 
     s, t = softmax(student), softmax(teacher)
-    wanted = temperature**2 * (t * np.log(t / s)).sum(1).mean()
+    expected = temperature**2 * (t * np.log(t / s)).sum(1).mean()
     found = kld_loss(torch.from_numpy(student), torch.from_numpy(teacher), temperature=temperature)
-    assert found.item() == pytest.approx(wanted, abs=1e-4)
+    assert found.item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_mixup_with_lam_one_is_the_first_image():

@@ -16,7 +16,6 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import to_float
 from edgerkd.distill.adapters import Adapters
-from edgerkd.distill.memory import TeacherMemory, remember
 from edgerkd.distill.methods import (
     adaad,
     ard,
@@ -34,6 +33,7 @@ from edgerkd.distill.methods.igdm import igdm
 from edgerkd.distill.methods.inner_attack import ascent, gaussian_start, uniform_start
 from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
 from edgerkd.distill.methods.step import Step
+from edgerkd.distill.teacher_outputs import CachedTeacherOutputs, cache_teacher_outputs
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.report import words
 from tests.zoo import dataset, network
@@ -49,7 +49,7 @@ def step(*, progress=0.0, n=16, linf="16/255", student=None, norm="Linf", **chan
     student, teacher = student or network(classes=3), network(seed=7, family="preactresnet", widths=(16, 24), classes=3)
     torch.manual_seed(0)
     split = DATA.train.head(n)
-    memory = remember(teacher, split, batch=n, autocast=False, after=lambda done: None)
+    cached = cache_teacher_outputs(teacher, split, batch=n, autocast=False, after=lambda done: None)
     recipe = {"method": "pgd-at", "threat_model": ThreatModel(norm=norm, eps=Radius(linf)), "epochs": 4, **changes}
     return Step(
         student=student.train(),
@@ -61,7 +61,7 @@ def step(*, progress=0.0, n=16, linf="16/255", student=None, norm="Linf", **chan
         progress=progress,
         generator=torch.Generator().manual_seed(0),
         noise=np.random.default_rng(0),
-        memory=memory,
+        cached_teacher=cached,
     )
 
 
@@ -82,7 +82,7 @@ def adversarial(given: Step) -> torch.Tensor:
 
 
 def terms(method, given: Step):
-    return method.terms(given, given.answers(adversarial(given)))
+    return method.terms(given, given.outputs(adversarial(given)))
 
 
 def total(found):
@@ -229,10 +229,10 @@ def test_trades_starts_off_the_image_where_its_divergence_has_no_gradient():
 def test_adaad_follows_the_gradient_through_both_networks():
     """Catches a teacher whose answer is held constant in the attack."""
     found, given, other = adaad.attack(step()), step(), step()
-    wanted = by_hand(given, lambda x: kl(given.teacher(x), given.student(x)))
+    expected = by_hand(given, lambda x: kl(given.teacher(x), given.student(x)))
     ignoring = by_hand(other, lambda x: kl(other.teacher(x).detach(), other.student(x)))
     # A gradient of nearly 0 may have either sign.
-    assert ((found - wanted).abs() > 1e-5).float().mean() < 0.01
+    assert ((found - expected).abs() > 1e-5).float().mean() < 0.01
     assert ((found - ignoring).abs() > 1e-5).float().mean() > 0.05
 
 
@@ -277,11 +277,11 @@ def test_trades_terms_and_the_gradient_through_both_answers():
     """Catches beta left out, the direction swapped, and a clean answer held constant."""
     given = step(beta_trades=5.0)
     own, own_adv = given.student(given.images), given.student(adversarial(given))
-    wanted = F.cross_entropy(own, given.labels) + 5 * kl(own, own_adv).mean()
+    expected = F.cross_entropy(own, given.labels) + 5 * kl(own, own_adv).mean()
     found = total(terms(trades.METHOD, given))
-    assert_close(found, wanted)
+    assert_close(found, expected)
     weight = given.student.linear.weight
-    assert_close(torch.autograd.grad(found, weight), torch.autograd.grad(wanted, weight))
+    assert_close(torch.autograd.grad(found, weight), torch.autograd.grad(expected, weight))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
@@ -403,7 +403,7 @@ def test_an_alpha_of_zero_mixes_nothing():
     found = mixacm.terms(given, given.clean)
     assert_close(found["mix"], F.cross_entropy(own, given.labels))
     assert_close(found["kld"], kl(target, own).mean())
-    assert not torch.equal(found["mix"], mixacm.terms(step(), given.clean)["mix"])  # noqa: TID251  unequal is wanted
+    assert not torch.equal(found["mix"], mixacm.terms(step(), given.clean)["mix"])  # noqa: TID251  unequal is expected
 
 
 def test_covariance_alignment_by_hand():
@@ -418,17 +418,17 @@ def test_covariance_alignment_by_hand():
     for name, rows, images in (("", slice(16), given.images), ("_adv", slice(16, 32), x)):
         fixed = given.teacher.features(images)
         a, b = torch.cov(given.adapters(both.penultimate[rows]).T), torch.cov(fixed.penultimate.T)
-        wanted = ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum())
-        assert_close(found[f"cov{name}"], 0.5 * wanted, rtol=1e-4, atol=1e-6)
+        expected = ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum())
+        assert_close(found[f"cov{name}"], 0.5 * expected, rtol=1e-4, atol=1e-6)
         a, b = (p @ p.T for p in (probabilities(both.logits[rows]), probabilities(fixed.logits)))
-        wanted = ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum())
-        assert_close(found[f"gram{name}"], 0.25 * wanted, rtol=1e-4, atol=1e-6)
+        expected = ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum())
+        assert_close(found[f"gram{name}"], 0.25 * expected, rtol=1e-4, atol=1e-6)
 
 
 def test_covariance_weights_of_zero_leave_rslads_terms():
     """Catches a teacher asked about adversarial images for nothing."""
     given = step(weight_cov=0, weight_gram=0)
-    adv = given.answers(adversarial(given))
+    adv = given.outputs(adversarial(given))
     assert covariance.terms(given, adv).keys() == {"kld", "kld_adv"}
     assert "target" not in vars(adv)
 
@@ -454,13 +454,13 @@ def test_edgerkd_matches_adversarial_images_to_what_was_remembered_of_clean_ones
     asked = []
     given.teacher.features = asked.append
     x = edgerkd.attack(given)
-    found = edgerkd.terms(given, given.answers(x))
+    found = edgerkd.terms(given, given.outputs(x))
     assert not asked
     own = given.student.features(x)
-    soft = probabilities(given.memory.logits)
+    soft = probabilities(given.cached_teacher.logits)
     p = 0.75 * soft + 0.25 * F.one_hot(given.labels, 3)
     assert_close(found["kld_adv"], (p * (p.log() - probabilities(own.logits).log())).sum(1).mean())
-    a, b = torch.cov(given.adapters(own.penultimate).T), torch.cov(given.memory.penultimate.T)
+    a, b = torch.cov(given.adapters(own.penultimate).T), torch.cov(given.cached_teacher.penultimate.T)
     assert_close(found["cov_adv"], 0.5 * ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum()), rtol=1e-4, atol=1e-6)
     a, b = (p @ p.T for p in (probabilities(own.logits), soft))
     assert_close(found["gram_adv"], 0.25 * ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum()), rtol=1e-4, atol=1e-6)
@@ -472,11 +472,11 @@ def test_edgerkd_steps_once_from_noise_up_the_divergence():
     noise = torch.from_numpy(np.random.default_rng(0).random(tuple(given.images.shape), np.float32))
     x = (given.images + 2 * EPS * (2 * noise - 1)).clamp(0, 1).requires_grad_()
     given.student.eval()
-    (gradient,) = torch.autograd.grad(kl(given.memory.logits, given.student(x)).sum(), x)
+    (gradient,) = torch.autograd.grad(kl(given.cached_teacher.logits, given.student(x)).sum(), x)
     given.student.train()
-    wanted = (x + EPS * gradient.sign()).clamp(0, 1)
+    expected = (x + EPS * gradient.sign()).clamp(0, 1)
     # Folding rounds: where the gradient is nearly 0 its sign may differ.
-    assert (edgerkd.attack(given) - wanted).abs().gt(1e-6).float().mean() < 0.01
+    assert (edgerkd.attack(given) - expected).abs().gt(1e-6).float().mean() < 0.01
 
 
 @pytest.mark.parametrize("method", [n_fgsm, edgerkd])
@@ -499,23 +499,28 @@ def test_a_memory_is_what_the_teacher_says_to_each_image():
     """Catches features of another layer, scores that are no scores, and rows of other images."""
     teacher = network(seed=7, family="preactresnet", widths=(16, 24), classes=3).eval()
     done = []
-    memory = remember(teacher, DATA.train.head(10), batch=4, autocast=False, after=done.append)
+    cached = cache_teacher_outputs(teacher, DATA.train.head(10), batch=4, autocast=False, after=done.append)
     with torch.no_grad():
-        wanted = teacher.features(to_float(DATA.train.images[:10]))
-    assert_close(memory.logits.exp(), probabilities(wanted.logits))
-    assert_close(memory.penultimate, wanted.penultimate)
+        expected = teacher.features(to_float(DATA.train.images[:10]))
+    assert_close(cached.logits.exp(), probabilities(expected.logits))
+    assert_close(cached.penultimate, expected.penultimate)
     rows = torch.tensor([7, 2])
-    assert_close(memory.rows(rows).logits, memory.logits[rows])
+    assert_close(cached.rows(rows).logits, cached.logits[rows])
     assert done == [4, 8, 10]
 
 
 def test_edgerkd_shows_the_images_that_the_teacher_gets_right():
     """Catches the mistaken ones kept in their place, and a setting that goes nowhere."""
     logits = torch.tensor([[2.0, 1.0], [2.0, 1.0], [0.0, 0.1], [-1.0, -2.0]])
-    memory = TeacherMemory(logits=logits, penultimate=torch.zeros(4, 3))
+    cached = CachedTeacherOutputs(logits=logits, penultimate=torch.zeros(4, 3))
     labels = torch.tensor([0, 1, 1, 1])
-    assert METHODS["edgerkd"].chosen(memory, labels, step().recipe).tolist() == [0, 2]
-    assert METHODS["edgerkd"].chosen(memory, labels, step(keep_mistaken=True).recipe).tolist() == [0, 1, 2, 3]
+    assert METHODS["edgerkd"].select_samples(cached, labels, step().recipe).tolist() == [0, 2]
+    assert METHODS["edgerkd"].select_samples(cached, labels, step(keep_misclassified=True).recipe).tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
 
 
 def test_each_network_is_asked_once_about_the_same_images():

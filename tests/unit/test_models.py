@@ -82,8 +82,8 @@ def test_gradient_holds_the_cotangent_constant_and_leaves_no_trace():
     images = torch.rand(3, 1, 8, 8)
     logits, gradient = TorchClassifier(net).gradient(images, lambda z: z)
     x = images.clone().requires_grad_()
-    (wanted,) = torch.autograd.grad(net(x).square().sum() / 2, x)
-    assert_close(gradient, wanted)
+    (expected,) = torch.autograd.grad(net(x).square().sum() / 2, x)
+    assert_close(gradient, expected)
     assert_close(logits, net(images))
     assert all(p.grad is None for p in net.parameters())
     assert not images.requires_grad

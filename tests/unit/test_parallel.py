@@ -19,7 +19,7 @@ from edgerkd.distill import trainer
 from edgerkd.distill.global_batch_norm import GlobalBatchNorm2d
 from edgerkd.distill.parallel import Parallel, PartNoise
 from edgerkd.distill.trainer import Loop
-from edgerkd.jobs.ranks import ALONE, Ranks, ranks
+from edgerkd.jobs.ranks import ALONE, Ranks, open_ranks
 from tests.zoo import architecture, dataset, network
 
 # In a process of its own: train, and write down what came of it.
@@ -41,7 +41,7 @@ def trained(method: MethodName) -> tuple[dict[str, torch.Tensor], list[list[floa
     trainer.bf16_pays = lambda device: False  # so that what differs is the order of sums alone
     torch.manual_seed(1)
     seen: list[list[float]] = []
-    with ranks() as among:
+    with open_ranks() as ranks:
         student = trainer.train(
             build(architecture(classes=3)),
             dataset(n=96),
@@ -51,7 +51,7 @@ def trained(method: MethodName) -> tuple[dict[str, torch.Tensor], list[list[floa
             resume=False,
             on_epoch=lambda epoch: seen.append([sum(epoch.terms.values()), epoch.val_clean_acc, epoch.val_robust_acc]),
             progress=Silent(),
-            among=among,
+            ranks=ranks,
         ).network
     return student.state_dict(), seen
 
@@ -122,7 +122,7 @@ def test_a_batch_that_cannot_be_shared_is_refused():
 
     with pytest.raises(ConfigError, match=r"batch of 8 images cannot be shared by 3 processes: --set batch=6"):
         Loop.begin(
-            build(architecture(classes=3)), dataset(), recipe(), teacher=None, among=Ranks(rank=0, world=3, group=None)
+            build(architecture(classes=3)), dataset(), recipe(), teacher=None, ranks=Ranks(rank=0, world=3, group=None)
         )
 
 
@@ -142,10 +142,10 @@ def test_a_rank_that_ends_in_training_is_one_clear_error(monkeypatch):
             raise RuntimeError("Connection closed by peer")
 
     monkeypatch.setattr("torch.distributed.all_reduce", all_reduce)
-    among = Parallel(rank=0, world=2)
+    ranks = Parallel(rank=0, world=2)
     with pytest.raises(LostRankError, match="another rank of this command has ended"):
-        among.mean(torch.ones(2))
-    norm = GlobalBatchNorm2d(torch.nn.BatchNorm2d(3), among)
+        ranks.mean(torch.ones(2))
+    norm = GlobalBatchNorm2d(torch.nn.BatchNorm2d(3), ranks)
     with pytest.raises(LostRankError):
         norm(torch.rand(4, 3, 2, 2))
     answers = iter([1, 1])  # the other rank is there until the backward pass

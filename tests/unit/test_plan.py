@@ -195,9 +195,9 @@ def test_no_student_names_each_broken_limit_of_the_smallest_and_no_other():
         plan_student(profile(Budget(params=100, macs=10**9, latency_ms=0.001, file="1 kB")), TEACHER)
     lines = [line.strip("- ") for line in str(error.value).splitlines() if line.startswith("  - ")]
     assert lines == [
-        f"params: wanted at most 100, actual {smallest.params}",
-        f"latency_ms: wanted at most 0.001, actual {smallest.latency_ms:g}",
-        f"file_bytes: wanted at most 1000, actual {smallest.file_bytes}",
+        f"params: required at most 100, measured {smallest.params}",
+        f"latency_ms: required at most 0.001, measured {smallest.latency_ms:g}",
+        f"file_bytes: required at most 1000, measured {smallest.file_bytes}",
     ]
     assert error.value.exit_code == 3
 

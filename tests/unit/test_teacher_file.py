@@ -294,15 +294,15 @@ def test_only_a_leading_wrapper_comes_off():
 def test_a_tensor_that_is_not_dense_real_and_whole_is_refused(tmp_path, make):
     """Catches an imaginary part dropped, and an allocation of what a small file only claims."""
     torch.save({"linear.weight": make()}, tmp_path / "t.pt")
-    with pytest.raises(ArtefactError, match=r"t\.pt: linear\.weight: wanted a dense tensor of real numbers"):
+    with pytest.raises(ArtefactError, match=r"t\.pt: linear\.weight: expected a dense tensor of real numbers"):
         read_state_dict(tmp_path / "t.pt")
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"mean": torch.zeros(5), "std": torch.ones(5)}, ArtefactError, "mean: wanted a finite value for each of 3"),
-        ({"std": torch.tensor([1.0, 1.0, float("nan")])}, ArtefactError, "std: wanted a finite value"),
+        ({"mean": torch.zeros(5), "std": torch.ones(5)}, ArtefactError, "mean: expected a finite value for each of 3"),
+        ({"std": torch.tensor([1.0, 1.0, float("nan")])}, ArtefactError, "std: expected a finite value"),
         ({"layers.0.0.conv1.weight": torch.zeros(10**6, 1, 1, 1)}, ArtefactError, "does not fit preactresnet 1000000"),
         ({"linear.weight": torch.zeros(10**6, 1)}, ConfigError, "knows 1000000 classes, the data have 5"),
     ],

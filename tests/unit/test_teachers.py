@@ -114,7 +114,7 @@ def saved(net: torch.nn.Module, path: Path) -> str:
 def test_a_digest_is_checked_before_the_file_is_read(tmp_path):
     """Catches a file of another digest that is given to a parser all the same."""
     (tmp_path / "w.pt").write_bytes(b"not a state dict")
-    with pytest.raises(ArtefactError, match="not the weights wanted"):
+    with pytest.raises(ArtefactError, match="not the weights expected"):
         load("w.pt", "0" * 64)
 
 
@@ -123,7 +123,7 @@ def test_a_digest_is_checked_before_the_file_is_read(tmp_path):
     [
         ("https://example.invalid/w.pt", None, ConfigError, "nothing pins this file.*--sha256"),
         ("w.pt", "abc", ConfigError, "64 hexadecimal digits"),
-        ("w.pt", "0" * 64, ArtefactError, r"w\.pt: not the weights wanted"),
+        ("w.pt", "0" * 64, ArtefactError, r"w\.pt: not the weights expected"),
         ("robustbench:Zhang2019Theoreticaly", None, UnknownNameError, "did you mean 'Zhang2019Theoretically'"),
         (
             "robustbench:Wong2020Fast",
@@ -151,7 +151,7 @@ def test_weights_by_address_are_read_once_their_digest_is_right(tmp_path, monkey
     assert found.name == "w"
     assert digest in found.origin
     assert cache_folder().parent in found.source.parents
-    with pytest.raises(ArtefactError, match="not the file wanted"):
+    with pytest.raises(ArtefactError, match="not the file expected"):
         load(f"{server}/zoo/w.pt", "1" * 64)
 
 

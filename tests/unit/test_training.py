@@ -218,16 +218,16 @@ def shown(monkeypatch, rows: torch.Tensor) -> tuple[set[int], int]:
     images = to_float(DATA.train.images)
 
     def terms(step, answers):
-        for image, remembered in zip(step.images, step.memory.logits, strict=True):
+        for image, remembered in zip(step.images, step.cached_teacher.logits, strict=True):
             (row,) = (images == image).flatten(1).all(1).nonzero()[:, 0].tolist()
-            assert_close(remembered, loop.memory.logits[row])
+            assert_close(remembered, loop.cached_teacher.logits[row])
             seen.add(row)
-        return {"ce": answers.own.logits.sum()}
+        return {"ce": answers.student.logits.sum()}
 
-    choosing = replace(METHODS["edgerkd"], attack=None, terms=terms, chosen=lambda *_: rows)
+    choosing = replace(METHODS["edgerkd"], attack=None, terms=terms, select_samples=lambda *_: rows)
     monkeypatch.setitem(METHODS, "edgerkd", choosing)
     loop = Loop.begin(network(classes=3).train(), DATA, recipe("edgerkd", batch=8), teacher=teacher())
-    loop = loop.remembering(Silent())
+    loop = loop.with_cached_teacher(Silent())
     for _ in range(2):
         loop.epoch(lambda done, words: None, kept=None)
     return seen, loop.steps

@@ -28,8 +28,8 @@ DIRECT = Row(attack="PGD", source="direct", robust_acc=accuracy_from_correct([Tr
 REPLAY = Row(attack="replay", source="replay", robust_acc=accuracy_from_correct([True]))
 
 
-def gate(low: float, high: float, wanted: float = 0.5):
-    return judge("robust_acc", wanted=wanted, actual=(low + high) / 2, low=low, high=high)
+def gate(low: float, high: float, required: float = 0.5):
+    return judge("robust_acc", required=required, measured=(low + high) / 2, low=low, high=high)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_gate_asks_the_whole_interval(low, high, verdict):
 )
 def test_the_verdict(gates, budget_ok, rows, agreement, flags, verdict):
     """Catches a pass from stored examples alone, a fail hidden by an open question, and a budget ignored."""
-    budget = [Limit(limit="params", wanted=10, actual=20 if budget_ok is False else 5, ok=budget_ok)]
+    budget = [Limit(limit="params", required=10, measured=20 if budget_ok is False else 5, ok=budget_ok)]
     found, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=agreement, flags=flags)
     assert found == verdict
     assert bool(reasons) == (verdict != "pass")

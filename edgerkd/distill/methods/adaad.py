@@ -7,7 +7,7 @@ from edgerkd.attacks.losses import log_softmax
 from edgerkd.distill.losses.kld import kld_loss
 from edgerkd.distill.methods.inner_attack import ascent, gaussian_start
 from edgerkd.distill.methods.method import Method, Terms
-from edgerkd.distill.methods.step import Answers, Step
+from edgerkd.distill.methods.step import Outputs, Step
 from edgerkd.models.network import Network
 
 
@@ -36,9 +36,9 @@ def attack(step: Step) -> Tensor:
     return ascent(step, discrepancy_cotangent, start=gaussian_start, network=both)
 
 
-def terms(_: Step, adv: Answers) -> Terms:
+def terms(_: Step, adv: Outputs) -> Terms:
     """KL(T(x'); S(x')); the clean images' weight is 0 in the published runs."""
-    return {"kld_adv": kld_loss(adv.own.logits, adv.target.logits)}
+    return {"kld_adv": kld_loss(adv.student.logits, adv.teacher.logits)}
 
 
 METHOD = Method(attack=attack, terms=terms, needs_teacher=True)

@@ -6,7 +6,7 @@ from edgerkd.attacks.losses import cross_entropy
 from edgerkd.distill.losses.kld import kld_loss
 from edgerkd.distill.methods.inner_attack import ascent, uniform_start
 from edgerkd.distill.methods.method import Method, Terms
-from edgerkd.distill.methods.step import Answers, Step
+from edgerkd.distill.methods.step import Outputs, Step
 
 
 def attack(step: Step) -> Tensor:
@@ -14,9 +14,9 @@ def attack(step: Step) -> Tensor:
     return ascent(step, lambda z: cross_entropy(z, step.labels)[1], start=uniform_start, training=True)
 
 
-def terms(step: Step, adv: Answers) -> Terms:
+def terms(step: Step, adv: Outputs) -> Terms:
     """t^2 KL(T_t(x); S_t(x')); the labels' weight is 0 in the published runs."""
-    soft = kld_loss(adv.own.logits, step.clean.target.logits, temperature=step.recipe.temperature_ard)
+    soft = kld_loss(adv.student.logits, step.clean.teacher.logits, temperature=step.recipe.temperature_ard)
     return {"kld_adv": soft}
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from edgerkd.attacks.losses import kl_divergence
 from edgerkd.core.recipe import Recipe
 from edgerkd.distill.losses.covariance import covariance_loss, gram_loss
-from edgerkd.distill.memory import TeacherMemory
 from edgerkd.distill.methods import mixacm
 from edgerkd.distill.methods.inner_attack import noisy_step
 from edgerkd.distill.methods.method import Method, Terms
-from edgerkd.distill.methods.step import Answers, Step
+from edgerkd.distill.methods.step import Outputs, Step
+from edgerkd.distill.teacher_outputs import CachedTeacherOutputs
 
 
 def attack(step: Step) -> Tensor:
@@ -27,7 +27,7 @@ def attack(step: Step) -> Tensor:
     return noisy_step(step, lambda z: kl_divergence(z, p)[1], training=False)
 
 
-def terms(step: Step, seen: Answers) -> Terms:
+def terms(step: Step, seen: Outputs) -> Terms:
     """MixACM's terms; later KL(p; S(x')), and the relative distances of covariance and Gram matrix.
 
     The student's covariance on x' is drawn to the teacher's on clean images, so that the variance gap closes;
@@ -36,41 +36,48 @@ def terms(step: Step, seen: Answers) -> Terms:
     if not _late(step):
         return mixacm.terms(step, seen)
     assert step.adapters is not None
-    recipe, own, memory = step.recipe, seen.own, _remembered(step)
+    recipe, own, cached = step.recipe, seen.student, _cached(step)
     log_s = F.log_softmax(own.logits.float(), 1)
     found = {"kld_adv": F.kl_div(log_s, target(step), reduction="batchmean")}
     if recipe.weight_cov:
         features = step.adapters(own.penultimate)
-        found["cov_adv"] = recipe.weight_cov * covariance_loss(features, memory.penultimate)
+        found["cov_adv"] = recipe.weight_cov * covariance_loss(features, cached.penultimate)
     if recipe.weight_gram:
-        scores = own.logits.float().softmax(1), memory.logits.softmax(1)
+        scores = own.logits.float().softmax(1), cached.logits.softmax(1)
         found["gram_adv"] = recipe.weight_gram * gram_loss(*scores)
     return found
 
 
 def target(step: Step) -> Tensor:
     """p (n, k): the teacher's remembered scores, with `label_share` of the label."""
-    scores = _remembered(step).logits.softmax(1)
+    scores = _cached(step).logits.softmax(1)
     return scores.lerp(F.one_hot(step.labels, scores.shape[1]).to(scores), step.recipe.label_share)
 
 
-def understood(memory: TeacherMemory, labels: Tensor, recipe: Recipe) -> Tensor:
-    """The rows of the images that the teacher itself gets right; with `keep_mistaken` of all.
+def select_samples(cached: CachedTeacherOutputs, labels: Tensor, recipe: Recipe) -> Tensor:
+    """The rows of the images that the teacher itself gets right; with `keep_misclassified` of all.
 
     What a robust teacher cannot tell a small student will not resist on: its time is better spent elsewhere. Ours;
     that it can pay to leave out hard images is from Sorscher et al. 2022, arXiv 2206.14486, section 3.
     """
-    kept = memory.logits.argmax(1) == labels
-    return (kept | recipe.keep_mistaken).nonzero()[:, 0]
+    kept = cached.logits.argmax(1) == labels
+    return (kept | recipe.keep_misclassified).nonzero()[:, 0]
 
 
 def _late(step: Step) -> bool:
     return step.progress >= 1 - step.recipe.adversarial_share
 
 
-def _remembered(step: Step) -> TeacherMemory:
-    assert step.memory is not None
-    return step.memory
+def _cached(step: Step) -> CachedTeacherOutputs:
+    assert step.cached_teacher is not None
+    return step.cached_teacher
 
 
-METHOD = Method(attack=attack, terms=terms, needs_teacher=True, needs_adapters=True, remembers=True, chosen=understood)
+METHOD = Method(
+    attack=attack,
+    terms=terms,
+    needs_teacher=True,
+    needs_adapters=True,
+    caches_teacher=True,
+    select_samples=select_samples,
+)

@@ -5,7 +5,7 @@ from torch import Tensor
 from edgerkd.distill.losses.kld import kl_each, kld_loss
 from edgerkd.distill.methods import ard
 from edgerkd.distill.methods.method import Method, Terms
-from edgerkd.distill.methods.step import Answers, Step
+from edgerkd.distill.methods.step import Outputs, Step
 
 WARM_UP = 60 / 200  # the share of the run before the student takes its own answers into account
 BETA = 0.1
@@ -16,13 +16,13 @@ def trust(target_adv: Tensor, labels: Tensor) -> Tensor:
     return target_adv.float().softmax(1).gather(1, labels[:, None])[:, 0] ** BETA
 
 
-def terms(step: Step, adv: Answers) -> Terms:
+def terms(step: Step, adv: Outputs) -> Terms:
     """KL(T(x); S(x')), and after the warm-up + (1 - trust) KL(S(x); S(x')), where S(x) is a label: held constant."""
-    soft = {"kld_adv": kld_loss(adv.own.logits, step.clean.target.logits)}
+    soft = {"kld_adv": kld_loss(adv.student.logits, step.clean.teacher.logits)}
     if step.progress < WARM_UP:
         return soft
-    doubt = 1 - trust(adv.target.logits, step.labels)
-    introspection = doubt * kl_each(adv.own.logits, step.clean.own.logits.detach())
+    doubt = 1 - trust(adv.teacher.logits, step.labels)
+    introspection = doubt * kl_each(adv.student.logits, step.clean.student.logits.detach())
     return {**soft, "introspection": introspection.mean()}
 
 

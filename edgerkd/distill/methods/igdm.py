@@ -6,7 +6,7 @@ from dataclasses import replace
 from edgerkd.core.recipe import Recipe
 from edgerkd.distill.losses.kld import kld_loss
 from edgerkd.distill.methods.method import Method, Terms
-from edgerkd.distill.methods.step import Answers, Step
+from edgerkd.distill.methods.step import Outputs, Step
 
 
 def igdm(base: Method, weight: Callable[[Recipe], float]) -> Method:
@@ -16,10 +16,10 @@ def igdm(base: Method, weight: Callable[[Recipe], float]) -> Method:
     input gradient. x - d is not clipped to [0, 1], which would make it another d.
     """
 
-    def terms(step: Step, adv: Answers) -> Terms:
-        mirrored = step.answers(2 * step.images - adv.images)
-        own = adv.own.logits.float() - mirrored.own.logits.float()
-        target = adv.target.logits.float() - mirrored.target.logits.float()
+    def terms(step: Step, adv: Outputs) -> Terms:
+        mirrored = step.outputs(2 * step.images - adv.images)
+        own = adv.student.logits.float() - mirrored.student.logits.float()
+        target = adv.teacher.logits.float() - mirrored.teacher.logits.float()
         alpha = weight(step.recipe) * step.progress
         return {**base.terms(step, adv), "igdm": alpha * kld_loss(own, target)}
 

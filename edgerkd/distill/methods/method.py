@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from edgerkd.core.recipe import Recipe
-from edgerkd.distill.memory import TeacherMemory
-from edgerkd.distill.methods.step import Answers, Step
+from edgerkd.distill.methods.step import Outputs, Step
+from edgerkd.distill.teacher_outputs import CachedTeacherOutputs
 
 Terms = dict[str, Tensor]
 """Named loss terms, already weighted; the trainer sums them."""
@@ -17,16 +17,16 @@ Terms = dict[str, Tensor]
 class Method:
     """`attack` makes the images that `terms` is asked about; without one those are the batch's own."""
 
-    terms: Callable[[Step, Answers], Terms]
+    terms: Callable[[Step, Outputs], Terms]
     attack: Callable[[Step], Tensor] | None = None
     needs_teacher: bool = False
     needs_adapters: bool = False
     """The terms compare features, through the maps from the student's to the teacher's."""
-    remembers: bool = False
+    caches_teacher: bool = False
     """The teacher is asked about each training image once, before the first step."""
-    chosen: Callable[[TeacherMemory, Tensor, Recipe], Tensor] | None = None
-    """The rows of the training images that an epoch shows, where it remembers; all if they fill no batch."""
+    select_samples: Callable[[CachedTeacherOutputs, Tensor, Recipe], Tensor] | None = None
+    """The rows of the training images that an epoch shows, where the teacher is cached; all if they fill no batch."""
 
     def __call__(self, step: Step) -> Terms:
         """The terms of one batch."""
-        return self.terms(step, step.clean if self.attack is None else step.answers(self.attack(step)))
+        return self.terms(step, step.clean if self.attack is None else step.outputs(self.attack(step)))

@@ -6,7 +6,7 @@ from torch import Tensor
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.distill.methods.inner_attack import ascent, uniform_start
 from edgerkd.distill.methods.method import Method, Terms
-from edgerkd.distill.methods.step import Answers, Step
+from edgerkd.distill.methods.step import Outputs, Step
 
 
 def attack(step: Step) -> Tensor:
@@ -14,9 +14,9 @@ def attack(step: Step) -> Tensor:
     return ascent(step, lambda z: cross_entropy(z, step.labels)[1], start=uniform_start)
 
 
-def terms(step: Step, adv: Answers) -> Terms:
+def terms(step: Step, adv: Outputs) -> Terms:
     """CE(S(x'), y)."""
-    return {"ce_adv": F.cross_entropy(adv.own.logits.float(), step.labels)}
+    return {"ce_adv": F.cross_entropy(adv.student.logits.float(), step.labels)}
 
 
 METHOD = Method(attack=attack, terms=terms)

@@ -7,12 +7,12 @@ from edgerkd.core.recipe import Recipe
 from edgerkd.distill.losses.kld import kld_loss
 from edgerkd.distill.methods.inner_attack import Start, ascent, gaussian_start
 from edgerkd.distill.methods.method import Method, Terms
-from edgerkd.distill.methods.step import Answers, Step
+from edgerkd.distill.methods.step import Outputs, Step
 
 
 def attack(step: Step, *, start: Start = gaussian_start) -> Tensor:
     """x' that maximises KL(T(x); S(x')), the student in evaluation mode."""
-    soft = step.clean.target.logits.float().softmax(1)
+    soft = step.clean.teacher.logits.float().softmax(1)
     return ascent(step, lambda z: kl_divergence(z, soft)[1], start=start)
 
 
@@ -24,12 +24,12 @@ def soft_labels(recipe: Recipe, own: Tensor, own_adv: Tensor, target: Tensor) ->
     }
 
 
-def terms(step: Step, adv: Answers) -> Terms:
+def terms(step: Step, adv: Outputs) -> Terms:
     """The two soft-label terms; clean and adversarial images go through the student one after the other, as published.
 
     So its batch norms see two sets of statistics, and their running means mix both.
     """
-    return soft_labels(step.recipe, step.clean.own.logits, adv.own.logits, step.clean.target.logits)
+    return soft_labels(step.recipe, step.clean.student.logits, adv.student.logits, step.clean.teacher.logits)
 
 
 METHOD = Method(attack=attack, terms=terms, needs_teacher=True)

@@ -3,12 +3,12 @@
 import torch.nn.functional as F
 
 from edgerkd.distill.methods.method import Method, Terms
-from edgerkd.distill.methods.step import Answers, Step
+from edgerkd.distill.methods.step import Outputs, Step
 
 
-def terms(step: Step, seen: Answers) -> Terms:
+def terms(step: Step, seen: Outputs) -> Terms:
     """CE(S(x), y)."""
-    return {"ce": F.cross_entropy(seen.own.logits.float(), step.labels)}
+    return {"ce": F.cross_entropy(seen.student.logits.float(), step.labels)}
 
 
 METHOD = Method(terms=terms)

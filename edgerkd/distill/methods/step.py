@@ -9,29 +9,29 @@ from torch import Tensor
 
 from edgerkd.core.recipe import Recipe
 from edgerkd.distill.adapters import Adapters
-from edgerkd.distill.memory import TeacherMemory
+from edgerkd.distill.teacher_outputs import CachedTeacherOutputs
 from edgerkd.models.network import Features, Network
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
+class Outputs:
     """The features that both networks have of one set of images, each computed once, when first asked for."""
 
     images: Tensor
-    student: Network
-    teacher: Network | None
+    student_network: Network
+    teacher_network: Network | None
 
     @cached_property
-    def own(self) -> Features:
+    def student(self) -> Features:
         """The student's, with their gradient; in training its batch norms use the statistics of these images alone."""
-        return self.student.features(self.images)
+        return self.student_network.features(self.images)
 
     @cached_property
-    def target(self) -> Features:
+    def teacher(self) -> Features:
         """The teacher's, held constant."""
-        assert self.teacher is not None
+        assert self.teacher_network is not None
         with torch.no_grad():
-            return self.teacher.features(self.images)
+            return self.teacher_network.features(self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +47,14 @@ class Step:
     progress: float
     generator: torch.Generator
     noise: np.random.Generator
-    memory: TeacherMemory | None = None
-    """What the teacher said to these images before the run, for a method that remembers."""
+    cached_teacher: CachedTeacherOutputs | None = None
+    """What the teacher said to these images before the run, for a method that caches_teacher."""
 
     @cached_property
-    def clean(self) -> Answers:
+    def clean(self) -> Outputs:
         """What both networks answer to the batch itself."""
-        return self.answers(self.images)
+        return self.outputs(self.images)
 
-    def answers(self, images: Tensor) -> Answers:
+    def outputs(self, images: Tensor) -> Outputs:
         """What both networks answer to other images of the same labels."""
-        return Answers(images=images, student=self.student, teacher=self.teacher)
+        return Outputs(images=images, student_network=self.student, teacher_network=self.teacher)

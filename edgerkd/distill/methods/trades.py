@@ -8,7 +8,7 @@ from edgerkd.attacks.losses import kl_divergence
 from edgerkd.distill.losses.kld import kld_loss
 from edgerkd.distill.methods.inner_attack import ascent, gaussian_start, mode
 from edgerkd.distill.methods.method import Method, Terms
-from edgerkd.distill.methods.step import Answers, Step
+from edgerkd.distill.methods.step import Outputs, Step
 
 
 def attack(step: Step) -> Tensor:
@@ -18,12 +18,12 @@ def attack(step: Step) -> Tensor:
     return ascent(step, lambda z: kl_divergence(z, soft)[1], start=gaussian_start)
 
 
-def terms(step: Step, adv: Answers) -> Terms:
+def terms(step: Step, adv: Outputs) -> Terms:
     """CE(S(x), y) + beta KL(S(x); S(x')), whose gradient flows through both answers."""
-    own = step.clean.own.logits
+    own = step.clean.student.logits
     return {
         "ce": F.cross_entropy(own.float(), step.labels),
-        "kld_adv": step.recipe.beta_trades * kld_loss(adv.own.logits, own),
+        "kld_adv": step.recipe.beta_trades * kld_loss(adv.student.logits, own),
     }
 
 

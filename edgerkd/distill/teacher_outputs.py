@@ -11,21 +11,21 @@ from edgerkd.models.network import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TeacherMemory:
+class CachedTeacherOutputs:
     """Of n images: `logits` (n, k), the logarithms of the scores; `penultimate` (n, d)."""
 
     logits: Tensor
     penultimate: Tensor
 
-    def rows(self, rows: Tensor) -> "TeacherMemory":
+    def rows(self, rows: Tensor) -> "CachedTeacherOutputs":
         """What is remembered of these images."""
-        return TeacherMemory(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
+        return CachedTeacherOutputs(**{part.name: getattr(self, part.name)[rows] for part in fields(self)})
 
 
 @torch.no_grad()
-def remember(
+def cache_teacher_outputs(
     teacher: Network, split: Split, *, batch: int, autocast: bool, after: Callable[[int], None]
-) -> TeacherMemory:
+) -> CachedTeacherOutputs:
     """Ask the teacher about each image as it is; `after` hears how many are done.
 
     A student that is shown a shifted or mirrored image learns what the teacher said to the image as it is: ours.
@@ -39,4 +39,4 @@ def remember(
         logits.append(answer.logits.float().log_softmax(1))
         penultimate.append(answer.penultimate.float())
         after(sum(map(len, logits)))
-    return TeacherMemory(logits=torch.cat(logits), penultimate=torch.cat(penultimate))
+    return CachedTeacherOutputs(logits=torch.cat(logits), penultimate=torch.cat(penultimate))

@@ -8,6 +8,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from edgerkd.attacks.arrays import device_of, on_host
 from edgerkd.attacks.classifier import Array
 from edgerkd.core.errors import EngineError
 from edgerkd.core.threat import Norm, ThreatModel
@@ -19,7 +20,7 @@ S = TypeVar("S", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class AttackInputs:
     """Images (n, c, h, w) to be fooled, with their labels (n,).
 
     `index` (n,) says which image of the data set each is: with `seed` it decides all of an image's
@@ -47,16 +48,18 @@ class Task:
         return [(int.from_bytes(use.encode(), "big"), self.seed, int(image), number) for image in self.index[rows]]
 
 
-class Hunt:
+class ActiveSet:
     """What one attack has reached. `rows` are the images left; `images_adv` the best found for every image."""
 
-    def __init__(self, task: Task) -> None:
-        xp = array_namespace(task.images)
-        self._task = task
+    def __init__(self, inputs: AttackInputs) -> None:
+        xp = array_namespace(inputs.images)
+        self._inputs = inputs
         self._xp = xp
-        self.images_adv = xp.asarray(task.images, copy=True)
-        self.rows: NDArray[np.int64] = np.arange(task.images.shape[0])
-        self._best = xp.full((task.images.shape[0],), -xp.inf, dtype=task.images.dtype, device=task.images.device)
+        self.images_adv = xp.asarray(inputs.images, copy=True)
+        self.rows: NDArray[np.int64] = np.arange(inputs.images.shape[0])
+        self._best = xp.full(
+            (inputs.images.shape[0],), -xp.inf, dtype=inputs.images.dtype, device=device_of(inputs.images)
+        )
 
     @property
     def left(self) -> int:
@@ -66,17 +69,17 @@ class Hunt:
     @property
     def images(self) -> Array:
         """The clean images left."""
-        return self._task.images[self.where]
+        return self._inputs.images[self.where]
 
     @property
     def labels(self) -> Array:
         """Their labels."""
-        return self._task.labels[self.where]
+        return self._inputs.labels[self.where]
 
     @property
     def where(self) -> Array:
         """`rows` as an array of the images' library, to index others of its kind with."""
-        return self._xp.asarray(self.rows, device=self._task.images.device)
+        return self._xp.asarray(self.rows, device=device_of(self._inputs.images))
 
     def record(self, x: Array, logits: Array, values: Array) -> Array | None:
         """Note the iterate `x` of the images left, with its logits and what is maximised.
@@ -90,7 +93,7 @@ class Hunt:
                 f"the model returns NaN or infinite logits for {int(xp.sum(xp.any(~xp.isfinite(logits), axis=1)))} of "
                 f"{len(self.rows)} images: no attack can say how robust it is"
             )
-        fooled = xp.argmax(logits, axis=-1) != self._task.labels[where]
+        fooled = xp.argmax(logits, axis=-1) != self._inputs.labels[where]
         better = fooled | (values > self._best[where])
         self.images_adv[where[better]] = x[better]
         self._best[where[better]] = values[better]
@@ -98,7 +101,7 @@ class Hunt:
         if not gone.any():
             return None
         self.rows = self.rows[~gone]
-        self._task.after(len(self._task.index) - len(self.rows))
+        self._inputs.after(len(self._inputs.index) - len(self.rows))
         return ~fooled
 
 
@@ -111,8 +114,3 @@ def kept(state: S, rows: Array) -> S:
         return value[rows]
 
     return replace(state, **{f.name: of(getattr(state, f.name)) for f in fields(state)})
-
-
-def on_host(array: Array) -> NDArray[Any]:  # Any: whatever type the array has
-    """The array as a NumPy one."""
-    return np.asarray(array.cpu() if hasattr(array, "cpu") else array)

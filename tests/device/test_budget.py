@@ -57,14 +57,14 @@ def test_violations_are_exactly_what_exceeds_its_limit(budget, cost, teacher):
     """Catches a limit that is not looked at, and one that is reached taken for exceeded."""
     bounds = limits(budget, teacher)
     found = {violation.limit: violation for violation in violations(budget, cost, teacher)}
-    for name, wanted in bounds.items():
-        actual = getattr(cost, name)
-        assert (name in found) == (actual is not None and actual > wanted)
-    assert all((v.wanted, v.actual) == (bounds[n], getattr(cost, n)) for n, v in found.items())
+    for name, required in bounds.items():
+        measured = getattr(cost, name)
+        assert (name in found) == (measured is not None and measured > required)
+    assert all((v.required, v.measured) == (bounds[n], getattr(cost, n)) for n, v in found.items())
 
 
 @pytest.mark.parametrize(
-    ("budget", "limit", "wanted"),
+    ("budget", "limit", "required"),
     [
         (Budget(params=99), "params", 99),
         (Budget(macs=999), "macs", 999),
@@ -73,10 +73,10 @@ def test_violations_are_exactly_what_exceeds_its_limit(budget, cost, teacher):
         (Budget(peak_memory="799 B"), "peak_bytes", 799),
     ],
 )
-def test_each_limit_bounds_its_own_cost(budget, limit, wanted):
+def test_each_limit_bounds_its_own_cost(budget, limit, required):
     """Catches two limits mixed up."""
     (found,) = violations(budget, COST)
-    assert (found.limit, found.wanted) == (limit, wanted)
+    assert (found.limit, found.required) == (limit, required)
     assert limit in str(found)
 
 

@@ -1,0 +1,21 @@
+"""What the array API standard has no word for, or one that NumPy has only since its version 2."""
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerkd.attacks.classifier import Array
+
+_compat: Any = array_api_compat  # Any: it is typed for libraries that are not installed
+
+
+def device_of(array: Array) -> Any:  # Any: each library has its own type
+    """The device an array lives on: what `xp.asarray(..., device=...)` takes. Arrays of NumPy 1 do not say it."""
+    return _compat.device(array)
+
+
+def on_host(array: Array) -> NDArray[Any]:  # Any: whatever type the array has
+    """The array as a NumPy one."""
+    return np.asarray(array.cpu() if hasattr(array, "cpu") else array)
