@@ -24,7 +24,7 @@ from statistics import mean
 
 import torch
 from machine import machine_facts, show_machine
-from setting import robust_network
+from setting import opened, robust_network
 
 from edgerkd.attacks.suite import attacks_named
 from edgerkd.core.accuracy import wilson_interval
@@ -32,7 +32,6 @@ from edgerkd.core.architecture import Architecture
 from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
 from edgerkd.data.dataset import Dataset
-from edgerkd.data.load import load_dataset
 from edgerkd.distill.trainer import train
 from edgerkd.files.profiles import load_profile
 from edgerkd.jobs.attack import attack_network
@@ -83,13 +82,15 @@ def measure(
         on_epoch=lambda epoch: None,
         progress=Silent(),
     ).network
-    stronger, _ = attacks_named("apgd", threat_model=data.threat_model, classes=data.classes)
+    stronger, _ = attacks_named("apgd", threat_model=recipe.threat_model, classes=data.classes)
     found = attack_network(
         student,
-        data.test.head(n),
+        data.test.sample(n, seed=0),
         name=name,
         split="test",
-        threat_model=data.threat_model,
+        of=len(data.test),
+        class_names=data.class_names,
+        threat_model=recipe.threat_model,
         seed=0,
         progress=Silent(),
         attack="pgd",
@@ -164,13 +165,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
-    data = load_dataset(args.data)
-    teacher = robust_network(data, weights=args.weights)
+    data, threat_model = opened(args.data)
+    teacher = robust_network(data, threat_model, weights=args.weights)
     architecture = plan_student(load_profile(args.profile), teacher.architecture).chosen.architecture
-    base = Recipe(method="mixacm", threat_model=data.threat_model, epochs=args.epochs, batch=batch_for(data))
+    base = Recipe(method="mixacm", threat_model=threat_model, epochs=args.epochs, batch=batch_for(data))
     facts = machine_facts(("torch",))
     show_machine(facts)
-    print(f"\n{architecture} on {data.name}, {data.threat_model}, {args.epochs} epochs, {args.n} test images at most")
+    print(f"\n{architecture} on {data.name}, {threat_model}, {args.epochs} epochs, {args.n} test images at most")
 
     started, results = time.perf_counter(), list[Result]()
     for seed in range(args.seeds):

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from machine import machine_facts, show_machine
-from setting import robust_network
+from setting import opened, robust_network
 from torch import Tensor, nn
 
 from edgerkd.attacks.active_set import AttackInputs
@@ -32,7 +32,6 @@ from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.suite import Attack, attacks_named
 from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import to_float
-from edgerkd.data.load import load_dataset
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.hardware import compute_device
 
@@ -166,14 +165,14 @@ def main() -> None:
     args = parser.parse_args()
 
     device = compute_device()
-    data = load_dataset(args.data)
-    images, labels = to_float(data.test.images[: args.n]).contiguous().to(device), data.test.labels[: args.n].to(device)
+    data, threat_model = opened(args.data)
+    test = data.test.sample(args.n, seed=0)
+    images, labels = to_float(test.images).contiguous().to(device), test.labels.to(device)
 
     def network(memory_format: torch.memory_format) -> nn.Module:
-        found = robust_network(data, name=args.teacher, weights=args.weights)
+        found = robust_network(data, threat_model, name=args.teacher, weights=args.weights)
         return found.to(device, memory_format=memory_format).requires_grad_(False)  # type: ignore[call-overload]  stubs
 
-    threat_model = data.threat_model
     eps = float(threat_model.eps)
     pgd_20 = Attack(
         name="PGD-20 CE",

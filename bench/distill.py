@@ -33,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from machine import machine_facts, show_machine, spread, usable_cores
 from PIL import Image
-from setting import robust_network, timed
+from setting import opened, robust_network, timed
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
@@ -41,11 +41,13 @@ from torch.utils.flop_counter import flop_registry
 from torchvision import transforms
 
 from edgerkd.core.architecture import Family
+from edgerkd.core.data_request import DataRequest
 from edgerkd.core.recipe import Recipe, load_method
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.data.dataset import Dataset, Split
-from edgerkd.data.load import load_dataset
+from edgerkd.data.check import check
+from edgerkd.data.dataset import Dataset, Split, dataset_from_checked
+from edgerkd.data.samples import Raw, RawSplit
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.methods.step import Step
@@ -61,24 +63,16 @@ PlainStep = Callable[["Plain", Tensor, Tensor], Tensor]
 """(the loop, images, labels) -> the loss"""
 
 
+RANDOM_THREAT = ThreatModel(norm="Linf", eps=Radius("8/255"))
+
+
 def random_data(batch: int) -> Dataset:
     """Four batches of noise, of CIFAR's shape."""
     rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.integers(0, 256, (4 * batch, 3, 32, 32), dtype=np.uint8))
-    split = Split(images=images, labels=torch.from_numpy(rng.integers(0, 10, len(images))))
-    return Dataset(
-        name="random",
-        classes=10,
-        train=split,
-        val=split,
-        test=split,
-        mean=(0.5,) * 3,
-        std=(0.25,) * 3,
-        threat_model=ThreatModel(norm="Linf", eps=Radius("8/255")),
-        crop=4,
-        flip=True,
-        sha256="0" * 64,
-    )
+    images, labels = rng.integers(0, 256, (4 * batch, 32, 32, 3), np.uint8), np.arange(4 * batch) % 10
+    split = RawSplit(images=images, labels=labels)
+    raw = Raw(name="random", where="random", train=split, val=split, test=split)
+    return dataset_from_checked(check(raw, classes=None), DataRequest(source="random", flip=True))
 
 
 def network_for(dataset: Dataset, family: Family, widths: Sequence[int], blocks: int) -> Network:
@@ -87,9 +81,9 @@ def network_for(dataset: Dataset, family: Family, widths: Sequence[int], blocks:
     return build(dataset.architecture(family, widths=widths, blocks=[blocks] * len(widths)))
 
 
-def teacher_for(dataset: Dataset, given: argparse.Namespace) -> Network:
+def teacher_for(dataset: Dataset, threat_model: ThreatModel, given: argparse.Namespace) -> Network:
     if given.weights is not None:
-        return robust_network(dataset, weights=given.weights)
+        return robust_network(dataset, threat_model, weights=given.weights)
     return network_for(dataset, given.teacher_family, given.teacher_widths, given.teacher_blocks).eval()
 
 
@@ -102,7 +96,7 @@ class PilImages(torch.utils.data.Dataset[tuple[Tensor, int]]):
     """Each image through PIL, when it is asked for."""
 
     def __init__(self, split: Split, transform: Callable[[Image.Image], Tensor]) -> None:
-        self.images = split.images.permute(0, 2, 3, 1).squeeze(3).numpy()
+        self.images = split.images.permute(0, 2, 3, 1).squeeze(3).contiguous().numpy()
         self.labels = split.labels.tolist()
         self.transform = transform
 
@@ -124,9 +118,9 @@ class Plain:
         self.optimizer = torch.optim.SGD(
             [*self.student.parameters(), *self.adapters.parameters()], lr=0.1, momentum=0.9, weight_decay=2e-4
         )
-        size = dataset.train.images.shape[2:]
-        steps = [transforms.RandomCrop(tuple(size), padding=dataset.crop)] if dataset.crop else []
-        steps += [transforms.RandomHorizontalFlip()] if dataset.flip else []
+        size, augmentation = dataset.train.image_shape[1:], dataset.facts.augmentation
+        steps = [transforms.RandomCrop(size, padding=augmentation.crop)] if augmentation.crop else []
+        steps += [transforms.RandomHorizontalFlip()] if augmentation.flip else []
         images = PilImages(dataset.train, transforms.Compose([*steps, transforms.ToTensor()]))
         self.loader = DataLoader(images, batch_size=recipe.batch, shuffle=True, drop_last=True, num_workers=workers)
         self.batches = self._endless()
@@ -242,11 +236,16 @@ def workers() -> int:
 
 
 def compare(
-    dataset: Dataset, teacher: Network, method: str, ceiling: float, given: argparse.Namespace
+    dataset: Dataset,
+    threat_model: ThreatModel,
+    teacher: Network,
+    method: str,
+    ceiling: float,
+    given: argparse.Namespace,
 ) -> dict[str, object]:
     recipe = Recipe(
         method=load_method(method),
-        threat_model=dataset.threat_model,
+        threat_model=threat_model,
         epochs=1,
         batch=given.batch,
         attack_steps=10,
@@ -311,8 +310,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args()
     facts = machine_facts(("edgerkd", "torch", "torchvision", "numpy"))
-    dataset = random_data(given.batch) if given.data is None else load_dataset(given.data)
-    teacher = teacher_for(dataset, given)
+    dataset, threat_model = random_data(given.batch), RANDOM_THREAT
+    if given.data is not None:
+        dataset, threat_model = opened(given.data)
+    teacher = teacher_for(dataset, threat_model, given)
     if torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()
     show_machine(facts)
@@ -320,7 +321,9 @@ def main() -> None:
     ceiling = convolution_speed(given.rounds)
     said = ", ".join(f"{name} {speed / 1e12:.3g}" for name, speed in ceiling.items())
     print(f"a plain convolution, TFLOP/s: {said}")
-    results = [compare(dataset, teacher, method, max(ceiling.values()), given) for method in given.methods]
+    results = [
+        compare(dataset, threat_model, teacher, method, max(ceiling.values()), given) for method in given.methods
+    ]
     if given.json:
         found = {"machine": facts, "teacher": str(teacher.architecture), "ceiling": ceiling, "results": results}
         given.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -28,9 +28,10 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
+import numpy as np
 import torch
 from machine import machine_facts, show_machine
-from setting import robust_network, timed
+from setting import opened, robust_network, timed
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
@@ -40,8 +41,7 @@ from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe, load_method, parse_settings
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.data.dataset import Dataset, Split, to_float
-from edgerkd.data.load import load_dataset
+from edgerkd.data.dataset import Dataset, to_float
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.trainer import Loop, train
 from edgerkd.distill.validation import validate
@@ -148,7 +148,7 @@ def costs(recipe: Recipe, architecture: Architecture, teacher: Network, data: Da
     longest that it can take, since images that are wrong or fooled leave its attack. How many images an epoch
     shows is told from the first ones.
     """
-    few = replace(data, train=data.train.head(TIMED_STEPS * recipe.batch))
+    few = replace(data, train=data.train.take(np.arange(TIMED_STEPS * recipe.batch)))
     fixed = copy.deepcopy(teacher) if METHODS[recipe.method].needs_teacher else None
     loop = Loop.begin(build(architecture).train(), few, recipe, teacher=fixed)
     once = 0.0
@@ -162,9 +162,9 @@ def costs(recipe: Recipe, architecture: Architecture, teacher: Network, data: Da
         return median(timed(work) for _ in range(times))
 
     early, late = (seconds(lambda at=at: loop.step(rows, at), TIMED_STEPS) for at in (0.0, 1.0))
-    network, images = loop.state.average.network, loop.dataset.val.images
-    own = TorchClassifier(network, autocast=loop.autocast).logits(to_float(images)).argmax(1)
-    easy, near = Split(images=images, labels=own), ThreatModel(norm=recipe.threat_model.norm, eps=Radius("1/1000000"))
+    network, val = loop.state.average.network, loop.dataset.val
+    own = TorchClassifier(network, autocast=loop.autocast).logits(to_float(val.images)).argmax(1)
+    easy, near = replace(val, labels=own), ThreatModel(norm=recipe.threat_model.norm, eps=Radius("1/1000000"))
     share = recipe.adversarial_share
     return Costs(
         once=once,
@@ -182,10 +182,12 @@ def measure(recipe: Recipe, settings: dict[str, Any], args: argparse.Namespace, 
     def attacked(n: int, attack: str) -> tuple[float, float]:
         found = attack_network(
             student,
-            data.test.head(n),
+            data.test.sample(n, seed=0),
             name=recipe.method,
             split="test",
-            threat_model=data.threat_model,
+            of=len(data.test),
+            class_names=data.class_names,
+            threat_model=recipe.threat_model,
             seed=0,
             progress=Silent(),
             attack=attack,
@@ -311,10 +313,10 @@ def main() -> None:
     parser.add_argument("--svg", type=Path)
     args = parser.parse_args()
 
-    data = load_dataset(args.data)
-    teacher = robust_network(data, name=args.teacher, weights=args.weights)
+    data, threat_model = opened(args.data)
+    teacher = robust_network(data, threat_model, name=args.teacher, weights=args.weights)
     if args.train is not None:
-        data = replace(data, train=data.train.head(args.train))
+        data = replace(data, train=data.train.sample(args.train, seed=0))
     args.n, args.attack_n = (min(n, len(data.test)) for n in (args.n, args.attack_n))
     blocks = (args.blocks,) * len(args.widths)
     architecture = replace(teacher.architecture, family="resnet", widths=tuple(args.widths), blocks=blocks)
@@ -322,15 +324,13 @@ def main() -> None:
     facts = machine_facts(("torch",))
     show_machine(facts)
     cost = f"{args.equal_epochs} epochs" if args.equal_epochs else f"{args.minutes:g} minutes"
-    title = f"{architecture} on {data.name}, {data.threat_model}, {len(data.train)} training images, {cost} each"
+    title = f"{architecture} on {data.name}, {threat_model}, {len(data.train)} training images, {cost} each"
     print(f"\n{title}")
-    base = Recipe(
-        method="standard", threat_model=data.threat_model, epochs=args.equal_epochs or 1, batch=batch_for(data)
-    )
+    base = Recipe(method="standard", threat_model=threat_model, epochs=args.equal_epochs or 1, batch=batch_for(data))
     setting = {
         "recipe": hashlib.sha256(encode_json(base).encode()).hexdigest()[:12],
         "data": f"{data.name} {data.sha256[:12]}",
-        "threat_model": str(data.threat_model),
+        "threat_model": str(threat_model),
         "train": len(data.train),
         "cost": cost,
         "teacher": hashlib.sha256(weights_bytes(teacher)).hexdigest()[:12],

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from distill import network_for, random_data
+from distill import RANDOM_THREAT, network_for, random_data
 from machine import machine_facts, show_machine
 from torch import Tensor
 
@@ -58,7 +58,7 @@ def main() -> None:
     dataset = random_data(given.batch)
     recipe = Recipe(
         method="rslad",
-        threat_model=dataset.threat_model,
+        threat_model=RANDOM_THREAT,
         epochs=given.epochs,
         batch=given.batch,
         attack_steps=2,

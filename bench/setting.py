@@ -6,21 +6,30 @@ from pathlib import Path
 
 import torch
 
+from edgerkd.core.data_request import DataRequest
 from edgerkd.core.progress import Silent
+from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Dataset
+from edgerkd.jobs.data import open_data
 from edgerkd.jobs.teachers import find_teacher
 from edgerkd.models.network import Network
 from edgerkd.models.teacher_file import network_from_state, read_state_dict
 
 
-def robust_network(data: Dataset, *, name: str | None = None, weights: Path | None = None) -> Network:
+def opened(source: str) -> tuple[Dataset, ThreatModel]:
+    """The data that `--data` names, with their customary radius."""
+    return open_data(DataRequest(source=source), eps=None, progress=Silent())
+
+
+def robust_network(
+    data: Dataset, threat_model: ThreatModel, *, name: str | None = None, weights: Path | None = None
+) -> Network:
     """The network in a file that `teacher import` takes, else the teacher of that name, else the digits' own."""
     if weights is None:
-        return find_teacher(name, data, progress=Silent())[0]
-    channels, height, width = data.test.images.shape[1:]
+        return find_teacher(name, data, threat_model, progress=Silent())[0]
     moments = torch.tensor(data.mean), torch.tensor(data.std)
     state = read_state_dict(weights)
-    return network_from_state(state, weights, image_shape=(channels, height, width), moments=moments)
+    return network_from_state(state, weights, image_shape=data.test.image_shape, moments=moments)
 
 
 def timed(step: Callable[[], object]) -> float:

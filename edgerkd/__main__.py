@@ -1,6 +1,17 @@
-"""`python -m edgerkd`, which is also what `torchrun -m edgerkd` starts."""
+"""`edgerkd`, `python -m edgerkd`, and what `torchrun -m edgerkd` starts."""
 
-from edgerkd.cli.app import main
+import sys
+
+
+def main() -> None:
+    """Run the command line. Imports can be interrupted too: then there is one line, and exit code 130."""
+    try:
+        from edgerkd.cli.main import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
+from edgerkd.core.data_request import DataRequest
+from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
-from edgerkd.data.load import load_dataset
+from edgerkd.core.units import Radius
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import encode_json
 from edgerkd.files.profiles import load_profile
+from edgerkd.jobs.data import open_data
 from edgerkd.models.cost import count_cost
 from edgerkd.models.store import save_network
 from tests.zoo import dataset, network
@@ -30,17 +33,17 @@ def write_small_run(folder: Path, *, seed: int = 0, n: int = 180) -> RunFolder:
     """A run whose student has the random weights of `seed`; runs in one folder share their data."""
     data = folder.parent / "bars.npz"
     write_data(data, n)
-    found, student, run = load_dataset(str(data)), network(seed=seed, classes=3), RunFolder(folder)
+    request = DataRequest(source=str(data))
+    found, threat_model = open_data(request, eps=Radius("8/255"), progress=Silent())
+    student, run = network(seed=seed, classes=3), RunFolder(folder)
     save_network(student, run.student)
     record = RunRecord(
-        schema=1,
-        data=str(data),
-        dataset=found.name,
-        data_sha256=found.sha256,
+        request=request,
+        data=found.facts,
         teacher=None,
         teacher_sha256=None,
         profile=load_profile("x86-cpu"),
-        recipe=Recipe(method="standard", threat_model=found.threat_model, epochs=1),
+        recipe=Recipe(method="standard", threat_model=threat_model, epochs=1),
         architecture=student.architecture,
         cost=count_cost(student.architecture)[0],
         versions={},

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from array_api_compat import array_namespace
+from torch import Tensor
 
 from edgerkd.core.architecture import Architecture
+from edgerkd.core.data_request import Augmentation, DataFacts, Preprocessing
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset, Split
@@ -57,6 +59,17 @@ def network(seed: int = 0, **changes) -> Network:
     return found.eval()
 
 
+THREAT = ThreatModel(norm="Linf", eps=Radius("16/255"))
+
+
+def split(images: Tensor, labels: Tensor) -> Split:
+    """Images uint8 (n, c, h, w) with their labels."""
+    n = len(labels)
+    return Split(
+        pixels=images.permute(0, 2, 3, 1).contiguous(), rows=torch.arange(n), labels=labels, index=np.arange(n)
+    )
+
+
 def dataset(n: int = 96, classes: int = 3, size: int = 8, channels: int = 1) -> Dataset:
     """Classes told apart by where a bright bar stands: learned in an epoch or two."""
     rng = np.random.default_rng(0)
@@ -66,19 +79,18 @@ def dataset(n: int = 96, classes: int = 3, size: int = 8, channels: int = 1) -> 
         images[index, :, label * 2 : label * 2 + 2] = 220
     third = n // 3
     train, val, test = (
-        Split(images=images[rows], labels=labels[rows])
+        split(images[rows], labels[rows])
         for rows in (slice(None, third), slice(third, 2 * third), slice(2 * third, None))
     )
-    return Dataset(
+    facts = DataFacts(
         name="bars",
-        classes=classes,
-        train=train,
-        val=val,
-        test=test,
-        mean=(0.3,) * channels,
-        std=(0.3,) * channels,
-        threat_model=ThreatModel(norm="Linf", eps=Radius("16/255")),
-        crop=0,
-        flip=False,
         sha256="0" * 64,
+        classes=tuple(f"bar {number}" for number in range(classes)),
+        train=len(train),
+        val=len(val),
+        test=len(test),
+        per_class=tuple(torch.bincount(train.labels, minlength=classes).tolist()),
+        preprocessing=Preprocessing(size=None, fit="crop", alpha="refuse", channels=channels),
+        augmentation=Augmentation(crop=0, flip=False),
     )
+    return Dataset(train=train, val=val, test=test, mean=(0.3,) * channels, std=(0.3,) * channels, facts=facts)

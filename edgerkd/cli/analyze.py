@@ -2,12 +2,15 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgerkd.cli.options import Run, Seed, run_folder
-from edgerkd.cli.output import Json, emit_json, progress, show_table
+from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table
+
+if TYPE_CHECKING:
+    from edgerkd.core.variance_gap import VarianceGapReport
 
 
 class Analysis(str, Enum):
@@ -35,15 +38,18 @@ def analyze(
     from edgerkd.report.variance_gap import correlation_table, gap_table
 
     folder = run_folder(run)
+    students = [run_folder(other, "--with") for other in others or ()]
+
+    def show(found: "VarianceGapReport") -> None:
+        if json:
+            emit_json(found)
+            return
+        show_table(*gap_table(found))
+        show_table(*correlation_table(found))
+        put_line(f"{found.threat_model.norm}, {found.n} of {found.of} test images, {found.attack}")
+        for flag in found.flags:
+            put_line(f"note: {flag}")
+        put_line(f"picture: {folder.variance_gap_page}")
+
     with progress() as bars:
-        students = [run_folder(other, "--with") for other in others or ()]
-        found = variance_gap_of(folder, students, n=n, seed=seed, progress=bars)
-    if json:
-        emit_json(found)
-        return
-    show_table(*gap_table(found))
-    show_table(*correlation_table(found))
-    typer.echo(f"{found.threat_model.norm}, {found.n} test images, {found.attack}")
-    for flag in found.flags:
-        typer.echo(f"note: {flag}")
-    typer.echo(f"picture: {folder.variance_gap_page}")
+        variance_gap_of(folder, students, n=n, seed=seed, progress=bars, show=show)

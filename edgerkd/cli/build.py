@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgerkd.cli.options import bundle_folders
-from edgerkd.cli.output import Json, emit_json
+from edgerkd.cli.output import Json, emit_json, note, put_line
 
 Bundle = Annotated[Path | None, typer.Argument(help="The bundle's folder; the newest run's if not given.")]
 
@@ -25,8 +25,8 @@ def build(
     chosen, why_not = choose_runtime(runtime, found.manifest.profile.runtimes)
     built = build_engine(found, chosen.exporter, folders.engines, again=True)
     for line in (*why_not, *built.record.notes):
-        typer.echo(line, err=True)
+        note(line)
     if json:
         emit_json(built.record)
     else:
-        typer.echo(f"engine: {built.student}")
+        put_line(f"engine: {built.student}")

@@ -1,9 +1,7 @@
 """`edgerkd demo`: the whole road in a few minutes."""
 
-import typer
-
 from edgerkd.cli.options import ProfileName, Seed
-from edgerkd.cli.output import Json, emit_json, progress, show_table
+from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table, show_verification
 
 
 def demo(profile: ProfileName = "jetson-orin", seed: Seed = 0, json: Json = False) -> None:
@@ -11,7 +9,7 @@ def demo(profile: ProfileName = "jetson-orin", seed: Seed = 0, json: Json = Fals
     from edgerkd.jobs.demo import demo as job
     from edgerkd.report.load import load_facts
     from edgerkd.report.page import write_page
-    from edgerkd.report.table import comparison_rows, show_verification
+    from edgerkd.report.table import comparison_rows
 
     with progress() as bars:
         run, verification, engine = job(profile_name=profile, seed=seed, progress=bars)
@@ -19,7 +17,7 @@ def demo(profile: ProfileName = "jetson-orin", seed: Seed = 0, json: Json = Fals
     if json:
         emit_json(verification)
         return
-    typer.echo(engine)
+    put_line(engine)
     show_verification(verification)
     show_table(*comparison_rows(load_facts(run)))
-    typer.echo(f"report: {page}")
+    put_line(f"report: {page}")

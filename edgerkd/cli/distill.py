@@ -1,22 +1,37 @@
 """`edgerkd distill`: a robust student for a device."""
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from edgerkd.cli.options import Data, Eps, Family, ProfileName, Seed, Teacher, radius, run_folder
-from edgerkd.cli.output import Json, emit_json, progress, show_table
+from edgerkd.cli.options import (
+    DATA_OPTIONS,
+    Eps,
+    Family,
+    ProfileName,
+    Seed,
+    Teacher,
+    radius,
+    run_folder,
+    with_data,
+)
+from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table
+from edgerkd.core.data_request import DataRequest
 from edgerkd.core.recipe import MethodName
 
-_RECIPE = ("profile", "data", "teacher", "family", "method", "epochs", "eps", "seed", "set")
+if TYPE_CHECKING:
+    from edgerkd.core.evaluation import Evaluation
+    from edgerkd.core.run import RunFolder
+
+_RECIPE = ("profile", *DATA_OPTIONS, "teacher", "family", "method", "epochs", "eps", "seed", "set")
 
 
+@with_data
 def distill(
     context: typer.Context,
+    request: DataRequest,
     profile: ProfileName = "jetson-orin",
-    data: Data = "digits",
     teacher: Teacher = None,
     family: Family = "resnet",
     method: Annotated[
@@ -37,45 +52,51 @@ def distill(
 ) -> None:
     """Distill a compact student from a robust teacher, under the device's budget, and evaluate it.
 
-    run.json holds every value of the recipe. Under `torchrun --nproc-per-node=N -m -- edgerkd distill`
-    N processes share each batch.
+    Where no robust teacher is kept for these data, one is trained first. run.json holds every value of the recipe.
+    Under `torchrun --nproc-per-node=N -m -- edgerkd distill` N processes share each batch.
     """
     from edgerkd.core.recipe import load_method
+    from edgerkd.files.paths import given_path
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs import distill as job
 
     given = [name for name in _RECIPE if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
     if resume and given:
-        raise typer.BadParameter(f"goes on by the run's own recipe: leave --{given[0]} out", param_hint="--resume")
+        flag = given[0].replace("_", "-")
+        raise typer.BadParameter(f"goes on by the run's own recipe: leave --{flag} out", param_hint="--resume")
+
+    def show(folder: "RunFolder", evaluation: "Evaluation") -> None:
+        emit_json(evaluation) if json else _show(folder, evaluation)
+
     with progress() as bars:
         if resume:
-            folder = run_folder(run)
-            evaluation = job.resume(folder, progress=bars)
-        else:
-            folder, evaluation = job.start(
-                load_profile(profile),
-                data=data,
-                teacher=teacher,
-                method=load_method(method),
-                epochs=epochs,
-                eps=radius(eps),
-                seed=seed,
-                folder=run,
-                progress=bars,
-                settings=set or (),
-                family=family,
-                warn=partial(typer.echo, err=True),
-            )
-    if evaluation is None:  # another process of torchrun's speaks
-        return
-    if json:
-        emit_json(evaluation)
-        return
-    from edgerkd.report.load import load_facts
-    from edgerkd.report.table import comparison_rows, conditions
+            job.resume(run_folder(run), progress=bars, show=show)
+            return
+        job.start(
+            load_profile(profile),
+            request=request,
+            teacher=teacher,
+            method=load_method(method),
+            epochs=epochs,
+            eps=radius(eps),
+            seed=seed,
+            folder=None if run is None else given_path(run),
+            progress=bars,
+            settings=set or (),
+            family=family,
+            show=show,
+        )
 
-    facts = load_facts(folder)
+
+def _show(folder: "RunFolder", evaluation: "Evaluation") -> None:
+    from dataclasses import replace
+
+    from edgerkd.report.load import load_facts
+    from edgerkd.report.table import class_table, comparison_rows, conditions
+
+    facts = replace(load_facts(folder), student=evaluation)  # which is written only after it is shown
     show_table(*comparison_rows(facts))
     for line in conditions(facts):
-        typer.echo(line)
-    typer.echo(f"run: {folder.path}\nnext: edgerkd export --format trt")
+        put_line(line)
+    show_table(*class_table(evaluation.by_class))
+    put_line(f"run: {folder.path}\nnext: edgerkd export --format trt")

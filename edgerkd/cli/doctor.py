@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import typer
-
-from edgerkd.cli.output import Json, emit_json, show_table
+from edgerkd.cli.output import Json, emit_json, put_line, show_table
 from edgerkd.core.errors import MissingDependencyError
 from edgerkd.core.units import format_size
 
@@ -25,20 +23,20 @@ def doctor(json: Json = False) -> None:
 def _show(found: "Examination") -> None:
     machine, jetson = found.machine, found.jetson
     memory = f", {format_size(machine.memory_bytes)}" if machine.memory_bytes else ""
-    typer.echo(f"edgerkd  {found.edgerkd}, Python {machine.python}, {machine.system}")
-    typer.echo(f"CPU      {machine.cpu}, {machine.cores} cores{memory}")
+    put_line(f"edgerkd  {found.edgerkd}, Python {machine.python}, {machine.system}")
+    put_line(f"CPU      {machine.cpu}, {machine.cores} cores{memory}")
     for gpu in found.gpus:
-        typer.echo(f"GPU      {gpu.name}, compute capability {gpu.compute_capability}, driver {gpu.driver}")
+        put_line(f"GPU      {gpu.name}, compute capability {gpu.compute_capability}, driver {gpu.driver}")
     if jetson:
-        typer.echo(f"Jetson   {jetson.model}, power mode {jetson.power_mode or 'unknown'}")
-        typer.echo(f"JetPack  {jetson.jetpack or 'unknown'} (L4T {jetson.l4t or 'unknown'})")
+        put_line(f"Jetson   {jetson.model}, power mode {jetson.power_mode or 'unknown'}")
+        put_line(f"JetPack  {jetson.jetpack or 'unknown'} (L4T {jetson.l4t or 'unknown'})")
     rows = [("runtime", plugin) for plugin in found.runtimes] + [("exporter", plugin) for plugin in found.exporters]
     show_table(["name", "kind", "works", "why not"], [(p.name, k, _word(p.works), p.problem or "") for k, p in rows])
     show_table(["package", "version"], [(name, version or "-") for name, version in found.packages.items()])
     host = "works" if found.host else "some packages are missing: pip install 'edgerkd[host]'"
-    typer.echo(f"The host's half (plan, distill, evaluate, export): {host}")
+    put_line(f"The host's half (plan, distill, evaluate, export): {host}")
     for problem in found.problems:
-        typer.echo(f"problem: {problem}")
+        put_line(f"problem: {problem}")
 
 
 def _word(works: bool) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgerkd.cli.options import AttackName, Eps, Run, Seed, radius, run_folder
-from edgerkd.cli.output import Json, emit_json, progress, show_table
+from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table
 
 if TYPE_CHECKING:
     from edgerkd.core.comparison import Comparison, Paired
@@ -21,7 +21,7 @@ def evaluate(
     attack: AttackName = "pgd",
     eps: Eps = None,
     norm: Annotated[str | None, typer.Option("--norm", help="Linf or L2; the run's own if not given.")] = None,
-    n: Annotated[int | None, typer.Option("-n", help="Test images; all of them if not given.", min=1)] = None,
+    n: Annotated[int | None, typer.Option("-n", help="Test images, drawn by class; all if not given.", min=1)] = None,
     curve: Annotated[
         str | None, typer.Option("--curve", help="Radii like 0,2/255,4/255,8/255: accuracy at each, and a picture.")
     ] = None,
@@ -50,19 +50,17 @@ def evaluate(
     radii = None if curve is None else parse_radii(curve)
     folder = run_folder(run)
     other = None if against is None else run_folder(against, "--against")
+
+    def show(found: "Evaluation | CurveReport | Comparison") -> None:
+        emit_json(found) if json else _show(found, folder)
+
     with progress() as bars:
         if radii is not None:
-            found = draw_curve(folder, request, radii, with_teacher=with_teacher, progress=bars, say=_say)
+            draw_curve(folder, request, radii, with_teacher=with_teacher, progress=bars, show=show)
         elif other is not None:
-            found = compare_runs(folder, other, request, progress=bars, say=_say)
+            compare_runs(folder, other, request, progress=bars, show=show)
         else:
-            found = evaluate_run(folder, request, progress=bars, say=_say)
-    if found is None:  # another process of torchrun's speaks
-        return
-    if json:
-        emit_json(found)
-    else:
-        _show(found, folder)
+            evaluate_run(folder, request, progress=bars, show=show)
 
 
 def _check_together(*, curve: str | None, eps: str | None, against: Path | None, with_teacher: bool) -> None:
@@ -74,20 +72,20 @@ def _check_together(*, curve: str | None, eps: str | None, against: Path | None,
         raise typer.BadParameter("--with-teacher goes with --curve")
 
 
-def _say(words: str) -> None:
-    typer.echo(words, err=True)
-
-
 def _show(found: "Evaluation | CurveReport | Comparison", folder: "RunFolder") -> None:
     from edgerkd.core.comparison import Comparison
     from edgerkd.core.curve import CurveReport
+    from edgerkd.report.table import class_table
+    from edgerkd.report.words import missing_words, sample_words
 
     if isinstance(found, CurveReport):
         from edgerkd.report.curve import curve_table
 
         show_table(*curve_table(found))
-        _show_end(f"{found.norm}, {found.n} test images, {', '.join(found.attacks)}", found.flags)
-        typer.echo(f"picture: {folder.curve_page}")
+        _show_end(
+            f"{found.norm}, {sample_words(found.n, found.of, found.seed)}, {', '.join(found.attacks)}", found.flags
+        )
+        put_line(f"picture: {folder.curve_page}")
     elif isinstance(found, Comparison):
         show_table(
             ["network", "clean", "robust"], [(e.name, e.clean_acc, e.robust_acc) for e in (found.first, found.second)]
@@ -98,15 +96,18 @@ def _show(found: "Evaluation | CurveReport | Comparison", folder: "RunFolder") -
             ["images", "both right", *(f"only {name}" for name in names), "neither", "difference", "p"],
             [_pair_row(name, pair) for name, pair in pairs],
         )
+        first = found.first
         _show_end(
-            f"{found.first.threat_model}, {found.first.n} test images; difference: first less second, with Newcombe's "
-            "paired 95 % interval; p: McNemar's exact test",
+            f"{first.threat_model}, {sample_words(first.n, first.of, first.seed)}; difference: first less second, with "
+            "Newcombe's paired 95 % interval; p: McNemar's exact test",
             found.flags,
         )
     else:
         rows = [("clean", "", found.clean_acc), *((row.attack, row.source, row.robust_acc) for row in found.rows)]
         show_table(["attack", "source", "accuracy"], [*rows, ("worst case", "", found.robust_acc)])
-        _show_end(f"{found.threat_model}, {found.n} test images", found.flags)
+        show_table(*class_table(found.by_class))
+        sample = sample_words(found.n, found.of, found.seed)
+        _show_end(f"{found.threat_model}, {sample}", [*missing_words(found.by_class), *found.flags])
 
 
 def _pair_row(name: str, pair: "Paired") -> tuple[object, ...]:
@@ -114,6 +115,6 @@ def _pair_row(name: str, pair: "Paired") -> tuple[object, ...]:
 
 
 def _show_end(line: str, flags: Iterable[str]) -> None:
-    typer.echo(line)
+    put_line(line)
     for flag in flags:
-        typer.echo(f"note: {flag}")
+        put_line(f"note: {flag}")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from edgerkd.cli.options import Run, run_folder
-from edgerkd.cli.output import Json, emit_json, progress
+from edgerkd.cli.output import Json, emit_json, note, progress, put_line
 
 
 def export(
@@ -19,8 +19,8 @@ def export(
     folder = run_folder(run)
     with progress() as bars:
         bundle, engine = job(folder, exporter_name=format, progress=bars)
-    typer.echo(engine, err=json)
     if json:
+        note(engine)
         emit_json(bundle.manifest)
         return
-    typer.echo(f"bundle: {bundle.path}\nnext: edgerkd verify")
+    put_line(f"{engine}\nbundle: {bundle.path}\nnext: edgerkd verify")

@@ -1,10 +1,13 @@
 """Options that several commands share."""
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgerkd.core.data_request import DataRequest, parse_size
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.run import RunFolder, latest_run
 
@@ -13,8 +16,9 @@ if TYPE_CHECKING:
 
 Run = Annotated[Path | None, typer.Option("--run", help="The run's folder; the newest one if not given.")]
 ProfileName = Annotated[str, typer.Option("--profile", help="The device: a profile's name or TOML file.")]
-Data = Annotated[str, typer.Option("--data", help="digits, cifar10, an .npz file, or a folder of images.")]
-Teacher = Annotated[str | None, typer.Option("--teacher", help="A teacher's name, or a file of weights.")]
+Teacher = Annotated[
+    str | None, typer.Option("--teacher", help="A teacher's name, or a file of weights; trained here if not given.")
+]
 Family = Annotated[
     str,
     typer.Option(
@@ -28,16 +32,83 @@ AttackName = Annotated[
         "--attack", help="pgd, apgd, autoattack, fgsm, pgd-100, pgd-kl, apgd-ce, apgd-dlr, apgd-t, fab-t or square."
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0, max=2**53)]
+Out = Annotated[Path | None, typer.Option("--out", help="Where to write the result, if not in its usual place.")]
+
+
+def _data_parameters(
+    data: Annotated[
+        str, typer.Option("--data", help="digits, mnist, fashion-mnist, cifar10, gtsrb, an .npz file, or a folder.")
+    ] = "digits",
+    size: Annotated[
+        str | None, typer.Option("--size", help="What pictures are brought to, like 64, or 64x48 (height first).")
+    ] = None,
+    fit: Annotated[str, typer.Option("--fit", help="How: crop keeps the middle, stretch keeps the borders.")] = "crop",
+    classes: Annotated[
+        int | None, typer.Option("--classes", help="How many classes there are, where some have no images.", min=2)
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option("--group-by", help="A regular expression: the part of a file's name that tells objects apart."),
+    ] = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Whether a mirrored image keeps its class.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without pictures that cannot be used.")] = False,
+    alpha: Annotated[
+        str, typer.Option("--alpha", help="The colour behind transparent pictures: refuse, black or white.")
+    ] = "refuse",
+) -> DataRequest:
+    from edgerkd.files.decode import with_settings
+    from edgerkd.files.paths import given_path
+
+    plain = DataRequest(source=str(given_path(data)) if ("/" in data or data.startswith("~")) else data)
+    asked = {
+        "size": None if size is None else list(parse_size(size)),
+        "fit": fit,
+        "classes": classes,
+        "group_by": group_by,
+        "flip": flip,
+        "skip_bad": skip_bad,
+        "alpha": alpha,
+    }
+    return with_settings(plain, asked, "--data")
+
+
+def with_data(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command all options that say which data, in place of its parameter `request`."""
+    own, data = inspect.signature(command), inspect.signature(_data_parameters)
+
+    def wrapped(**given: Any) -> Any:
+        asked = {name: given.pop(name) for name in data.parameters}
+        return command(**given, request=_data_parameters(**asked))
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in own.parameters.values():
+        if parameter.name == "request":
+            parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in data.parameters.values()]
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  what inspect itself looks for
+    return wrapped
+
+
+DATA_OPTIONS = tuple(inspect.signature(_data_parameters).parameters)
+"""Their names, as a command's context knows them."""
 
 
 def run_folder(run: Path | None, flag: str = "--run") -> RunFolder:
     """The run that `flag` named, or the newest. Raises ConfigError where it is not there."""
     if run is None:
         return latest_run()
-    found = RunFolder(run)
-    if not found.recipe.exists():
-        raise ConfigError(f"{flag}: {found.recipe} is missing: {run} is not a run's folder")
+    from edgerkd.files.paths import check_folder, find_kind, given_path, shown
+
+    found = RunFolder(given_path(run))
+    check_folder(found.path, error=lambda reason: ConfigError(f"{flag}: {reason}"))
+    if find_kind(found.recipe) is None:
+        raise ConfigError(f"{flag}: {shown(run)} is not a run's folder, for run.json is missing there.")
     return found
 
 
@@ -55,4 +126,11 @@ def bundle_folders(bundle: Path | None) -> RunFolder:
     """
     if bundle is None:
         return latest_run()
-    return RunFolder(bundle.resolve().parent, bundle_name=bundle.resolve().name)
+    from edgerkd.files.paths import given_path, unreadable
+
+    path = given_path(bundle)
+    try:
+        path = path.resolve()
+    except (OSError, RuntimeError, ValueError) as e:
+        raise unreadable(path, e) from e
+    return RunFolder(path.parent, bundle_name=path.name)

@@ -1,34 +1,60 @@
-"""What all commands share: one JSON document, tables, and progress that only a terminal sees.
+"""What all commands share: one JSON document, tables, lines, and progress that only a terminal sees drawn.
 
-rich is imported where it is used, so that importing a command costs nothing.
+Whatever goes to stdout goes through `put`, so that a closed pipe or a full disk is an error with an exit code of its
+own, and never looks like a verdict. rich is imported where it is used, so that importing a command costs nothing.
 """
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import StringIO
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgerkd.core.errors import StreamError
 from edgerkd.core.progress import Advance, Progress, Silent
 
 if TYPE_CHECKING:
     import rich.progress
+    from rich.console import RenderableType
+
+    from edgerkd.core.verification import VerifyReport
 
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")]
 
 
-def emit_json(record: Any) -> None:  # Any: whichever dataclass of core
-    """Write one dataclass to stdout as the command's JSON document."""
+def put(text: str) -> None:
+    """Write to stdout at once. Raises StreamError where that is closed or full."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except (OSError, ValueError) as e:
+        raise StreamError(f"Standard output cannot be written: {getattr(e, 'strerror', None) or e}.") from e
+
+
+def put_line(line: str) -> None:
+    """Write one line to stdout."""
+    put(f"{line}\n")
+
+
+def note(line: str) -> None:
+    """Write one line to stderr, if anybody can read it."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+def emit_json(record: Any) -> None:  # Any: whichever record
+    """Write one record to stdout as the command's JSON document, whole or not at all."""
     from edgerkd.files.decode import encode_json
 
-    sys.stdout.write(encode_json(record))
+    put(encode_json(record))
 
 
 def show_table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
     """Write a table to stdout; without colour, and never folded, where stdout is not a terminal."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
@@ -36,15 +62,41 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: 
         table.add_column(header, overflow="fold", no_wrap=not table.columns)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    width = None if sys.stdout.isatty() else 10_000
-    Console(markup=False, highlight=False, emoji=False, width=width).print(table)
+    put(rendered(table, width=None if sys.stdout.isatty() else 10_000))
+
+
+def rendered(what: "RenderableType", *, width: int | None = None) -> str:
+    """What rich would print, as text; coloured where stdout is a terminal."""
+    from rich.console import Console
+
+    buffer = StringIO()
+    terminal = sys.stdout.isatty()
+    size = width or Console(file=sys.stdout).width
+    console = Console(
+        file=buffer, force_terminal=terminal, markup=False, highlight=False, emoji=False, width=size, soft_wrap=True
+    )
+    console.print(what, end="")
+    return buffer.getvalue()
+
+
+def show_verification(report: "VerifyReport") -> None:
+    """Write a verdict with its evidence to stdout, the verdict coloured on a terminal."""
+    from rich.text import Text
+
+    from edgerkd.report.table import verification_text
+    from edgerkd.report.words import HEADLINES
+
+    text = Text(verification_text(report))
+    colour = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}[report.verdict]
+    text.highlight_regex(rf"(?m)^{HEADLINES[report.verdict][0]}:.*$", colour)
+    put(rendered(text))
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Bars with the time left on stderr, gone at the end; silent where stderr is not a terminal."""
+    """Bars with the time left on stderr, gone at the end; lines where stderr is not a terminal."""
     if not sys.stderr.isatty():
-        yield Silent()
+        yield _Lines()
         return
 
     from rich import progress as parts
@@ -61,6 +113,16 @@ def progress() -> Iterator[Progress]:
     )
     with parts.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bars:
         yield _Bars(bars)
+
+
+class _Lines(Silent):
+    """No bars: a line for what should be known, and for each epoch of a training."""
+
+    def say(self, line: str) -> None:
+        note(line)
+
+    def log(self, line: str) -> None:
+        note(line)
 
 
 class _Bars:
@@ -81,3 +143,9 @@ class _Bars:
         finally:
             self._bars.refresh()  # so that even a short stage shows where it ended
             self._bars.remove_task(task)
+
+    def say(self, line: str) -> None:
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def log(self, line: str) -> None:
+        """The bars show it."""

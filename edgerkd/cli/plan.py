@@ -4,32 +4,36 @@ from typing import Annotated
 
 import typer
 
-from edgerkd.cli.options import Data, Family, ProfileName, Teacher
-from edgerkd.cli.output import Json, emit_json, progress, show_table
+from edgerkd.cli.options import Eps, Family, ProfileName, Teacher, radius, with_data
+from edgerkd.cli.output import Json, emit_json, note, progress, put_line, show_table
+from edgerkd.core.data_request import DataRequest
 from edgerkd.core.units import format_count, format_size
 
 
+@with_data
 def plan(
+    request: DataRequest,
     profile: ProfileName = "jetson-orin",
-    data: Data = "digits",
+    eps: Eps = None,
     teacher: Teacher = None,
     family: Family = "resnet",
     show: Annotated[int, typer.Option("--show", help="Students to list.", min=1)] = 10,
     json: Json = False,
 ) -> None:
     """Show the students that fit the device's budget, the one `distill` would choose, and why."""
-    from edgerkd.data.load import load_dataset
     from edgerkd.files.profiles import load_profile
+    from edgerkd.jobs.data import open_data
     from edgerkd.jobs.teachers import find_teacher
     from edgerkd.plan.search import check_family, plan_student, warning
 
     check_family(family)
     device = load_profile(profile)
     with progress() as bars:
-        network, card = find_teacher(teacher, load_dataset(data), progress=bars)
+        dataset, threat_model = open_data(request, eps=radius(eps), progress=bars)
+        network, card = find_teacher(teacher, dataset, threat_model, progress=bars)
     found = plan_student(device, network.architecture, family)
     if (line := warning(found)) is not None:
-        typer.echo(line, err=True)
+        note(line)
     if json:
         emit_json(found)
         return
@@ -46,7 +50,7 @@ def plan(
         for candidate in fitting[:show]
     ]
     show_table(["", "student", "params", "MACs", "file", "ms (predicted)"], rows)
-    typer.echo(
+    put_line(
         f"{len(fitting)} of {len(found.candidates)} students fit {found.profile} beside teacher {card.name} "
         f"({format_count(found.teacher.params)} params, {format_count(found.teacher.macs)} MACs); "
         "the largest that fits is chosen, for robustness costs capacity"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgerkd.cli.output import Json, emit_json, show_table
+from edgerkd.cli.output import Json, emit_json, put_line, show_table
 from edgerkd.core.profile import Profile
 from edgerkd.core.record import Record
 from edgerkd.core.units import format_count
@@ -51,7 +51,7 @@ def profiles(
     elif action is Action.show:
         _show(profile)
     else:
-        typer.echo("ok")
+        put_line("ok")
 
 
 def _show_all(found: Profiles) -> None:
@@ -64,13 +64,13 @@ def _show_all(found: Profiles) -> None:
 
 
 def _show(profile: Profile) -> None:
-    typer.echo(f"{profile.name}: {profile.title}\nruntimes: {', '.join(profile.runtimes)}")
+    put_line(f"{profile.name}: {profile.title}\nruntimes: {', '.join(profile.runtimes)}")
     parts = {"device": profile.device, "budget": profile.budget, "gates": profile.gates}
     values = {f"{part}.{f.name}": getattr(record, f.name) for part, record in parts.items() for f in fields(record)}
     rows = [(key, _text(value), profile.sources.get(key, "")) for key, value in values.items()]
     show_table(["key", "value", "source"], rows)
     for key in [key for key in profile.sources if key not in values]:
-        typer.echo(f"{key}: {profile.sources[key]}")
+        put_line(f"{key}: {profile.sources[key]}")
 
 
 def _count(value: int | None) -> str | None:

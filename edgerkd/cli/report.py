@@ -1,21 +1,22 @@
 """`edgerkd report`: one HTML page of a run."""
 
-import typer
-
-from edgerkd.cli.options import Run, run_folder
-from edgerkd.cli.output import Json, emit_json
+from edgerkd.cli.options import Out, Run, run_folder
+from edgerkd.cli.output import Json, emit_json, note, put_line
 
 
-def report(run: Run = None, json: Json = False) -> None:
+def report(run: Run = None, out: Out = None, json: Json = False) -> None:
     """Write the HTML page of the newest run and print where it is; with --json print its facts."""
+    from edgerkd.files.paths import given_path
     from edgerkd.report.load import load_facts, undone
     from edgerkd.report.page import write_page
 
     folder = run_folder(run)
-    facts, page = load_facts(folder), write_page(folder)
+    facts = load_facts(folder)
     if json:
         emit_json(facts)
+    page = write_page(folder, None if out is None else given_path(out))
+    if json:
         return
-    typer.echo(page)
+    put_line(str(page))
     for line in undone(facts):
-        typer.echo(line, err=True)
+        note(line)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from edgerkd.cli.options import Data, Eps, Seed, radius
+from edgerkd.cli.options import DATA_OPTIONS, Eps, Seed, radius, with_data
 from edgerkd.cli.output import Json, emit_json, progress, show_table
+from edgerkd.core.data_request import DataRequest
 from edgerkd.core.record import Record
 from edgerkd.core.teacher import TeacherCard
 
@@ -29,13 +30,15 @@ class Teachers(Record):
 
 _OPTIONS = {
     Action.list: ("action", "json"),
-    Action.train: ("action", "json", "data", "eps", "name", "method", "epochs", "seed"),
-    Action.imp: ("action", "json", "data", "eps", "name", "source", "sha256", "n", "accept_fragile"),
+    Action.train: ("action", "json", *DATA_OPTIONS, "eps", "name", "method", "epochs", "seed"),
+    Action.imp: ("action", "json", *DATA_OPTIONS, "eps", "name", "source", "sha256", "n", "accept_fragile"),
 }
 
 
+@with_data
 def teacher(
     context: typer.Context,
+    request: DataRequest,
     action: Annotated[Action, typer.Argument(help="What to do.")] = Action.list,
     source: Annotated[
         str | None,
@@ -44,11 +47,14 @@ def teacher(
             help="For import: a file of weights, https://ADDRESS, robustbench:NAME, torchvision:NAME or timm:NAME.",
         ),
     ] = None,
-    data: Data = "digits",
     eps: Eps = None,
     name: Annotated[str | None, typer.Option("--name", help="The name to keep it under.")] = None,
-    method: Annotated[str, typer.Option("--method", help="For train: pgd-at, trades or n-fgsm.")] = "pgd-at",
-    epochs: Annotated[int, typer.Option("--epochs", help="For train: epochs.", min=1)] = 30,
+    method: Annotated[
+        str | None, typer.Option("--method", help="For train: pgd-at, trades or n-fgsm; what fits if not given.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="For train: epochs; as many as fit if not given.", min=1)
+    ] = None,
     seed: Seed = 0,
     sha256: Annotated[
         str | None, typer.Option("--sha256", help="For import: the digest that the weights must have.")
@@ -69,29 +75,46 @@ def teacher(
         if name_of not in _OPTIONS[action] and str(context.get_parameter_source(name_of)).endswith("COMMANDLINE"):
             raise typer.BadParameter(f"{action.value} takes none: leave it out", param_hint=option.opts[0])
     from edgerkd.core.recipe import load_method
-    from edgerkd.data.load import load_dataset
     from edgerkd.jobs import teachers as job
+    from edgerkd.jobs.data import open_data
     from edgerkd.jobs.teacher_cache import known_teachers
     from edgerkd.jobs.teacher_import import import_teacher
 
     if action is Action.list:
         cards = known_teachers()
     else:
-        dataset = job.with_eps(load_dataset(data), radius(eps))
+        chosen = None if method is None else load_method(method)
         with progress() as bars:
+            dataset, threat_model = open_data(request, eps=radius(eps), progress=bars)
             if source is None:
                 _, card = job.train_teacher(
-                    dataset, progress=bars, method=load_method(method), epochs=epochs, seed=seed, name=name
+                    dataset, threat_model, progress=bars, method=chosen, epochs=epochs, seed=seed, name=name
                 )
             else:
                 _, card = import_teacher(
-                    source, dataset, name=name, accept_fragile=accept_fragile, progress=bars, sha256=sha256, n=n
+                    source,
+                    dataset,
+                    threat_model,
+                    name=name,
+                    accept_fragile=accept_fragile,
+                    progress=bars,
+                    sha256=sha256,
+                    n=n,
                 )
         cards = (card,)
     if json:
         emit_json(Teachers(teachers=cards))
         return
     rows = [
-        (c.name, c.dataset, c.architecture, c.clean_acc, f"{c.robust_acc} {c.threat_model}", c.origin) for c in cards
+        (
+            c.name,
+            c.dataset,
+            c.architecture,
+            c.clean_acc,
+            f"{c.robust_acc} {c.threat_model}",
+            c.by_class.worst or "-",
+            c.origin,
+        )
+        for c in cards
     ]
-    show_table(["name", "data", "architecture", "clean", "robust (PGD-20)", "origin"], rows)
+    show_table(["name", "data", "architecture", "clean", "robust (PGD-20)", "worst class", "origin"], rows)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
+from edgerkd.core.ranges import Amount, Share
 from edgerkd.core.record import Record
 
 _Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
@@ -14,10 +15,14 @@ _Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
 class Accuracy(Record):
     """`value` of `n` images, with a 95 % interval `low` to `high`; all are fractions 0 to 1."""
 
-    value: float
-    n: int
-    low: float
-    high: float
+    value: Share
+    n: Amount
+    low: Share
+    high: Share
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"the interval {self.low} to {self.high} does not hold the value {self.value}")
 
     def __str__(self) -> str:
         return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"

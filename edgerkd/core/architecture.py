@@ -1,9 +1,10 @@
 """What a network looks like, as plain data: enough to build it again."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from edgerkd.core.errors import ConfigError, UnknownNameError
+from edgerkd.core.ranges import Amount, Count, Length, Name, Positive, Within
 from edgerkd.core.record import Record
 
 StudentFamily = Literal["resnet", "preactresnet", "mobilenetv2", "mobilenetv3", "repvgg"]
@@ -26,6 +27,12 @@ LARGE = 128
 """Images of this height and more are large: a network's first convolution halves them. Ours."""
 
 
+MOST_STAGES = 16
+Wide = Annotated[int, Within(1, 65_536)]
+Deep = Annotated[int, Within(1, 1024)]
+"""Beyond what anybody builds, so that a damaged file asks for no memory that no machine has. Ours."""
+
+
 def load_family(name: str) -> StudentFamily:
     """The students' family of that name. Raises UnknownNameError."""
     known: tuple[StudentFamily, ...] = get_args(StudentFamily)
@@ -45,15 +52,15 @@ class Architecture(Record):
     """
 
     family: Family
-    widths: tuple[int, ...]
-    blocks: tuple[int, ...]
-    channels: int
-    height: int
-    width: int
-    classes: int
+    widths: Annotated[tuple[Wide, ...], Length(most=MOST_STAGES)]
+    blocks: Annotated[tuple[Deep, ...], Length(most=MOST_STAGES)]
+    channels: Annotated[int, Within(1, 4)]
+    height: Annotated[int, Within(4, 4096)]
+    width: Annotated[int, Within(4, 4096)]
+    classes: Annotated[int, Within(2, 100_000)]
     mean: tuple[float, ...]
-    std: tuple[float, ...]
-    library: str | None = None
+    std: tuple[Positive, ...]
+    library: Name | None = None
     """`torchvision:NAME` or `timm:NAME`, for the family `library` alone; its `widths` and `blocks` are empty then."""
 
     def __post_init__(self) -> None:
@@ -86,8 +93,8 @@ class Cost(Record):
     activations; `latency_ms` is predicted for a profile, None where no profile says how.
     """
 
-    params: int
-    macs: int
-    file_bytes: int
-    peak_bytes: int
-    latency_ms: float | None = None
+    params: Count
+    macs: Amount
+    file_bytes: Count
+    peak_bytes: Count
+    latency_ms: Positive | None = None

@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import sqrt
-from typing import Any
+from typing import Annotated, Any
 
 from edgerkd.core.accuracy import wilson_interval
 from edgerkd.core.evaluation import Evaluation
+from edgerkd.core.ranges import Amount, Share, Within
 from edgerkd.core.record import Record
+
+Difference = Annotated[float, Within(-1, 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +22,14 @@ class Paired(Record):
     of McNemar's exact test: how likely so uneven a split of the images they differ on is between equals.
     """
 
-    both: int
-    only_first: int
-    only_second: int
-    neither: int
-    difference: float
-    low: float
-    high: float
-    p_value: float
+    both: Amount
+    only_first: Amount
+    only_second: Amount
+    neither: Amount
+    difference: Difference
+    low: Difference
+    high: Difference
+    p_value: Share
 
     def __str__(self) -> str:
         return f"{100 * self.difference:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}] points"
@@ -39,7 +42,8 @@ class Comparison(Record):
     Each evaluation's `name` is the folder of its run.
     """
 
-    schema: int
+    SCHEMA = 1
+
     first: Evaluation
     second: Evaluation
     clean: Paired

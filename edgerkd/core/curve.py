@@ -6,7 +6,9 @@ from itertools import pairwise
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.architecture import Architecture
+from edgerkd.core.by_class import ByClass
 from edgerkd.core.errors import ConfigError, problems_text
+from edgerkd.core.ranges import Amount, Count, Name
 from edgerkd.core.record import Record
 from edgerkd.core.threat import Norm
 from edgerkd.core.units import Radius
@@ -14,32 +16,35 @@ from edgerkd.core.units import Radius
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint(Record):
-    """At radius 0 there is no attack: that is the clean accuracy."""
+    """At radius 0 there is no attack: that is the clean accuracy, as it is in `by_class`."""
 
     eps: Radius
     robust_acc: Accuracy
+    by_class: ByClass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpsCurve(Record):
     """One network; `points` by rising radius, each attacked on its own."""
 
-    name: str
+    name: Name
     architecture: Architecture
     points: tuple[CurvePoint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurveReport(Record):
-    """curve.json: each network's robust accuracy against the radius, over the same `n` images."""
+    """curve.json: each network's robust accuracy against the radius, over the same `n` images `of` the split's."""
 
-    schema: int
-    run: str
-    split: str
-    n: int
+    SCHEMA = 1
+
+    run: Name
+    split: Name
+    n: Count
+    of: Count
     norm: Norm
     attacks: tuple[str, ...]
-    seed: int
+    seed: Amount
     curves: tuple[EpsCurve, ...]
     flags: tuple[str, ...]
 

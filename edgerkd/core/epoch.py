@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgerkd.core.ranges import Count, Share, Weight
 from edgerkd.core.record import Record
 
 
@@ -14,11 +15,11 @@ class Epoch(Record):
     noted.
     """
 
-    epoch: int
+    epoch: Count
     terms: dict[str, float]
-    val_clean_acc: float
-    val_robust_acc: float
-    lr: float
-    seconds: float
-    images_per_second: float
+    val_clean_acc: Share
+    val_robust_acc: Share
+    lr: Weight
+    seconds: Weight
+    images_per_second: Weight
     val_variance_gap: float | None = None

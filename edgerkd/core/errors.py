@@ -3,9 +3,10 @@
 EdgerkdError
     ConfigError (3)             bad input or configuration; carries all problems at once
         UnknownNameError        no such profile, data set, exporter ...: names the nearest
-        BudgetError             no student fits: each limit with expected and actual
+        BudgetError             no student fits: each limit with what is required and measured
     MissingDependencyError (4)  not installed or not usable here: the exact install line
-    StorageError (4)            a file cannot be written here: no room, no permission
+    StorageError (4)            a file cannot be read or written here: no permission, no room
+        StreamError             standard output is closed, or full
     ArtefactError (5)           a damaged, tampered or incompatible file
     ExportError (6)             export, build or engine failure
         EngineError
@@ -13,11 +14,13 @@ EdgerkdError
     DivergedError (6)           the loss of a training run is no longer finite
     LostRankError (70)          another process of the same command has ended
 
-A message says what was wrong (with the value), where (file, key) and how to fix it.
+A message says in plain sentences what is wrong (with the value), where (file, key) and how to fix it.
 """
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+from edgerkd.core.text import LONGEST_NAME, printable
 
 
 class EdgerkdError(Exception):
@@ -37,9 +40,10 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
+        near = get_close_matches(name[:LONGEST_NAME], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"no {kind} named {name!r}: {hint}known: {', '.join(known) or 'none'}")
+        shown = printable(name, LONGEST_NAME)
+        super().__init__(f"There is no {kind} named {shown!r}: {hint}known: {', '.join(known) or 'none'}")
 
 
 class BudgetError(ConfigError):
@@ -53,9 +57,13 @@ class MissingDependencyError(EdgerkdError):
 
 
 class StorageError(EdgerkdError):
-    """A file cannot be written here; what was there before is intact."""
+    """A file cannot be read or written here."""
 
     exit_code = 4
+
+
+class StreamError(StorageError):
+    """Standard output is closed, or what it goes to is full."""
 
 
 class ArtefactError(EdgerkdError):

@@ -5,6 +5,8 @@ from typing import Literal
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.architecture import Architecture, Cost
+from edgerkd.core.by_class import ByClass
+from edgerkd.core.ranges import Amount, Count, Name
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 
@@ -15,24 +17,30 @@ Source = Literal["replay", "direct", "query"]
 class Row(Record):
     """One attack. `source` says where its examples came from: stored, gradients of the thing itself, or queries."""
 
-    attack: str
+    attack: Name
     source: Source
     robust_acc: Accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation(Record):
-    """One network on one split. `robust_acc` is the worst case per image over `rows`, then the mean."""
+    """One network on `n` images `of` a split's. `robust_acc` is the worst case per image over `rows`, then the mean.
 
-    schema: int
-    name: str
+    `seed` is of the attacks, and of the sample where `n` is less than `of`: each class has its share in it.
+    """
+
+    SCHEMA = 1
+
+    name: Name
     architecture: Architecture
     cost: Cost
-    split: str
-    n: int
+    split: Name
+    n: Count
+    of: Count
     clean_acc: Accuracy
     robust_acc: Accuracy
+    by_class: ByClass
     rows: tuple[Row, ...]
     flags: tuple[str, ...]
     threat_model: ThreatModel
-    seed: int
+    seed: Amount

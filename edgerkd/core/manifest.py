@@ -1,14 +1,15 @@
 """The index of a bundle: what is in it, what it is, and what the host measured."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.architecture import Architecture, Cost
+from edgerkd.core.data_request import Preprocessing
 from edgerkd.core.profile import Profile
+from edgerkd.core.ranges import Amount, Length, Name, Sha256, Within
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
-
-SCHEMA = 1
 
 STUDENT_ONNX = "student.onnx"
 TWIN_ONNX = "twin.onnx"
@@ -20,8 +21,8 @@ MANIFEST = "manifest.json"
 class FileEntry(Record):
     """One file of the bundle."""
 
-    size: int
-    sha256: str
+    size: Amount
+    sha256: Sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +33,24 @@ class HostResult(Record):
     robust_acc: Accuracy
     teacher_clean_acc: Accuracy
     teacher_robust_acc: Accuracy
-    attack: str
+    attack: Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(Record):
-    """Everything a device needs to know about a bundle, and the digest of each of its files."""
+    """Everything a device needs to know about a bundle, and the digest of each of its files.
 
-    schema: int
-    name: str
-    dataset: str
-    precision: str
-    opset: int
+    `classes` are the names of the logits, in order; `preprocessing` is what pictures need before they are images.
+    """
+
+    SCHEMA = 1
+
+    name: Name
+    dataset: Name
+    classes: Annotated[tuple[Name, ...], Length(2)]
+    preprocessing: Preprocessing
+    precision: Name
+    opset: Annotated[int, Within(7, 30)]
     architecture: Architecture
     cost: Cost
     threat_model: ThreatModel

@@ -1,11 +1,14 @@
 """A device as edgerkd sees it: its facts, the budget a student must keep, the gates it must pass."""
 
 from dataclasses import dataclass, field
-from math import inf
+from typing import Annotated
 
-from edgerkd.core.errors import ConfigError
+from edgerkd.core.ranges import Count, Length, Name, Positive, Readable, Share
 from edgerkd.core.record import Record
 from edgerkd.core.units import parse_size
+
+Size = Annotated[Name, Readable(parse_size)]
+"""Such as `4 MiB`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,21 +19,17 @@ class Device(Record):
     10^9 bytes a second; `launch_us` the time one layer costs however small it is.
     """
 
-    soc: str
-    power_mode: str | None = None
-    compute_capability: str | None = None
-    sms: int | None = None
-    gpu_clock_ghz: float | None = None
-    fp32_tflops: float | None = None
-    fp16_tflops: float | None = None
-    int8_tops: float | None = None
-    memory: str | None = None
-    memory_gbps: float | None = None
-    launch_us: float | None = None
-
-    def __post_init__(self) -> None:
-        keys = ("sms", "gpu_clock_ghz", "fp32_tflops", "fp16_tflops", "int8_tops", "memory_gbps", "launch_us")
-        _above_zero(self, keys)
+    soc: Name
+    power_mode: Name | None = None
+    compute_capability: Name | None = None
+    sms: Count | None = None
+    gpu_clock_ghz: Positive | None = None
+    fp32_tflops: Positive | None = None
+    fp16_tflops: Positive | None = None
+    int8_tops: Positive | None = None
+    memory: Size | None = None
+    memory_gbps: Positive | None = None
+    launch_us: Positive | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +40,12 @@ class Budget(Record):
     student as large as its teacher is no student.
     """
 
-    params: int | None = None
-    macs: int | None = None
-    latency_ms: float | None = None
-    file: str | None = None
-    peak_memory: str | None = None
-    teacher_share: float | None = None
-
-    def __post_init__(self) -> None:
-        _above_zero(self, ("params", "macs", "latency_ms", "teacher_share"))
-        for key in ("file", "peak_memory"):
-            if (text := getattr(self, key)) is not None:
-                parse_size(text)
+    params: Count | None = None
+    macs: Count | None = None
+    latency_ms: Positive | None = None
+    file: Size | None = None
+    peak_memory: Size | None = None
+    teacher_share: Positive | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,32 +56,21 @@ class Gates(Record):
     the same images; `retention` is the engine's robust accuracy over the host's, same images.
     """
 
-    clean_acc_of_teacher: float
-    robust_acc_of_teacher: float
-    retention: float
-
-    def __post_init__(self) -> None:
-        for key in ("clean_acc_of_teacher", "robust_acc_of_teacher", "retention"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ConfigError(f"{key} = {getattr(self, key)} is not a share from 0 to 1")
+    clean_acc_of_teacher: Share
+    robust_acc_of_teacher: Share
+    retention: Share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile(Record):
     """One device in one power mode. `sources` names where each number of `device` comes from."""
 
-    schema: int
-    name: str
-    title: str
-    runtimes: tuple[str, ...]
+    SCHEMA = 1
+
+    name: Name
+    title: Name
+    runtimes: Annotated[tuple[Name, ...], Length(1)]
     device: Device
     budget: Budget
     gates: Gates
     sources: dict[str, str] = field(default_factory=dict[str, str])
-
-
-def _above_zero(record: Device | Budget, keys: tuple[str, ...]) -> None:
-    for key in keys:
-        value = getattr(record, key)
-        if value is not None and not 0 < value < inf:
-            raise ConfigError(f"{key} = {value} is not a number above 0")

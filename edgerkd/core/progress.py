@@ -15,6 +15,14 @@ class Progress(Protocol):
         """One stretch of `total` units."""
         ...
 
+    def say(self, line: str) -> None:
+        """What the user should know while the work goes on."""
+        ...
+
+    def log(self, line: str) -> None:
+        """How far the work is, for whoever sees no stages."""
+        ...
+
 
 class Silent:
     """Nobody listens."""
@@ -23,3 +31,9 @@ class Silent:
     def stage(self, name: str, total: int) -> Generator[Advance, None, None]:
         """Show nothing."""
         yield lambda done, words: None
+
+    def say(self, line: str) -> None:
+        """Show nothing."""
+
+    def log(self, line: str) -> None:
+        """Show nothing."""

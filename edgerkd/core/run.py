@@ -33,7 +33,7 @@ class RunFolder:
         """The student, where there is one. Raises ConfigError where its training has not ended."""
         if not self.student.exists():
             raise ConfigError(
-                f"{self.path}: training is not finished: go on with `edgerkd distill --resume --run {self.path}`"
+                f"{self.path}: training is not finished: go on with `edgerkd distill --resume --run {self.path}`."
             )
         return self.student
 
@@ -105,10 +105,17 @@ class RunFolder:
 def latest_run() -> RunFolder:
     """The newest run, which `runs/latest` names. Raises ConfigError where there is none."""
     link = RUNS / "latest"
-    if not link.exists():
-        raise ConfigError(f"{link}: there is no run here yet: start one with `edgerkd distill`, or name one with --run")
-    # A copy that followed the link holds the run itself.
-    return RunFolder(RUNS / link.readlink() if link.is_symlink() else link)
+    try:
+        # A copy that followed the link holds the run itself.
+        target = RUNS / link.readlink() if link.is_symlink() else link
+        there = target.exists()
+    except (OSError, RuntimeError) as e:
+        raise ConfigError(f"{link} cannot be followed ({e}): name a run with --run.") from e
+    if not there:
+        raise ConfigError(
+            f"{link}: there is no run here yet. Start one with `edgerkd distill`, or name one with --run."
+        )
+    return RunFolder(target)
 
 
 def mark_latest(run: RunFolder) -> None:
@@ -118,14 +125,15 @@ def mark_latest(run: RunFolder) -> None:
     """
     link = RUNS / "latest"
     if link.exists() and not link.is_symlink():
-        raise ConfigError(f"{link}: is no link but a folder or file of its own: move it away")
+        raise ConfigError(f"{link} is no link but a folder or file of its own: move it away.")
     try:
         RUNS.mkdir(parents=True, exist_ok=True)
         new = link.with_name(f".latest-{os.getpid()}")
+        new.unlink(missing_ok=True)  # of a killed process that had our number
         new.symlink_to(os.path.relpath(run.path.resolve(), RUNS.resolve()))
         new.replace(link)
     except OSError as e:
         raise StorageError(
-            f"{link}: cannot be written: {e.strerror}: {RUNS} must be a folder that can be written to: "
-            "move away what has its name, or work in another folder"
+            f"{link}: cannot be written: {e.strerror}. {RUNS} must be a folder that can be written to: move away what "
+            "has its name, or work in another folder."
         ) from e

@@ -3,25 +3,27 @@
 from dataclasses import dataclass
 
 from edgerkd.core.architecture import Architecture, Cost
+from edgerkd.core.data_request import DataFacts, DataRequest
 from edgerkd.core.profile import Profile
+from edgerkd.core.ranges import Count, Name, Sha256
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.record import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord(Record):
-    """run.json. `data` is what --data named, `data_sha256` the images and labels it turned out to be."""
+    """run.json. `request` is what was asked of the data, `data` what they turned out to be."""
 
-    schema: int
-    data: str
-    dataset: str
-    data_sha256: str
-    teacher: str | None
-    teacher_sha256: str | None
+    SCHEMA = 1
+
+    request: DataRequest
+    data: DataFacts
+    teacher: Name | None
+    teacher_sha256: Sha256 | None
     profile: Profile
     recipe: Recipe
     architecture: Architecture
     cost: Cost
     versions: dict[str, str]
-    processes: int = 1
+    processes: Count = 1
     """How many trained together: mixtures, covariances and Gram matrices are of each one's own part of a batch."""

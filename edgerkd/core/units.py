@@ -5,8 +5,10 @@ from fractions import Fraction
 from typing import Any
 
 from edgerkd.core.errors import ConfigError
+from edgerkd.core.text import printable
 
 _SIZES = {"B": 1, "kB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
+_NUMBER = re.compile(r"\s*[+-]?(\d{1,18}/\d{1,18}|(\d{1,18}\.?\d{0,18}|\.\d{1,18})([eE][+-]?\d{1,2})?)\s*")
 
 
 class Radius(Fraction):
@@ -18,32 +20,39 @@ class Radius(Fraction):
     __slots__ = ()
 
     def __new__(cls, text: "str | Fraction | int") -> "Radius":
+        shown = repr(printable(str(text), 40))
         try:
+            if isinstance(text, str) and _NUMBER.fullmatch(text) is None:  # 1e-99999999 would take hours to work out
+                raise ValueError
             value = Fraction(text)
         except (ValueError, ZeroDivisionError, TypeError) as e:
-            raise ConfigError(f"radius {text!r} is not a number: write it like 8/255 or 0.03") from e
+            raise ConfigError(f"radius {shown} is not a number: write it like 8/255 or 0.03") from e
         if not 0 <= value <= 1:
-            raise ConfigError(f"radius {text!r} is outside 0 to 1 (images lie in [0, 1]): write 8/255, not 8")
+            raise ConfigError(f"radius {shown} is outside 0 to 1 (images lie in [0, 1]): write 8/255, not 8")
         return super().__new__(cls, value)
 
     def __str__(self) -> str:
-        """As over 255 where that is whole (`8/255`), else the plain fraction."""
-        of_255 = Fraction(self) * 255
-        return f"{of_255.numerator}/255" if of_255.denominator == 1 else super().__str__()
+        """Over 255 where that is whole (`8/255`), as a decimal of at most four digits (`0.3`), else the fraction."""
+        of_255, of_10000 = Fraction(self) * 255, Fraction(self) * 10_000
+        if of_255.denominator == 1:
+            return f"{of_255.numerator}/255"
+        return f"{float(self):.4g}" if of_10000.denominator == 1 else super().__str__()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, *_: object) -> Any:  # Any: pydantic's own type
         """In files a radius is its text; only decoding (files/decode.py) asks for this."""
         from pydantic_core import core_schema
 
-        return core_schema.no_info_plain_validator_function(cls, serialization=core_schema.to_string_ser_schema())
+        text = core_schema.str_schema(strict=True)
+        serialization = core_schema.to_string_ser_schema()
+        return core_schema.no_info_after_validator_function(cls, text, serialization=serialization)
 
 
 def parse_size(text: str) -> int:
     """Bytes in a size such as `4 MiB` or `512 kB`. Raises ConfigError, naming the units known."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]{1,3})\s*", text)
     if match is None or match[2] not in _SIZES:
-        raise ConfigError(f"size {text!r} is not select_samples: write a number and one of {', '.join(_SIZES)}")
+        raise ConfigError(f"size {printable(text, 40)!r} cannot be read: write a number and one of {', '.join(_SIZES)}")
     return round(Fraction(match[1]) * _SIZES[match[2]])
 
 
@@ -55,6 +64,13 @@ def format_size(size: int) -> str:
 def format_count(count: int) -> str:
     """A count for people, three digits: `12.3 k`, `4.56 M`."""
     return _format(count, (("G", 10**9), ("M", 10**6), ("k", 10**3)), "").strip()
+
+
+def duration(seconds: float) -> str:
+    """A time for people, two digits or whole minutes: `4.2 s`, `18 s`, `7 minutes`, `2.5 hours`."""
+    if seconds < 90:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _format(value: int, units: tuple[tuple[str, int], ...], plain: str) -> str:

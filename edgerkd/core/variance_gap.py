@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import StatisticsError, correlation
+from typing import Annotated
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.architecture import Architecture
+from edgerkd.core.ranges import Amount, Count, Name, Share, Weight, Within
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 
 STRAIGHT = -0.9  # a correlation at most this is the published trend: four fifths of the variance on a line; ours
 LEAST = 3  # points: two always lie on a line
+
+R = Annotated[float, Within(-1, 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,43 +40,45 @@ class NetworkGaps(Record):
     `r` and `gram_r` correlate robust accuracy with `gap` and `gram_gap` over the radii, None where one is constant.
     """
 
-    name: str
+    name: Name
     architecture: Architecture
-    variance: float
-    gram: float
+    variance: Weight
+    gram: Weight
     points: tuple[GapPoint, ...]
-    r: float | None
-    gram_r: float | None
+    r: R | None
+    gram_r: R | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochGap(Record):
     """One epoch of the student's training, on the validation split."""
 
-    epoch: int
-    robust_acc: float
+    epoch: Count
+    robust_acc: Share
     relative_gap: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VarianceGapReport(Record):
-    """variance-gap.json: all networks on the same `n` images.
+    """variance-gap.json: all networks on the same `n` images `of` the split's.
 
     `networks_r` correlates robust accuracy with `relative_gap` over the networks, at the threat model's radius;
     `epochs_r` over the epochs of training, which are none where they did not note the gap.
     """
 
-    schema: int
-    run: str
-    split: str
-    n: int
+    SCHEMA = 1
+
+    run: Name
+    split: Name
+    n: Count
+    of: Count
     threat_model: ThreatModel
-    attack: str
-    seed: int
+    attack: Name
+    seed: Amount
     networks: tuple[NetworkGaps, ...]
-    networks_r: float | None
+    networks_r: R | None
     epochs: tuple[EpochGap, ...]
-    epochs_r: float | None
+    epochs_r: R | None
     flags: tuple[str, ...]
 
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.by_class import ByClass
 from edgerkd.core.evaluation import Row
+from edgerkd.core.ranges import Amount, Count, Name, Positive, Sha256, Share, Weight
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 
@@ -15,11 +17,11 @@ Verdict = Literal["pass", "fail", "inconclusive"]
 class Engine(Record):
     """The thing that was attacked. `device` is where it ran; `sha256` is of the engine's own file."""
 
-    runtime: str
-    version: str
-    device: str
-    precision: str
-    sha256: str
+    runtime: Name
+    version: Name
+    device: Name
+    precision: Name
+    sha256: Sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +32,10 @@ class Parity(Record):
     among images whose host margin is above the limit; `ok` is the two together.
     """
 
-    n: int
-    max_abs_dlogit: float
-    limit: float
-    agreement: float
+    n: Count
+    max_abs_dlogit: Weight
+    limit: Weight
+    agreement: Share
     ok: bool
 
 
@@ -41,20 +43,20 @@ class Parity(Record):
 class Latency(Record):
     """Milliseconds for one batch, images in host memory to logits in host memory, after warm-up."""
 
-    p50: float
-    p95: float
-    p99: float
-    batch: int
-    runs: int
+    p50: Positive
+    p95: Positive
+    p99: Positive
+    batch: Count
+    runs: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit(Record):
     """One limit of the budget against what was found; `ok` is None where it cannot be judged here."""
 
-    limit: str
-    required: float
-    measured: float | None
+    limit: Name
+    required: Weight
+    measured: Weight | None
     ok: bool | None
 
 
@@ -62,11 +64,11 @@ class Limit(Record):
 class Gate(Record):
     """One gate: the measured interval against what was required; `verdict` by where the interval lies."""
 
-    gate: str
-    required: float
-    measured: float
-    low: float
-    high: float
+    gate: Name
+    required: Share
+    measured: Weight
+    low: Weight
+    high: Weight
     verdict: Verdict
 
 
@@ -74,22 +76,24 @@ class Gate(Record):
 class VerifyReport(Record):
     """The whole of `verify.json`."""
 
-    schema: int
+    SCHEMA = 1
+
     verdict: Verdict
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
-    bundle: str
-    manifest_sha256: str
+    bundle: Name
+    manifest_sha256: Sha256
     threat_model: ThreatModel
     engine: Engine
     parity: Parity
-    twin_agreement: float
+    twin_agreement: Share
     clean_acc: Accuracy
     robust_acc: Accuracy
+    by_class: ByClass
     rows: tuple[Row, ...]
     flags: tuple[str, ...]
-    retention: float
+    retention: Weight
     gates: tuple[Gate, ...]
     latency_ms: Latency
     budget: tuple[Limit, ...]
-    seed: int
+    seed: Amount

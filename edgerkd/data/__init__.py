@@ -1,1 +1,1 @@
-"""Data sets as uint8 tensors that live on the device, and augmentation there, a batch at a time."""
+"""Data sets: read, checked and split in NumPy; then as tensors on the device that trains, and augmented there."""

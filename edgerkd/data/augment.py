@@ -9,8 +9,9 @@ from edgerkd.data.dataset import Dataset
 
 def augment(images: Tensor, dataset: Dataset, *, side: int, generator: torch.Generator) -> Tensor:
     """Cropped and mirrored as the data allow, then a square of `side` pixels cut out of each image."""
-    images = random_crop(images, dataset.crop, generator)
-    if dataset.flip:
+    augmentation = dataset.facts.augmentation
+    images = random_crop(images, augmentation.crop, generator)
+    if augmentation.flip:
         images = random_flip(images, generator)
     return cutout(images, side, dataset.mean, generator)
 

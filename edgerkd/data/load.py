@@ -1,195 +1,187 @@
-"""`--data`: the embedded digits, a known name, an .npz file, or a folder of images."""
+"""`--data`: the embedded digits, a known name, an .npz file, or a folder of pictures, to checked images.
 
-import hashlib
-import os
-from collections.abc import Callable
+This is the one way in. Every command that takes data calls `load_data`, and gets every check with it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from edgerkd.core.errors import ConfigError, MissingDependencyError, UnknownNameError
-from edgerkd.core.threat import ThreatModel
-from edgerkd.core.units import Radius
-from edgerkd.data.dataset import Dataset, Split
-from edgerkd.files.damage import DAMAGE
+from edgerkd.core.data_request import DataRequest
+from edgerkd.core.errors import ConfigError, UnknownNameError
+from edgerkd.core.progress import Progress
+from edgerkd.core.text import LONGEST_NAME, printable
+from edgerkd.data.cache import CachedImages, cached, key_of
+from edgerkd.data.check import check
+from edgerkd.data.folder import Found, find_pictures
+from edgerkd.data.known import KNOWN, data_folder, download, find_torchvision, load_digits, unavailable
+from edgerkd.data.npz import load_npz
+from edgerkd.data.pictures import bad_files, choose_size, decode, look_at
+from edgerkd.data.samples import Bytes, Checked, Ints, Raw, RawSplit
+from edgerkd.data.split import (
+    MOST_VALIDATION,
+    SPLIT_SEED,
+    TEST_SHARE,
+    VALIDATION_SHARE,
+    hold_out,
+    shared_images,
+)
+from edgerkd.files.paths import find_kind, given_path, shown
 
-SPLIT_SEED = 0
-_VALIDATION_SHARE = 0.1  # of the training images, at most 1,000; ours
 
+def load_data(request: DataRequest, *, progress: Progress) -> Checked:
+    """The data that `request` names: checked, and with a train, a val and a test split that share no image.
 
-def load_dataset(data: str) -> Dataset:
-    """The data set `data` names: `digits`, `cifar10`, a path to an .npz file, or to a folder.
-
-    Raises UnknownNameError for an unknown name, ConfigError for a file or folder that is not a data set.
+    Raises UnknownNameError for a name that is none, ConfigError with every problem
+    of the data, MissingDependencyError for known data that cannot be had here.
     """
-    if data in NAMED:
-        return NAMED[data]()
-    path = Path(data).expanduser()
-    if path.is_dir():
-        is_torchvision = (path / "cifar-10-batches-py").is_dir()
-        return _torchvision_cifar10(path) if is_torchvision else _image_folder(path)
+    raw = _raw(request, progress)
+    checked = check(raw, classes=request.classes)
+    return _with_splits(checked.with_notes(*shared_images(checked.splits())))
+
+
+def _raw(request: DataRequest, progress: Progress) -> Raw:
+    source = request.source
+    if source in KNOWN:
+        return _known(request, progress)
+    path = given_path(source)
+    kind = find_kind(path)
+    if kind == "a folder":
+        found = find_torchvision(path)
+        return found() if found is not None else _folder(path, request, progress)
     if path.suffix == ".npz":
-        return _npz(path)
-    raise UnknownNameError("data set (nor such a folder or .npz file)", data, NAMED)
+        return load_npz(path, say=progress.say)
+    if kind is not None:
+        raise ConfigError(f"{shown(path)}: this is {kind}: --data takes an .npz file or a folder of pictures.")
+    raise UnknownNameError("data set (nor such a folder or .npz file)", source, KNOWN)
 
 
-def _digits() -> Dataset:
-    """The 1,797 handwritten digits, 8 x 8, that scikit-learn carries (UCI, Alpaydin and Kaynak 1998)."""
-    from sklearn.datasets import load_digits
-
-    pixels, target = load_digits(return_X_y=True)
-    images = np.rint(np.asarray(pixels) * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
-    labels = np.asarray(target, np.int64)
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
-    parts = np.split(order, [1200, 1400])  # 1,200 to learn, 200 to choose, 397 to report
-    splits = [Split(images=torch.from_numpy(images[p]), labels=torch.from_numpy(labels[p])) for p in parts]
-    return _dataset("digits", *splits, eps=DIGITS_EPS, crop=1, flip=False)
-
-
-DIGITS_EPS = Radius("32/255")  # ours: half of the strokes' contrast is 128/255
-
-
-def _cifar10() -> Dataset:
-    """CIFAR-10 from the cache folder: `cifar10.npz` there, or torchvision's own layout, or a download."""
-    folder = data_folder()
-    if (folder / "cifar10.npz").exists():
-        return _npz(folder / "cifar10.npz")
-    return _torchvision_cifar10(folder)
+def _known(request: DataRequest, progress: Progress) -> Raw:
+    """From the data folder: NAME.npz there, torchvision's own layout, a folder of pictures, or a download."""
+    name, folder = request.source, data_folder()
+    if name == "digits":
+        return load_digits()
+    if (folder / f"{name}.npz").exists():
+        return replace(load_npz(folder / f"{name}.npz", say=progress.say), name=name)
+    if (found := find_torchvision(folder, name)) is not None:
+        return found()
+    if (folder / name).is_dir():
+        known = KNOWN[name]
+        filled = replace(request, size=request.size or known.size, group_by=request.group_by or known.group_by)
+        return replace(_folder(folder / name, filled, progress), name=name)
+    if name == "gtsrb":
+        raise unavailable(name, folder)
+    return download(name, folder)
 
 
-def data_folder() -> Path:
-    """Where data sets are kept: EDGERKD_DATA, else `~/.cache/edgerkd-data`."""
-    return Path(os.environ.get("EDGERKD_DATA", "~/.cache/edgerkd-data")).expanduser()
+def _folder(path: Path, request: DataRequest, progress: Progress) -> Raw:
+    """A folder of pictures, decoded."""
+    found = find_pictures(path)
+    names = tuple(sorted({name for classes in found.splits.values() for name in classes}))
+    files = [file for classes in found.splits.values() for pictures in classes.values() for file in pictures]
+    with progress.stage(f"{path.name}: reading headers", len(files)) as advance:
+        looks = look_at(files, request.alpha, lambda done: advance(done, "pictures"))
+    unfit = set(bad_files(path, files, [look.problem for look in looks], request))
+    fit = [look for row, look in enumerate(looks) if row not in unfit]
+    if not fit:
+        raise ConfigError(f"{shown(path)}: none of its {len(files)} pictures can be used.")
+    height, width = choose_size(fit, path, request.size)
+    channels = 3 if any(look.colour for look in fit) else 1
+    kept = [file for row, file in enumerate(files) if row not in unfit]
+    shape = (len(kept), height, width, channels)
 
-
-NAMED: dict[str, Callable[[], Dataset]] = {"digits": _digits, "cifar10": _cifar10}
-
-
-def _torchvision_cifar10(root: Path) -> Dataset:
-    """torchvision checks each file against its known MD5 before it reads it."""
-    from torchvision.datasets import CIFAR10
-
-    try:
-        train, test = (CIFAR10(root, train=part, download=True) for part in (True, False))
-    except (OSError, RuntimeError) as e:
-        raise MissingDependencyError(
-            f"cifar10 is neither in {root} nor can it be downloaded here ({e}): put cifar10.npz or torchvision's "
-            f"cifar-10-batches-py there, or name the file with --data PATH.npz"
-        ) from e
-    return _from_arrays("cifar10", *((part.data, np.asarray(part.targets)) for part in (train, test)))
-
-
-def _npz(path: Path) -> Dataset:
-    """Arrays x_train, y_train, x_test, y_test; images uint8 (n, h, w) or (n, h, w, c), labels (n,)."""
-    keys = ("x_train", "y_train", "x_test", "y_test")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            missing = [key for key in keys if key not in arrays]
-            if missing:
-                raise ConfigError(
-                    f"{path}: no array named {', '.join(missing)}: an .npz data set has {', '.join(keys)}"
-                )
-            x_train, y_train, x_test, y_test = (arrays[key] for key in keys)
-    except ConfigError:
-        raise
-    except (*DAMAGE, TypeError) as e:
-        raise ConfigError(f"{path}: not a readable .npz file: {e}") from e
-    for key, images in (("x_train", x_train), ("x_test", x_test)):
-        if images.dtype != np.uint8 or images.ndim not in (3, 4):
-            raise ConfigError(
-                f"{path}: {key} is {images.dtype} {images.shape}: expected uint8 images (n, height, width[, channels])"
+    def fill(pixels: Bytes) -> list[int]:
+        with progress.stage(f"{path.name}: decoding", len(kept)) as advance:
+            problems = decode(
+                kept, pixels, fit=request.fit, alpha=request.alpha, after=lambda done: advance(done, "pictures")
             )
-    if len(x_train) > 1 and x_train.size and x_train.min() == x_train.max():
-        raise ConfigError(f"{path}: x_train: every pixel of every image is {x_train.min()}: there is nothing to learn")
-    return _from_arrays(path.stem, (x_train, y_train), (x_test, y_test))
+        return bad_files(path, kept, problems, request)
 
-
-def _image_folder(path: Path) -> Dataset:
-    """`DIR/train/CLASS/*` and `DIR/test/CLASS/*`; or `DIR/CLASS/*`, of which one image in five is for the test."""
-    from torchvision.datasets import ImageFolder
-
-    def arrays(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
-        try:
-            found = ImageFolder(str(folder))
-        except FileNotFoundError as e:
-            raise ConfigError(f"{folder}: not a folder of images: expected DIR/CLASS/image.png ({e})") from e
-        try:
-            pictures = [found[index][0] for index in range(len(found))]
-        except OSError as e:
-            raise ConfigError(f"{folder}: holds a picture that cannot be read: {e}") from e
-        sizes = {picture.size: file for picture, (file, _) in zip(pictures, found.samples, strict=True)}
-        if len(sizes) > 1:
-            (a, file_a), (b, file_b) = list(sizes.items())[:2]
-            raise ConfigError(
-                f"{folder}: images differ in size: {file_a} is {a[0]}x{a[1]}, {file_b} is {b[0]}x{b[1]}: "
-                "resize them to one size"
-            )
-        images = np.stack([np.asarray(picture) for picture in pictures])
-        return images, np.asarray(found.targets, np.int64), found.classes
-
-    if (path / "train").is_dir() and (path / "test").is_dir():
-        x_train, y_train, names = arrays(path / "train")
-        x_test, y_test, names_test = arrays(path / "test")
-        if names != names_test:
-            raise ConfigError(f"{path}: train has the classes {names}, test has {names_test}")
-        return _from_arrays(path.name, (x_train, y_train), (x_test, y_test))
-    images, labels, _ = arrays(path)
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
-    test, train = np.split(order, [len(order) // 5])
-    return _from_arrays(path.name, (images[train], labels[train]), (images[test], labels[test]))
-
-
-def _from_arrays(
-    name: str, train: tuple[NDArray[np.uint8], NDArray[np.int64]], test: tuple[NDArray[np.uint8], NDArray[np.int64]]
-) -> Dataset:
-    """Channels first; the last training images, a tenth and at most 1,000, become the validation split."""
-    splits: list[Split] = []
-    for images, labels in (train, test):
-        images = images[..., None] if images.ndim == 3 else images
-        labels = np.asarray(labels)
-        labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise ConfigError(f"{name}: labels are {labels.dtype} {labels.shape}: expected whole numbers (n,)")
-        if len(images) != len(labels) or len(images) < 2:
-            raise ConfigError(f"{name}: {len(images)} images but {len(labels)} labels: expected as many, two at least")
-        if labels.min() < 0:
-            raise ConfigError(f"{name}: a label is {labels.min()}: classes are counted from 0")
-        channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        splits.append(Split(images=torch.from_numpy(channels_first), labels=torch.from_numpy(labels.astype(np.int64))))
-    if splits[0].images.shape[1:] != splits[1].images.shape[1:]:
-        sizes = " and ".join(str(tuple(split.images.shape[1:])) for split in splits)
-        raise ConfigError(f"{name}: training and test images differ in size: {sizes}")
-    known, test_split = splits
-    n_val = max(1, min(1000, int(len(known) * _VALIDATION_SHARE)))
-    if set(known.labels[-n_val:].tolist()) != set(known.labels.tolist()):  # sorted by class: shuffle first
-        order = torch.from_numpy(np.random.default_rng(SPLIT_SEED).permutation(len(known)))
-        known = Split(images=known.images[order], labels=known.labels[order])
-    train_split = known.head(len(known) - n_val)
-    val = Split(images=known.images[-n_val:], labels=known.labels[-n_val:])
-    height = train_split.images.shape[2]
-    return _dataset(name, train_split, val, test_split, eps=Radius("8/255"), crop=height // 8, flip=True)
-
-
-def _dataset(name: str, train: Split, val: Split, test: Split, *, eps: Radius, crop: int, flip: bool) -> Dataset:
-    digest = hashlib.sha256()
-    for split in (train, val, test):
-        digest.update(split.images.numpy().tobytes())
-        digest.update(split.labels.numpy().tobytes())
-    # The moments of at most 10,000 images are exact enough to normalise by, and quick.
-    sample = train.images[:10_000].double().div(255)
-    classes = int(torch.cat([train.labels, test.labels]).max()) + 1
-    return Dataset(
-        name=name,
-        classes=classes,
+    stats = [(str(file.relative_to(path)), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in kept]
+    key = key_of({"shape": shape, "files": stats, "fit": request.fit, "alpha": request.alpha})
+    images = cached(key, shape, fill, say=progress.say)
+    notes = list(found.notes)
+    if skipped := len(unfit) + len(images.bad):
+        notes.append(f"Pictures that could not be used, left out by --skip-bad: {skipped}.")
+    if channels == 3 and (grey := sum(not look.colour for look in fit)):
+        notes.append(f"Grey pictures beside coloured ones, taken as colour: {grey}.")
+    kept = [file for place, file in enumerate(kept) if place not in set(images.bad)]
+    splits = _by_split(path, found, names, kept, images, request)
+    if "val" in splits and "test" not in splits:
+        splits["test"] = splits.pop("val")
+        notes.append("There is no test split: the val split is taken for it, and a part of train to choose by.")
+    train = splits.get("train") or splits["all"]
+    return Raw(
+        name=_name_of(path),
+        where=shown(path),
         train=train,
-        val=val,
-        test=test,
-        mean=tuple(round(float(m), 4) for m in sample.mean((0, 2, 3))),
-        std=tuple(round(max(float(s), 1e-3), 4) for s in sample.std((0, 2, 3))),
-        threat_model=ThreatModel(norm="Linf", eps=eps),
-        crop=crop,
-        flip=flip,
-        sha256=digest.hexdigest(),
+        val=splits.get("val"),
+        test=splits.get("test"),
+        names=names,
+        notes=tuple(notes),
     )
+
+
+def _by_split(
+    path: Path, found: Found, names: tuple[str, ...], kept: Sequence[Path], images: CachedImages, request: DataRequest
+) -> dict[str, RawSplit]:
+    """Each split's part of the decoded pictures, which lie in the order of splits and classes."""
+    number, there = {name: label for label, name in enumerate(names)}, set(kept)
+    splits: dict[str, RawSplit] = {}
+    first = 0
+    for split, classes in found.splits.items():
+        members = [(file, number[name]) for name, pictures in classes.items() for file in pictures if file in there]
+        rows = slice(first, first := first + len(members))
+        splits[split] = RawSplit(
+            images=images.pixels[rows],
+            labels=np.asarray([label for _, label in members], np.int64),
+            digests=images.digests[rows],
+            groups=None if split in ("val", "test") else _groups(path, members, request),
+            files=[str(file.relative_to(path)) for file, _ in members],
+            images_name=f"{split} pictures",
+            labels_name=f"{split} labels",
+        )
+    return splits
+
+
+def _groups(path: Path, members: Sequence[tuple[Path, int]], request: DataRequest) -> Ints | None:
+    """A number for each object, by the part of a file's name that `--group-by` matches, within its class."""
+    if request.group_by is None:
+        return None
+    shown_pattern = repr(printable(request.group_by, 60))
+    try:
+        pattern = re.compile(request.group_by)
+    except re.error as e:
+        raise ConfigError(f"--group-by {shown_pattern} is no regular expression: {e}.") from e
+    keys: list[tuple[int, str]] = []
+    for file, label in members:
+        match = pattern.search(file.name)
+        if match is None:
+            name = shown(file.relative_to(path))
+            raise ConfigError(f"{shown(path)}: --group-by {shown_pattern} matches nothing in the name of {name}.")
+        keys.append((label, match[1] if pattern.groups else match[0]))
+    number = {key: index for index, key in enumerate(dict.fromkeys(keys))}
+    return np.asarray([number[key] for key in keys], np.int64)
+
+
+def _name_of(path: Path) -> str:
+    return printable(path.resolve().name or "data", LONGEST_NAME // 2)
+
+
+def _with_splits(data: Checked) -> Checked:
+    """Test and validation images drawn where the data bring none: by class, and no object on both sides."""
+    if data.test is None:
+        kept, held = hold_out(data.train, TEST_SHARE, most=None, seed=SPLIT_SEED)
+        data = replace(
+            data,
+            train=data.train.take(kept),
+            test=data.train.take(held),
+            notes=(*data.notes, f"There is no test split: {TEST_SHARE:.0%} of the images, drawn by class, are one."),
+        )
+    if data.val is None:
+        kept, held = hold_out(data.train, VALIDATION_SHARE, most=MOST_VALIDATION, seed=SPLIT_SEED)
+        data = replace(data, train=data.train.take(kept), val=data.train.take(held))
+    return data

@@ -4,13 +4,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.errors import ArtefactError
 from edgerkd.models.build import feature_channels
+from edgerkd.models.store import read_safetensors
 
 
 class Adapters(nn.Module):
@@ -35,10 +34,10 @@ class Adapters(nn.Module):
         """The maps stored in a safetensors file. Raises ArtefactError where they do not fit the two networks."""
         adapters = cls(student, teacher)
         try:
-            state = load_file(path)
+            state = read_safetensors(path)
             adapters.keep(state.keys())
             adapters.load_state_dict(state)
-        except (OSError, SafetensorError, RuntimeError) as e:
+        except RuntimeError as e:
             raise ArtefactError(f"{path}: not the adapters between {student} and {teacher}: {e}") from e
         return adapters.eval().requires_grad_(False)
 

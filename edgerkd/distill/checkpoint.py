@@ -13,15 +13,16 @@ from edgerkd.core.errors import ArtefactError
 from edgerkd.core.recipe import Recipe
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import encode_json
+from edgerkd.files.paths import check_file
 
-SCHEMA = 3
+SCHEMA = 4
 
 State = dict[str, Any]  # Any: what torch's own state_dicts hold
 
 
 @dataclass(slots=True, kw_only=True)
 class Checkpoint:
-    """The state after `epoch` whole epochs."""
+    """The state after `epoch` whole epochs and a part of the next one."""
 
     epoch: int
     states: dict[str, State]
@@ -48,10 +49,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, recipe: Recipe) -> None:
 
 def load_checkpoint(path: Path, recipe: Recipe) -> Checkpoint:
     """Raises ArtefactError where the file is damaged, of another schema, or of another recipe."""
+    check_file(path, error=ArtefactError)
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # torch.load raises what the damage happens to cause
-        raise ArtefactError(f"{path}: not a readable checkpoint ({e}): start a new run") from e
+    except Exception as e:  # torch.load raises what the damage happens to cause, and advises to load it unsafely
+        raise ArtefactError(f"{path}: not a readable checkpoint ({type(e).__name__}): start a new run") from e
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise ArtefactError(f"{path}: a checkpoint of another schema: start a new run")
     if data["recipe"] != encode_json(recipe):

@@ -1,7 +1,7 @@
 """All that changes while a network is trained: what a checkpoint holds."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,32 @@ from edgerkd.models.network import Network
 
 
 @dataclass(slots=True, kw_only=True)
+class EpochState:
+    """How far the epoch under way is: `steps` done in `seconds`, the sums of its loss terms.
+
+    `start` is the state of the random numbers when it began, which decides the order of its images.
+    """
+
+    start: Tensor
+    steps: int = 0
+    seconds: float = 0.0
+    sums: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """One step more."""
+        self.steps += 1
+        for name, term in terms.items():
+            self.sums[name] = self.sums.get(name, torch.zeros_like(term)) + term
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+
+@dataclass(slots=True, kw_only=True)
 class TrainState:
-    """After `epoch` whole epochs; `best` are the averaged weights of `best_epoch`, which had the highest `score`."""
+    """After `epoch` whole epochs and, of the next one, what `under_way` says.
+
+    `best` are the averaged weights of `best_epoch`, which had the highest `score`.
+    """
 
     student: Network
     adapters: Adapters | None
@@ -30,6 +54,7 @@ class TrainState:
     epoch: int = 0
     best_epoch: int = 0
     score: tuple[float, float] = (-1.0, -1.0)
+    under_way: EpochState | None = None
 
     @classmethod
     def begin(cls, student: Network, adapters: Adapters | None, recipe: Recipe) -> "TrainState":
@@ -59,6 +84,7 @@ class TrainState:
     def note(self, score: tuple[float, float]) -> None:
         """End an epoch; of equal scores the later epoch is the best, because its learning rate is lower."""
         self.epoch += 1
+        self.under_way = None
         if score >= self.score:
             self.score, self.best_epoch = score, self.epoch
             self.best = copy.deepcopy(self.average.network.state_dict())
@@ -68,13 +94,29 @@ class TrainState:
         waited = self.epoch - self.best_epoch
         return self.epoch >= recipe.epochs or (recipe.patience is not None and waited >= recipe.patience)
 
+    def begin_epoch(self) -> EpochState:
+        """The epoch under way, from its beginning where none is."""
+        if self.under_way is None:
+            self.under_way = EpochState(start=self.generator.get_state())
+        return self.under_way
+
+    def order(self, n: int) -> Tensor:
+        """The order of the epoch's `n` images, the same whenever it is asked for."""
+        under_way = self.begin_epoch()
+        if under_way.steps == 0:  # the epoch's other random numbers follow those of its order
+            return torch.randperm(n, generator=self.generator)
+        again = torch.Generator()
+        again.set_state(under_way.start)
+        return torch.randperm(n, generator=again)
+
     def checkpoint(self) -> Checkpoint:
         """The state as it is stored."""
         states: dict[str, dict[str, Any]] = {name: part.state_dict() for name, part in self._parts().items()}
         scalars = {"updates": self.average.updates, "score": list(self.score), "best_epoch": self.best_epoch}
+        under_way = None if self.under_way is None else asdict(self.under_way)
         return Checkpoint(
             epoch=self.epoch,
-            states={**states, "best": self.best, "scalars": scalars},
+            states={**states, "best": self.best, "scalars": scalars, "under_way": under_way or {}},
             generator=self.generator.get_state(),
             noise=noise_state(self.noise),
         )
@@ -87,6 +129,8 @@ class TrainState:
         self.average.updates, self.best_epoch = scalars["updates"], scalars["best_epoch"]
         self.score = (scalars["score"][0], scalars["score"][1])
         self.epoch = checkpoint.epoch
+        under_way = checkpoint.states["under_way"]
+        self.under_way = EpochState(**under_way) if under_way else None
         self.generator.set_state(checkpoint.generator)
         restore_noise(self.noise, checkpoint.noise)
 

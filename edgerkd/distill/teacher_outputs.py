@@ -33,7 +33,7 @@ def cache_teacher_outputs(
     """
     logits: list[Tensor] = []
     penultimate: list[Tensor] = []
-    for images in split.images.split(batch):
+    for images in split.batches(batch):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
             answer = teacher.features(to_float(images))
         logits.append(answer.logits.float().log_softmax(1))

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ConfigError, DivergedError
 from edgerkd.core.progress import Advance, Progress
 from edgerkd.core.recipe import Recipe
+from edgerkd.core.units import duration
 from edgerkd.data.augment import augment
 from edgerkd.data.dataset import Dataset, to_float
 from edgerkd.distill.adapters import Adapters
@@ -30,6 +30,9 @@ from edgerkd.distill.teacher_outputs import CachedTeacherOutputs, cache_teacher_
 from edgerkd.distill.validation import Validation, validate
 from edgerkd.models.hardware import bf16_pays
 from edgerkd.models.network import Network
+
+FIRST_STEPS = 10  # after which the run's cost is told; ours
+KEEP_SECONDS, KEEP_SHARE = 60.0, 0.02  # between two checkpoints within an epoch, and of the time they may take; ours
 
 
 class Trained(NamedTuple):
@@ -54,10 +57,11 @@ def train(
     """Train `student` and return its averaged weights of the epoch that was best on the validation split.
 
     Best means the highest PGD-10 accuracy there (clean accuracy for method standard); the test split
-    is never looked at. With `checkpoint`, the state is written there after each epoch, and `resume`
-    goes on from it, on a CPU to the same weights as an uninterrupted run (on a GPU sums may be taken in
-    another order). `ranks`: several processes each takes its part of every batch, all return the same
-    network, and the first alone writes and calls `on_epoch`.
+    is never looked at. With `checkpoint`, the state is written there after each epoch and every minute
+    within one, and `resume` goes on from it, on a CPU to the same weights as an uninterrupted run (on a GPU
+    sums may be taken in another order). `progress` hears what the run will take, once its first steps tell.
+    Of several `ranks` each takes its part of every batch, all return the same network, and the first alone
+    writes and calls `on_epoch`.
     Raises DivergedError, the last good state kept, and ConfigError for a method without the teacher
     it needs, or a batch that the processes cannot share.
     """
@@ -69,14 +73,13 @@ def train(
         loop = loop.with_cached_teacher(progress)
     shown = f"{len(loop.rows):,} of {len(dataset.train):,} images"
     with progress.stage(f"{recipe.method}: training on {shown}", recipe.epochs * loop.steps) as advance:
+        keeper = Keeper(checkpoint if ranks.first else None, state, recipe)
         while not state.done(recipe):
-            epoch = loop.epoch(advance, kept=checkpoint)
-            if not ranks.first:
-                continue
-            # The line first: a repeated epoch writes it again, a missing one would be missing for good.
-            on_epoch(epoch)
-            if checkpoint is not None:
-                save_checkpoint(checkpoint, state.checkpoint(), recipe)
+            epoch = loop.epoch(advance, keeper=keeper, say=progress.say)
+            progress.log(epoch_line(epoch, recipe))
+            if ranks.first:
+                on_epoch(epoch)  # the line first: a repeated epoch writes it again, a missing one is missing for good
+            keeper.keep()
     network = state.average.network
     network.load_state_dict(state.best)
     return Trained(network.requires_grad_(True), state.trained_adapters())
@@ -153,30 +156,29 @@ class Loop:
         """Steps an epoch; the images of an incomplete last batch are left out."""
         return len(self.rows) // self.batch
 
-    def epoch(self, advance: Advance, *, kept: Path | None) -> Epoch:
-        """One pass over what an epoch shows, validated. Raises DivergedError, which names the checkpoint `kept`."""
+    def epoch(self, advance: Advance, *, keeper: "Keeper", say: Callable[[str], None]) -> Epoch:
+        """One pass over what an epoch shows, or the rest of it, validated. Raises DivergedError."""
         recipe, state, first = self.recipe, self.state, self.state.epoch * self.steps
-        started = time.perf_counter()
         state.student.train()
-        sums: dict[str, Tensor] = {}
-        counts: dict[str, int] = defaultdict(int)
-        order = self.rows[torch.randperm(len(self.rows), generator=state.generator).to(self.ranks.device)]
-        for step, rows in enumerate(order[: self.steps * self.batch].split(self.batch)):
-            for name, term in self.step(rows, (first + step) / (recipe.epochs * self.steps)).items():
-                sums[name] = sums.get(name, 0) + term
-                counts[name] += 1
-            speed = (step + 1) * self.batch / (time.perf_counter() - started)
-            advance(first + step + 1, f"epoch {state.epoch + 1}/{recipe.epochs}, {speed:.0f} images/s")
-        totals = self.ranks.mean(torch.stack(list(sums.values())))
-        terms = {name: float(total) / counts[name] for name, total in zip(sums, totals, strict=True)}
+        order = self.rows[state.order(len(self.rows)).to(self.rows.device)]
+        done = state.begin_epoch()
+        earlier, started = done.seconds, time.perf_counter()
+        for rows in order[: self.steps * self.batch].split(self.batch)[done.steps :]:
+            done.add(self.step(rows, (first + done.steps) / (recipe.epochs * self.steps)))
+            done.seconds = earlier + time.perf_counter() - started
+            advance(first + done.steps, f"epoch {state.epoch + 1}/{recipe.epochs}, {self._speed():.0f} images/s")
+            if first + done.steps == FIRST_STEPS:
+                say(self._estimate())
+            keeper.keep_if_due()
+        totals = self.ranks.mean(torch.stack(list(done.sums.values())))
+        terms = {name: float(total) / done.counts[name] for name, total in zip(done.sums, totals, strict=True)}
         if not (all(map(math.isfinite, terms.values())) and state.finite()):
-            said = f"; the state before this epoch is kept in {kept}" if kept is not None and state.epoch > 0 else ""
             raise DivergedError(
-                f"loss or weights are no longer finite in epoch {state.epoch + 1} ({terms}){said}: "
-                "start a new run with another --seed, --method or --epochs, or with --set lr_muon=..., lr=... or "
-                "optimizer=sgd"
+                f"The loss or the weights are no longer finite in epoch {state.epoch + 1} ({terms}){keeper.said}. "
+                "Start a new run with another --seed, --method or --epochs, or with --set lr_muon=..., lr=... or "
+                "optimizer=sgd."
             )
-        seconds = time.perf_counter() - started
+        seconds = done.seconds
         if recipe.averaging == "swa":
             self._average_equally()
         clean, robust, gap = self._validate()
@@ -192,11 +194,25 @@ class Loop:
             images_per_second=self.steps * self.batch / seconds,
         )
 
+    def _speed(self) -> float:
+        """Images a second in this epoch."""
+        done = self.state.begin_epoch()
+        return done.steps * self.batch / done.seconds
+
+    def _estimate(self) -> str:
+        """What the whole run will take, by its first steps."""
+        epoch = self.steps * self.batch / self._speed()
+        total = self.recipe.epochs * epoch
+        return (
+            f"{self.recipe.method}: about {duration(total)} for {self.recipe.epochs} epochs of {duration(epoch)} each, "
+            f"at {self._speed():.0f} images a second in the first {FIRST_STEPS} steps"
+        )
+
     def step(self, rows: Tensor, progress: float) -> dict[str, Tensor]:
         """One optimisation step on these training images; returns the loss terms. `progress` is 0 to 1 of the run."""
         recipe, state, ranks = self.recipe, self.state, self.ranks
         state.optimizer.set_rates(rate_share(progress, recipe))
-        images = self.dataset.train.images[rows]
+        images = self.dataset.train.batch(rows)
         side = round(recipe.cutout * images.shape[2])
         # All of the batch is augmented, so that random numbers do not depend on how many processes there are.
         images = ranks.part(augment(images, self.dataset, side=side, generator=state.generator))
@@ -234,10 +250,47 @@ class Loop:
             return
         average.update(student, swa_share(average.updates))
         with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.autocast):
-            average.measure_batch_norm(map(to_float, self.dataset.train.images.split(self.batch)))
+            average.measure_batch_norm(map(to_float, self.dataset.train.batches(self.batch)))
 
     def _validate(self) -> Validation:
         """The averaged weights' accuracies; every process gets the same bits."""
         network, val = self.state.average.network, self.dataset.val
         found = validate(network, val, self.recipe.threat_model, autocast=self.autocast)
         return Validation(*self.ranks.mean(torch.tensor(found, dtype=torch.float64)).tolist())
+
+
+def epoch_line(epoch: Epoch, recipe: Recipe) -> str:
+    """One line on an epoch, with the time left."""
+    left = (recipe.epochs - epoch.epoch) * epoch.seconds
+    return (
+        f"{recipe.method}: epoch {epoch.epoch}/{recipe.epochs}, validation {epoch.val_clean_acc:.1%} clean, "
+        f"{epoch.val_robust_acc:.1%} under attack, {duration(epoch.seconds)}, about {duration(left)} left"
+    )
+
+
+class Keeper:
+    """Writes checkpoints to `path`, or none where that is None: after each epoch, and within one every minute."""
+
+    def __init__(self, path: Path | None, state: TrainState, recipe: Recipe) -> None:
+        self._path, self._state, self._recipe = path, state, recipe
+        self._last, self._pause = time.perf_counter(), KEEP_SECONDS
+
+    @property
+    def said(self) -> str:
+        """Where the last one is, for a message."""
+        kept = self._path is not None and self._path.exists()
+        return f"; the last good state is kept in {self._path}" if kept else ""
+
+    def keep(self) -> None:
+        """Write the state as it is."""
+        if self._path is None:
+            return
+        started = time.perf_counter()
+        save_checkpoint(self._path, self._state.checkpoint(), self._recipe)
+        self._last = time.perf_counter()
+        self._pause = max(KEEP_SECONDS, (self._last - started) / KEEP_SHARE)
+
+    def keep_if_due(self) -> None:
+        """Write it where the last time is long enough ago, and the weights are sound."""
+        if self._path is not None and time.perf_counter() - self._last > self._pause and self._state.finite():
+            self.keep()

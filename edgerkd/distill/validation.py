@@ -4,15 +4,18 @@ from math import nan
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import pgd
 from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Split, to_float
-from edgerkd.distill.variance_gap import variance_gap
+from edgerkd.distill.variance_gap import answers, variance_gap
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.fold import folded
+from edgerkd.models.hardware import images_at_once
 from edgerkd.models.network import Network
 
 STEPS = 10
@@ -32,7 +35,19 @@ class Validation(NamedTuple):
 def validate(network: Network, split: Split, threat_model: ThreatModel, *, autocast: bool) -> Validation:
     """Clean and PGD-10 accuracy, cross-entropy; one start from the images, the same for every epoch."""
     classifier = TorchClassifier(folded(network), autocast=autocast)
-    images, labels = to_float(split.images), split.labels
+    n, places = images_at_once(split.image_shape), torch.arange(len(split))
+    parts = [_part(network, classifier, split.take(rows.numpy()), threat_model) for rows in places.split(n)]
+    features, features_adv = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    clean, resisted = len(features), sum(part[2] for part in parts)
+    gap = variance_gap(features, features_adv) if clean > 1 else nan
+    return Validation(clean / len(split), resisted / len(split), gap)
+
+
+def _part(
+    network: Network, classifier: TorchClassifier, part: Split, threat_model: ThreatModel
+) -> tuple[Tensor, Tensor, int]:
+    """Features of the images answered right, of the same attacked, and how many are answered right even so."""
+    images, labels = to_float(part.images), part.labels
     clean = classifier.logits(images).argmax(1) == labels
     inputs = AttackInputs(
         images=images[clean], labels=labels[clean], threat_model=threat_model, seed=0, index=np.arange(int(clean.sum()))
@@ -40,5 +55,5 @@ def validate(network: Network, split: Split, threat_model: ThreatModel, *, autoc
     step_size = float(threat_model.eps) / 4
     images_adv = pgd(classifier, inputs, loss=cross_entropy, steps=STEPS, step_size=step_size, from_images=True)
     resisted = classifier.logits(images_adv).argmax(1) == inputs.labels
-    gap = variance_gap(network, inputs.images, images_adv) if clean.sum() > 1 else nan
-    return Validation(int(clean.sum()) / len(split), int(resisted.sum()) / len(split), gap)
+    features, features_adv = (answers(network, batch).penultimate for batch in (inputs.images, images_adv))
+    return features, features_adv, int(resisted.sum())

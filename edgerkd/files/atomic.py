@@ -1,33 +1,47 @@
-"""Writes that either happen whole or not at all."""
+"""Writes that either happen whole or not at all, and leave nothing behind.
 
+What is being written lies beside its place under a temporary name, and is locked for as long as its writer lives. A
+killed writer's lock is gone with it: the next write to the same place removes what it left.
+"""
+
+import ctypes
+import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edgerkd.core.errors import StorageError
+from edgerkd.core.errors import ConfigError, StorageError
+from edgerkd.files.paths import MakeError, open_file, shown
+
+_SUFFIX = ".part"
+_FRESH = 10.0  # seconds within which an empty temporary file may not be locked yet; ours
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Replace `path` by `content`; on any failure the old file stays as it was.
 
-    Raises StorageError where it cannot be written (disk full, no permission).
+    Raises StorageError where it cannot be written (disk full, no permission, a folder of that name).
     """
     data = content.encode() if isinstance(content, str) else content
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        sweep(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=_SUFFIX)
         new = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
+                _lock(file.fileno())
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            new.chmod(0o644)
-            new.replace(path)
+                new.chmod(0o644)
+                new.replace(path)
         except BaseException:
             new.unlink(missing_ok=True)
             raise
@@ -37,46 +51,181 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def folder_atomic(path: Path) -> Iterator[Path]:
     """An empty folder to fill; it becomes `path` on leaving, and vanishes if leaving by an exception.
 
-    An old folder at `path` stays untouched until the new one is complete. Raises StorageError as
-    `write_atomic` does.
+    An old folder at `path` is exchanged for the new one in one step: at any moment there is the one or the other.
+    Raises StorageError as `write_atomic` does.
     """
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
-    old = None
+        recover(path)
+        sweep(path)
+        new = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-", suffix=_SUFFIX))
+        lock = os.open(new, os.O_RDONLY)
     try:
+        _lock(lock)
         yield new
         with storage(path):
             new.chmod(0o755)
             if path.exists():
-                old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-old-"))
-                path.replace(old / "old")
-            new.replace(path)
-    except BaseException:
-        if old is not None and not path.exists() and (old / "old").exists():
-            (old / "old").replace(path)
-        shutil.rmtree(new, ignore_errors=True)
-        raise
+                _exchange(new, path)
+            else:
+                new.replace(path)
     finally:
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        os.close(lock)
+        shutil.rmtree(new, ignore_errors=True)  # the old folder now, or a new one that was not finished
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Let two folders change places; where that takes several steps, `recover` puts right what a kill left."""
+    if _renameat2(new, old):
+        return
+    aside = _aside(old)
+    old.replace(aside)
+    new.replace(old)
+    aside.replace(new)
+
+
+def recover(path: Path) -> None:
+    """Put back a folder that a kill between two renames left under its other name."""
+    aside = _aside(path)
+    if aside.is_dir():
+        with suppress(OSError):
+            shutil.rmtree(aside) if path.exists() else aside.replace(path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
+
+
+def _renameat2(a: Path, b: Path) -> bool:
+    """Exchange two names in one step; False where this system or file system cannot. Source: renameat2(2)."""
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):  # not Linux, or a C library without it
+        return False
+    if rename(here, os.fsencode(a), here, os.fsencode(b), exchange) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(b))
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it."""
+    for left in path.parent.glob(f".{_literal(path.name)}-*{_SUFFIX}"):
+        with suppress(OSError):
+            handle = os.open(left, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer lives
+                found = os.fstat(handle)
+                empty = found.st_size == 0 or (left.is_dir() and not any(left.iterdir()))
+                if not (empty and time.time() - found.st_mtime < _FRESH):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            finally:
+                os.close(handle)
+
+
+def _literal(name: str) -> str:
+    """A name in which glob sees no pattern."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _lock(handle: int) -> None:
+    """Say that its writer lives. Where the file system knows no locks, nothing is ever swept."""
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+@contextmanager
+def claimed_folder(path: Path) -> Iterator[bool]:
+    """Whether `path` is ours: a folder that was not there or is empty, and that nobody else has claimed.
+
+    It is ours until this is left; where it is empty even then, it is removed, and so is the folder that was made for
+    it. A killed process claims nothing. Raises StorageError where it cannot be made.
+    """
+    claim, made = path / ".claim", not path.parent.exists()
+
+    def taken() -> bool:
+        try:
+            return any(entry != claim for entry in path.iterdir())
+        except FileNotFoundError:  # given back by somebody just now
+            return True
+
+    with storage(path):
+        path.mkdir(parents=True, exist_ok=True)
+        if taken():
+            yield False
+            return
+        handle = os.open(claim, os.O_RDWR | os.O_CREAT, 0o644)
+    alone = _alone(handle)
+    try:
+        yield alone and not taken()
+    finally:
+        if alone:
+            claim.unlink(missing_ok=True)
+        os.close(handle)
+        with suppress(OSError):
+            path.rmdir()
+            if made:
+                path.parent.rmdir()
+
+
+def _alone(handle: int) -> bool:
+    """Whether this process is the only one that holds the file."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no locks on this file system: then nobody can tell
+        return True
+    return True
+
+
+def check_writable(path: Path) -> None:
+    """Whether `path` can be written, before any work is done for it; nothing is left there. Raises StorageError."""
+    with storage(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}-", suffix=_SUFFIX)
+        os.close(handle)
+        Path(name).unlink()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time: the others wait until it is done. The lock is the file `path`, which stays.
+
+    Raises StorageError where it cannot be made.
+    """
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        with suppress(OSError):  # no locks on this file system: then nobody waits
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
 def storage(path: Path) -> Iterator[None]:
+    """What goes wrong while `path` is written, as StorageError."""
     try:
         yield
     except OSError as e:
         raise StorageError(
-            f"{path}: cannot be written: {e.strerror}; what was there before is intact: "
-            "free some space or choose another folder"
+            f"{shown(path)}: cannot be written: {e.strerror}. What was there before is intact: free some space, or "
+            "choose another folder."
         ) from e
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
+def sha256_of(path: Path, *, error: MakeError = ConfigError) -> str:
+    """The SHA-256 of a file, in hex. Raises as `open_file` does."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_file(path, error=error) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

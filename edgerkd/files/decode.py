@@ -1,11 +1,12 @@
 """Between files and the plain data of `core`: strict, and with every problem named at once.
 
-pydantic stays in this module.
+What is checked here is checked for every file and every command: the schema's number, the types, ranges and lengths
+that a record's fields name, and that no text holds what would deceive a reader. pydantic stays in this module.
 """
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -15,59 +16,158 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from edgerkd.core.errors import ArtefactError, ConfigError, problems_text
+from edgerkd.core.record import Record
+from edgerkd.core.text import LONGEST_NAME, LONGEST_TEXT, printable, text_problem
+from edgerkd.files.damage import DAMAGE
+from edgerkd.files.paths import TEXT_LIMIT, MakeError, read_file, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Record)
+
+_DEEPEST = 64  # levels of a JSON or TOML file; ours has six
 
 
 def decode_toml(cls: type[T], path: Path) -> T:
-    """The dataclass `cls` from a TOML file a person wrote.
+    """The record `cls` from a TOML file a person wrote.
 
     Raises ConfigError with all problems, each with its key; unknown keys name the nearest known.
     """
+    content = read_file(path, limit=TEXT_LIMIT)
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as e:
-        raise ConfigError(f"{path}: cannot be read: {e.strerror}") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{path}: not valid TOML: {e}") from e
-    try:
-        return _adapter(cls).validate_json(json.dumps(data, default=str))
-    except ValidationError as e:
-        raise ConfigError(problems_text(path, _problems(cls, e))) from e
+        data = json.loads(json.dumps(tomllib.loads(content.decode()), default=str))
+    except DAMAGE as e:
+        raise ConfigError(f"{shown(path)}: not valid TOML: {_first_line(e)}") from e
+    return _record(cls, data, path, ConfigError)
 
 
 def decode_json(cls: type[T], path: Path) -> T:
-    """The dataclass `cls` from a JSON file edgerkd wrote. Raises ArtefactError if it is not one."""
-    try:
-        return _adapter(cls).validate_json(path.read_bytes())
-    except OSError as e:
-        raise ArtefactError(f"{path}: cannot be read: {e.strerror}") from e
-    except ValidationError as e:
-        raise ArtefactError(problems_text(path, _problems(cls, e))) from e
+    """The record `cls` from a JSON file edgerkd wrote. Raises ArtefactError if it is not one."""
+    return _record(cls, _parsed(read_file(path, limit=TEXT_LIMIT, error=ArtefactError), path), path, ArtefactError)
+
+
+def decode_lines(cls: type[T], path: Path) -> tuple[T, ...]:
+    """A record a line, as `encode_line` wrote them. Raises ArtefactError for one that is none, naming it."""
+    lines = read_file(path, limit=TEXT_LIMIT, error=ArtefactError).splitlines()
+    return tuple(
+        _record(cls, _parsed(line, where), where, ArtefactError)
+        for line, where in ((line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
+    )
 
 
 def with_settings(record: T, settings: Mapping[str, Any], where: str) -> T:  # Any: whatever JSON holds
     """`record` with some fields set anew, as if its file said so. Raises ConfigError with all problems."""
     cls = type(record)
+    return _record(cls, {**json.loads(encode_json(record)), **settings}, where, ConfigError)
+
+
+def encode_json(record: Record) -> str:
+    """A record as indented JSON text, which `decode_json` reads back to an equal one."""
+    return json.dumps(_plain(record), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def encode_line(record: Record) -> str:
+    """A record as one line, for `decode_lines`."""
+    return json.dumps(_plain(record), allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _plain(record: Record) -> Any:  # Any: JSON's own types
+    data = _adapter(type(record)).dump_python(record, mode="json")
+    schema = {} if record.SCHEMA is None else {"schema": record.SCHEMA}
+    return {**schema, **_cleaned(data)}
+
+
+def _cleaned(data: Any) -> Any:
+    """The same, its texts as decoding will accept them: an error's message may hold anything."""
+    if isinstance(data, str):
+        return printable(data, LONGEST_TEXT - 50)
+    if isinstance(data, list):
+        return [_cleaned(item) for item in data]
+    if isinstance(data, dict):
+        return {_cleaned(key): _cleaned(value) for key, value in data.items()}
+    return data
+
+
+def _parsed(content: bytes, where: object) -> Any:
     try:
-        return _adapter(cls).validate_json(json.dumps({**json.loads(encode_json(record)), **settings}))
+        return json.loads(content, parse_constant=_refuse)
+    except DAMAGE as e:
+        raise ArtefactError(f"{shown(str(where))}: not valid JSON: {_first_line(e)}") from e
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON's")
+
+
+def _record(cls: type[T], data: Any, where: object, error: MakeError) -> T:
+    """The record that parsed JSON holds. `where` begins every message."""
+    name = shown(str(where))
+    if problems := list(_odd_texts(data, ())):
+        raise error(problems_text(name, problems[:10]))
+    if cls.SCHEMA is not None and isinstance(data, dict):
+        found = data.pop("schema", None)
+        if type(found) is not int or found != cls.SCHEMA:
+            written = "has no schema number" if found is None else f"is of schema {printable(repr(found), 20)}"
+            raise error(
+                f"{name}: {written}, and this edgerkd reads schema {cls.SCHEMA}: make it anew with this version."
+            )
+    try:
+        # Through text, for only JSON input may give lists for tuples and still be read strictly.
+        return _adapter(cls).validate_json(json.dumps(data))
     except ValidationError as e:
-        raise ConfigError(problems_text(where, _problems(cls, e))) from e
+        raise error(problems_text(name, _problems(cls, e))) from e
+    except DAMAGE as e:
+        raise error(f"{name}: {_first_line(e)}") from e
 
 
-def encode_json(value: Any) -> str:  # Any: whichever dataclass of core
-    """A dataclass as indented JSON text, which `decode_json` reads back to an equal one."""
-    return _adapter(type(value)).dump_json(value, indent=2).decode() + "\n"
+def _odd_texts(data: Any, where: tuple[str, ...]) -> Iterator[str]:
+    """Every key and text that must not reach a terminal or page."""
+    if len(where) > _DEEPEST:
+        yield f"{'.'.join(where[:3])}...: nested more than {_DEEPEST} levels deep"
+    elif isinstance(data, str) and (problem := text_problem(data)) is not None:
+        yield f"{'.'.join(where) or '(file)'}: {problem}"
+    elif isinstance(data, list):
+        for number, item in enumerate(data):
+            yield from _odd_texts(item, (*where, str(number)))
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            if (problem := text_problem(key, LONGEST_NAME)) is not None:
+                yield f"{'.'.join((*where, printable(key, 40)))}: the key {problem}"
+            else:
+                yield from _odd_texts(value, (*where, key))
+
+
+def _first_line(e: Exception) -> str:
+    return printable(str(e).partition("\n")[0] or type(e).__name__, LONGEST_NAME)
 
 
 @cache
 def _adapter(cls: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(cls)
+
+
+_WORDS = {
+    "too_short": "at least {min_length} entries are needed",
+    "too_long": "at most {max_length} entries are allowed",
+    "string_too_short": "at least {min_length} characters are needed",
+    "string_too_long": "at most {max_length} characters are allowed",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "finite_number": "must be a finite number",
+    "literal_error": "must be {expected}",
+    **dict.fromkeys(("int_type", "int_from_float", "int_parsing", "int_parsing_size"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
+    **dict.fromkeys(("dict_type", "dataclass_type", "dataclass_exact_type", "model_type"), "must be a table"),
+}
+"""pydantic's kinds of errors in plain words. Source of the kinds: pydantic's page on validation errors."""
 
 
 def _problems(cls: type, error: ValidationError) -> list[str]:
@@ -82,7 +182,11 @@ def _problems(cls: type, error: ValidationError) -> list[str]:
         elif item["type"] in ("missing", "missing_argument"):
             lines.append(f"{key}: missing")
         else:
-            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')} (found {item['input']!r})")
+            found = printable(repr(item["input"]), LONGEST_NAME // 2)
+            said = _WORDS.get(item["type"], "{msg}").format(
+                **item.get("ctx", {}), msg=item["msg"].removeprefix("Value error, ")
+            )
+            lines.append(f"{key}: {said} (found {found})")
     return lines
 
 

@@ -1,6 +1,6 @@
 """The variance gap of a run's networks, over radii and over the epochs of training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from edgerkd.attacks.ball import random_start
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import ascend
 from edgerkd.core.accuracy import accuracy_from_correct
+from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
@@ -18,21 +19,17 @@ from edgerkd.core.units import Radius
 from edgerkd.core.variance_gap import EpochGap, GapPoint, NetworkGaps, VarianceGapReport, off_trend, pearson
 from edgerkd.data.dataset import to_float
 from edgerkd.distill.variance_gap import answers, gram_norm, relative_gap, total_variance
-from edgerkd.files.atomic import write_atomic
-from edgerkd.files.decode import decode_json, encode_json
-from edgerkd.jobs.attack import CHUNK
+from edgerkd.files.decode import decode_json, decode_lines, encode_json
 from edgerkd.jobs.distill import TEST_IMAGES
 from edgerkd.jobs.evaluate import Request, begin
 from edgerkd.jobs.ranks import ALONE
 from edgerkd.jobs.teacher_cache import teacher_of
 from edgerkd.models.classifier import TorchClassifier
-from edgerkd.models.hardware import exact_float32
+from edgerkd.models.hardware import exact_float32, images_at_once
 from edgerkd.models.network import Network
 from edgerkd.models.store import load_network
-from edgerkd.report.load import read_epochs
 from edgerkd.report.variance_gap import render_variance_gap
 
-SCHEMA = 1
 STEPS = 20  # of a quarter of the radius, as the suite's PGD
 STOPPED = "epochs: their gap is measured where validation's attack stopped, the radii's at the attack's last step"
 QUARTERS = range(9)  # of the threat model's radius: from no attack to twice that radius
@@ -40,15 +37,22 @@ QUARTERS = range(9)  # of the threat model's radius: from no attack to twice tha
 
 @exact_float32()
 def variance_gap_of(
-    run: RunFolder, others: Sequence[RunFolder], *, n: int | None, seed: int, progress: Progress
+    run: RunFolder,
+    others: Sequence[RunFolder],
+    *,
+    n: int | None,
+    seed: int,
+    progress: Progress,
+    show: Callable[[VarianceGapReport], None] = lambda found: None,
 ) -> VarianceGapReport:
-    """Measure the run's student and teacher and the students of `others`; write variance-gap.json and its page.
+    """Measure the run's student and teacher and the students of `others`. Show it, write it and its page.
 
     On `n` test images, 1,000 at most if None. Raises ConfigError where the data are no longer the run's, or
     others' data are not, or two networks would have one name, and ArtefactError for a damaged file.
     """
     request = Request(n=TEST_IMAGES if n is None else n, seed=seed)
-    campaign = begin(run, request, ranks=ALONE, progress=progress, say=lambda words: None)
+    writes = [run.variance_gap, run.variance_gap_page]
+    campaign = begin(run, request, ranks=ALONE, progress=progress, writes=writes)
     record, test, own = campaign.record, campaign.test.to(ALONE.device), campaign.threat_model
     networks, flags = _own_networks(run, record)
     for other in others:
@@ -64,14 +68,14 @@ def variance_gap_of(
     at_own = [next(point for point in network.points if point.eps == own.eps) for network in gaps]
     epochs = tuple(
         EpochGap(epoch=epoch.epoch, robust_acc=epoch.val_robust_acc, relative_gap=epoch.val_variance_gap)
-        for epoch in (read_epochs(run.metrics) if run.metrics.exists() else ())
+        for epoch in (decode_lines(Epoch, run.metrics) if run.metrics.exists() else ())
         if epoch.val_variance_gap is not None
     )
     report = VarianceGapReport(
-        schema=SCHEMA,
         run=run.path.resolve().name,
         split="test",
         n=len(test),
+        of=len(campaign.dataset.test),
         threat_model=own,
         attack=f"PGD-{STEPS} CE, to its last step",
         seed=seed,
@@ -81,8 +85,8 @@ def variance_gap_of(
         epochs_r=pearson([epoch.relative_gap for epoch in epochs], [epoch.robust_acc for epoch in epochs]),
         flags=(*flags, *([STOPPED] if epochs else []), *(line for network in gaps for line in off_trend(network))),
     )
-    write_atomic(run.variance_gap, encode_json(report))
-    write_atomic(run.variance_gap_page, render_variance_gap(report))
+    page = render_variance_gap(report)
+    campaign.finish(lambda: show(report), {run.variance_gap: encode_json(report), run.variance_gap_page: page})
     return report
 
 
@@ -99,9 +103,9 @@ def _own_networks(run: RunFolder, record: RunRecord) -> tuple[dict[str, Network]
 
 def _student_of(other: RunFolder, run: RunFolder, record: RunRecord) -> Network:
     theirs = decode_json(RunRecord, other.recipe)
-    if theirs.data_sha256 != record.data_sha256:
+    if theirs.data.sha256 != record.data.sha256:
         raise ConfigError(
-            f"--with: {other.path} was trained on {theirs.dataset}, {run.path} on {record.dataset}, and the images "
+            f"--with: {other.path} was trained on {theirs.data.name}, {run.path} on {record.data.name}, and the images "
             "differ: name runs of the same data"
         )
     return load_network(other.trained)
@@ -160,7 +164,8 @@ def attacked(network: Network, images: Tensor, labels: Tensor, threat_model: Thr
     classifier, eps, norm = TorchClassifier(network), float(threat_model.eps), threat_model.norm
     start = random_start(images, eps=eps, norm=norm, seeds=[(seed, image) for image in range(len(images))])
     found: list[Tensor] = []
-    for batch, at, aims in zip(images.split(CHUNK), start.split(CHUNK), labels.split(CHUNK), strict=True):
+    n = images_at_once(network.architecture.image_shape)
+    for batch, at, aims in zip(images.split(n), start.split(n), labels.split(n), strict=True):
         *_, last = ascend(
             classifier,
             batch,

@@ -14,19 +14,17 @@ from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.suite import Attack, attacks_named
 from edgerkd.bundle.replay import ReplaySet
+from edgerkd.core.by_class import by_class
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress
 from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Split, to_float
-from edgerkd.jobs.evaluation_state import ChunkStore, Say
+from edgerkd.jobs.evaluation_state import ChunkStore
 from edgerkd.jobs.ranks import ALONE, Ranks
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.cost import count_cost
-from edgerkd.models.hardware import exact_float32
+from edgerkd.models.hardware import exact_float32, images_at_once
 from edgerkd.models.network import Network
-
-SCHEMA = 1
-CHUNK = 256  # images attacked together: a chunk is what a stopped evaluation repeats, and what ranks share out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,25 +42,26 @@ def attack_network(
     *,
     name: str,
     split: str,
+    of: int,
+    class_names: Sequence[str],
     threat_model: ThreatModel,
     seed: int,
     progress: Progress,
     attack: str = "pgd",
-    chunk: int = CHUNK,
+    chunk: int | None = None,
     store: ChunkStore | None = None,
     ranks: Ranks = ALONE,
-    say: Say = lambda words: None,
     probe: bool = False,
     more: tuple[Attack, ...] = (),
     eot: int = 1,
 ) -> Attacked:
-    """Clean accuracy and the attacks that `attack` names, in float32, on all of `samples` (of this `split`).
+    """Clean accuracy and the attacks that `attack` names, in float32, on all of `samples`, of `split`, which has `of`.
 
-    Each attack goes at the images that those before it left. With `store`, finished chunks are kept there
-    and taken from there; `ranks`: several ranks each attacks its share, and all return the whole. `more`
-    attacks follow those named. `eot` above 1 attacks the mean of so many calls, for networks that answer
-    at random. With
-    `probe` the first rank looks for signs that the attacks were blind (attacks/flags.py). Raises
+    Each attack goes at the images that those before it left. A chunk of images is attacked together, is what
+    a stopped evaluation repeats, and what `ranks` share out, who all return the whole. With `store`, finished
+    chunks are kept there and taken from there. `more` attacks follow those named. `eot` above 1 attacks the mean
+    of so many calls, for networks that answer at random. With `probe` the first rank looks for signs that the
+    attacks were blind (attacks/flags.py). Raises
     UnknownNameError, ConfigError for images or labels that make no sense, EngineError for a network that
     answers NaN, probabilities or a wrong shape.
     """
@@ -71,17 +70,18 @@ def attack_network(
     samples = samples.to(ranks.device)
     images, n = to_float(samples.images), len(samples)
     classes = network.architecture.classes
+    chunk = chunk or images_at_once(samples.image_shape)
     attacks, notices = attacks_named(attack, threat_model=threat_model, classes=classes)
     attacks = (*attacks, *more)
     check_arrays(images, samples.labels, classes=classes)
     check_classifier(classifier, images[:SAMPLE], classes=classes)
     inputs = AttackInputs(
-        images=images, labels=samples.labels, threat_model=threat_model, seed=seed, index=np.arange(n)
+        images=images, labels=samples.labels, threat_model=threat_model, seed=seed, index=samples.index
     )
     work = _Work(
         classifier=classifier, attacks=attacks, inputs=inputs, chunk=chunk, store=store, name=name, progress=progress
     )
-    found = work.carry_out(ranks, say)
+    found = work.carry_out(ranks)
     flags: tuple[str, ...] = ()
     if probe and ranks.first:
         with progress.stage(f"{name}: looking for masked gradients", PROBES) as advance:
@@ -92,14 +92,15 @@ def attack_network(
     )
     architecture = network.architecture
     evaluation = Evaluation(
-        schema=SCHEMA,
         name=name,
         architecture=architecture,
         cost=count_cost(architecture)[0],
         split=split,
         n=n,
+        of=of,
         clean_acc=found.clean_acc,
         robust_acc=found.robust_acc,
+        by_class=by_class(class_names, samples.labels.tolist(), found.clean, found.robust),
         rows=found.rows(attacks),
         flags=(*notices, *flags),
         threat_model=threat_model,
@@ -130,32 +131,34 @@ class _Work:
     name: str
     progress: Progress
 
-    def carry_out(self, ranks: Ranks, say: Say) -> Assessment:
+    def carry_out(self, ranks: Ranks) -> Assessment:
         """All chunks: those in the store, this rank's share of the others, and the other ranks'."""
         firsts = range(0, len(self.inputs.index), self.chunk)
         if self.store is not None:
             ranks.agree(self.store.digest)
-        found = self._stored(firsts, say)
+        found = self._stored(firsts)
         if found:
-            say(f"{self.name}: {len(found)} of {len(firsts)} chunks were finished before and are taken from there")
+            self.progress.say(
+                f"{self.name}: {len(found)} of {len(firsts)} chunks were finished before and are taken from there"
+            )
         missing = [first for first in firsts if first not in found]
         ranks.wait()  # so that all ranks share out the same chunks
         found |= self._attacked(missing[ranks.rank :: ranks.world])
         if ranks.world > 1:
             with self.progress.stage("waiting for the other ranks", 0):
                 ranks.wait()
-            found |= self._stored([first for first in missing if first not in found], say)
+            found |= self._stored([first for first in missing if first not in found])
             # None, unless a file of another rank was damaged, or cannot be seen from this machine yet.
             found |= self._attacked([first for first in missing if first not in found])
         return joined([found[first] for first in firsts])
 
-    def _stored(self, firsts: Sequence[int], say: Say) -> dict[int, Assessment]:
+    def _stored(self, firsts: Sequence[int]) -> dict[int, Assessment]:
         if self.store is None:
             return {}
         sizes = {first: len(self.inputs.index[first : first + self.chunk]) for first in firsts}
         shape = tuple(self.inputs.images.shape[1:])
         loaded = {
-            first: self.store.load(first, (size, *shape), attacks=len(self.attacks), say=say)
+            first: self.store.load(first, (size, *shape), attacks=len(self.attacks), say=self.progress.say)
             for first, size in sizes.items()
         }
         return {first: found for first, found in loaded.items() if found is not None}
@@ -173,9 +176,15 @@ class _Work:
             if self.store is not None:
                 self.store.save(first, part)
 
-        rows = np.concatenate([self.inputs.index[first : first + self.chunk] for first in firsts])
+        every = np.arange(len(self.inputs.index))
+        rows = np.concatenate([every[first : first + self.chunk] for first in firsts])
         where = torch.from_numpy(rows).to(self.inputs.images.device)
-        part = replace(self.inputs, images=self.inputs.images[where], labels=self.inputs.labels[where], index=rows)
+        part = replace(
+            self.inputs,
+            images=self.inputs.images[where],
+            labels=self.inputs.labels[where],
+            index=self.inputs.index[rows],
+        )
         with self.progress.stage(f"attacking {self.name}", len(rows) * len(self.attacks)) as advance:
             assess_in_chunks(self.classifier, self.attacks, part, chunk=self.chunk, after=advance, done=done)
         return found

@@ -1,5 +1,7 @@
 """Two runs' students under the same attacks on the same images."""
 
+from collections.abc import Callable
+
 from edgerkd.core.comparison import Comparison, paired
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.progress import Progress
@@ -8,38 +10,40 @@ from edgerkd.core.run_record import RunRecord
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.jobs.attack import Attacked
 from edgerkd.jobs.evaluate import Request, begin, subject_in
-from edgerkd.jobs.evaluation_state import Say
 from edgerkd.jobs.ranks import open_ranks
-
-SCHEMA = 1
 
 
 def compare_runs(
-    run: RunFolder, other: RunFolder, request: Request, *, progress: Progress, say: Say = lambda words: None
+    run: RunFolder,
+    other: RunFolder,
+    request: Request,
+    *,
+    progress: Progress,
+    show: Callable[[Comparison], None] = lambda found: None,
 ) -> Comparison | None:
-    """Attack both students by the first run's threat model, and write its comparison.json.
+    """Attack both students by the first run's threat model, show the result, and write its comparison.json.
 
     Under torchrun the first process returns the comparison, the others None. Raises ConfigError where
     the two were not made for the same images.
     """
     with open_ranks() as ranks:
-        campaign = begin(run, request, ranks=ranks, progress=progress, say=say)
+        campaign = begin(run, request, ranks=ranks, progress=progress, writes=[run.comparison])
         theirs = decode_json(RunRecord, other.recipe)
-        if theirs.data_sha256 != campaign.record.data_sha256:
+        if theirs.data.sha256 != campaign.record.data.sha256:
             raise ConfigError(
-                f"--against: {other.path} was trained on {theirs.dataset}, {run.path} on {campaign.record.dataset}, "
-                "and the images differ: only students of the same data can be compared image by image"
+                f"--against: {other.path} was trained on {theirs.data.name}, {run.path} on "
+                f"{campaign.record.data.name}, and the images differ: only students of the same data can be compared "
+                "image by image."
             )
         first, second = (campaign.attack(subject_in(each.trained, each.path.resolve().name)) for each in (run, other))
         found = Comparison(
-            schema=SCHEMA,
             first=first.evaluation,
             second=second.evaluation,
             clean=paired(_clean(first), _clean(second)),
             robust=paired(first.replay.host_robust, second.replay.host_robust),
             flags=tuple(dict.fromkeys([*first.evaluation.flags, *second.evaluation.flags])),
         )
-        campaign.finish({run.comparison: encode_json(found)})
+        campaign.finish(lambda: show(found), {run.comparison: encode_json(found)})
     return found if ranks.first else None
 
 

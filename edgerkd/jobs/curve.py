@@ -1,9 +1,10 @@
 """Robust accuracy against the radius, for a run's student and on request for its teacher."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from edgerkd.attacks.suite import attacks_named
+from edgerkd.core.by_class import clean_only
 from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve, rises
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
@@ -13,12 +14,9 @@ from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
 from edgerkd.files.decode import encode_json
 from edgerkd.jobs.evaluate import Campaign, Request, Subject, begin, subject_in
-from edgerkd.jobs.evaluation_state import Say
 from edgerkd.jobs.ranks import open_ranks
 from edgerkd.jobs.teacher_cache import teacher_of
 from edgerkd.report.curve import render_curve
-
-SCHEMA = 1
 
 
 def draw_curve(
@@ -28,7 +26,7 @@ def draw_curve(
     *,
     with_teacher: bool,
     progress: Progress,
-    say: Say = lambda words: None,
+    show: Callable[[CurveReport], None] = lambda found: None,
 ) -> CurveReport | None:
     """Attack at each radius on its own, and write curve.json and curve.html.
 
@@ -38,24 +36,25 @@ def draw_curve(
     if max(radii) == 0:
         raise ConfigError("--curve: name at least one radius above 0, like 0,2/255,4/255,8/255")
     with open_ranks() as ranks:
-        campaign = begin(run, replace(request, eps=max(radii)), ranks=ranks, progress=progress, say=say)
+        writes = [run.curve, run.curve_page]
+        campaign = begin(run, replace(request, eps=max(radii)), ranks=ranks, progress=progress, writes=writes)
         subjects = [subject_in(run.trained, "student"), *([_teacher(campaign.record)] if with_teacher else [])]
         curves = tuple(_curve(campaign, subject, radii) for subject in subjects)
         attacks, notices = attacks_named(
             request.attack, threat_model=campaign.threat_model, classes=campaign.record.architecture.classes
         )
         report = CurveReport(
-            schema=SCHEMA,
             run=run.path.resolve().name,
             split="test",
             n=len(campaign.test),
+            of=len(campaign.dataset.test),
             norm=campaign.threat_model.norm,
             attacks=tuple(attack.name for attack in attacks),
             seed=request.seed,
             curves=curves,
             flags=(*notices, *(line for curve in curves for line in rises(curve))),
         )
-        campaign.finish({run.curve: encode_json(report), run.curve_page: render_curve(report)})
+        campaign.finish(lambda: show(report), {run.curve: encode_json(report), run.curve_page: render_curve(report)})
     return report if ranks.first else None
 
 
@@ -64,9 +63,11 @@ def _curve(campaign: Campaign, subject: Subject, radii: Sequence[Radius]) -> Eps
         return campaign.attack(replace(subject, name=f"{subject.name} at {eps}"), eps=eps).evaluation
 
     found = [attack(eps) for eps in radii if eps > 0]
-    points = [CurvePoint(eps=evaluation.threat_model.eps, robust_acc=evaluation.robust_acc) for evaluation in found]
+    points = [CurvePoint(eps=e.threat_model.eps, robust_acc=e.robust_acc, by_class=e.by_class) for e in found]
     if 0 in radii:
-        points.insert(0, CurvePoint(eps=Radius(0), robust_acc=found[0].clean_acc))
+        points.insert(
+            0, CurvePoint(eps=Radius(0), robust_acc=found[0].clean_acc, by_class=clean_only(found[0].by_class))
+        )
     return EpsCurve(name=subject.name, architecture=subject.network.architecture, points=tuple(points))
 
 

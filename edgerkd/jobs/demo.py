@@ -6,18 +6,19 @@ from dataclasses import replace
 
 import torch
 
+from edgerkd.core.data_request import DataRequest
 from edgerkd.core.errors import EngineError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.verification import VerifyReport
-from edgerkd.data.load import load_dataset
 from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.profiles import load_profile
 from edgerkd.jobs.attack import attack_network
+from edgerkd.jobs.data import reopen_data
 from edgerkd.jobs.distill import TEST_IMAGES, start
 from edgerkd.jobs.export import export
 from edgerkd.models.build import build
@@ -33,7 +34,7 @@ def demo(*, profile_name: str, seed: int, progress: Progress) -> tuple[RunFolder
     """
     run, _ = start(
         load_profile(profile_name),
-        data="digits",
+        request=DataRequest(source="digits"),
         teacher=None,
         method="edgerkd",
         epochs=None,
@@ -54,7 +55,7 @@ def demo(*, profile_name: str, seed: int, progress: Progress) -> tuple[RunFolder
 
 def standard_student(record: RunRecord, *, progress: Progress) -> Evaluation:
     """The same architecture, data and epochs, trained the standard way and attacked in the same way."""
-    dataset = replace(load_dataset(record.data), threat_model=record.recipe.threat_model)
+    dataset = reopen_data(record.request, record.data.sha256, "the demo's run", progress=progress)
     recipe = replace(record.recipe, method="standard")
     torch.manual_seed(recipe.seed)
     network = train(
@@ -69,9 +70,11 @@ def standard_student(record: RunRecord, *, progress: Progress) -> Evaluation:
     ).network
     return attack_network(
         network,
-        dataset.test.head(TEST_IMAGES),
+        dataset.test.sample(TEST_IMAGES, seed=recipe.seed),
         name="standard",
         split="test",
+        of=len(dataset.test),
+        class_names=dataset.class_names,
         threat_model=recipe.threat_model,
         seed=recipe.seed,
         progress=progress,

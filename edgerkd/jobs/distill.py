@@ -1,14 +1,14 @@
 """`edgerkd distill`: profile, data and teacher to an evaluated student in a run folder."""
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from safetensors.torch import save
 
+from edgerkd.core.data_request import DataRequest
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
@@ -19,33 +19,36 @@ from edgerkd.core.run import RUNS, RunFolder, mark_latest
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
-from edgerkd.data.load import load_dataset
 from edgerkd.distill.methods.registry import NEEDS_TEACHER
 from edgerkd.distill.trainer import train
-from edgerkd.files.atomic import write_atomic
-from edgerkd.files.decode import decode_json, encode_json, with_settings
+from edgerkd.files.atomic import check_writable, claimed_folder, write_atomic
+from edgerkd.files.decode import decode_json, decode_lines, encode_json, encode_line, with_settings
+from edgerkd.files.paths import find_kind, shown
 from edgerkd.jobs.attack import attack_network
+from edgerkd.jobs.data import open_data, reopen_data
 from edgerkd.jobs.evaluation_state import digest_of
 from edgerkd.jobs.events import event_writer
 from edgerkd.jobs.ranks import Ranks, open_ranks
-from edgerkd.jobs.teachers import batch_for, find_teacher, with_eps
+from edgerkd.jobs.teachers import batch_for, find_teacher
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
 from edgerkd.models.store import save_network
 from edgerkd.plan.search import check_family, plan_student, warning
 
-SCHEMA = 1
 EPOCHS = 30
 TEST_IMAGES = 1000  # of the test split, at most; the figure's interval is about 3 points wide then
 
 T = TypeVar("T")
 
+Show = Callable[[RunFolder, Evaluation], None]
+"""Shows a result, before it is written: what was hard to come by is not lost where it cannot be kept."""
+
 
 def start(
     profile: Profile,
     *,
-    data: str,
+    request: DataRequest,
     teacher: str | None,
     method: MethodName,
     epochs: int | None,
@@ -55,80 +58,114 @@ def start(
     progress: Progress,
     settings: Sequence[str] = (),
     family: str = "resnet",
-    warn: Callable[[str], None] = lambda line: None,
+    show: Show = lambda run, evaluation: None,
 ) -> tuple[RunFolder, Evaluation | None]:
     """Plan, train and evaluate a student in a new run folder, which becomes the newest.
 
-    `settings` are further values of the recipe, as `KEY=VALUE`; `family` is the student's; `warn` is told
-    of a student larger than its teacher. The processes of torchrun train together; the first alone
-    writes, and returns an evaluation. Raises ConfigError for settings no recipe has and for a folder
-    that holds a run, UnknownNameError for the family, BudgetError where no student fits.
+    `settings` are further values of the recipe, as `KEY=VALUE`; `family` is the student's. The processes of
+    torchrun train together; the first alone writes, and returns an evaluation. Raises ConfigError for settings
+    no recipe has and for a folder that holds something, UnknownNameError for the family, BudgetError where no
+    student fits, StorageError where the run cannot be written.
     """
     changed = parse_settings(settings)
     check_family(family)
-    if folder is not None and RunFolder(folder).recipe.exists():
-        raise ConfigError(f"--run: {folder} holds a run already: go on with --resume, or name another folder")
-    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"--run: {folder} is no empty folder: name one that is, or that is not there yet")
+    check_run_folder(folder)
     with open_ranks() as ranks:
         progress = progress if ranks.first else Silent()
-        dataset = with_eps(load_dataset(data), eps)
+        dataset, threat_model = _first_alone(ranks, lambda: open_data(request, eps=eps, progress=progress))
         recipe = Recipe(
             method=method,
-            threat_model=dataset.threat_model,
+            threat_model=threat_model,
             epochs=EPOCHS if epochs is None else epochs,
             seed=seed,
             batch=batch_for(dataset),
         )
         recipe = with_settings(recipe, changed, "--set")
-        network, card = _first_alone(ranks, lambda: find_teacher(teacher, dataset, progress=progress))
-        plan = plan_student(profile, network.architecture, family)
-        if ranks.first and (line := warning(plan)) is not None:
-            warn(line)
-        record = RunRecord(
-            schema=SCHEMA,
-            data=data,
-            dataset=dataset.name,
-            data_sha256=dataset.sha256,
-            teacher=card.name,
-            teacher_sha256=card.weights_sha256,
-            profile=profile,
-            recipe=recipe,
-            architecture=plan.chosen.architecture,
-            cost=plan.chosen.cost,
-            versions=host_versions(),
-            processes=ranks.world,
-        )
-        run = RunFolder(folder if folder is not None else _new_folder(f"{dataset.name}-{profile.name}-{method}"))
-        ranks.agree(digest_of({"run": encode_json(record)}))
-        if ranks.first:
-            mark_latest(run)
-            write_atomic(run.recipe, encode_json(record))
-        return run, _carry_out(run, record, dataset, network, resume=False, progress=progress, ranks=ranks)
+        with _claimed(folder, f"{dataset.name}-{profile.name}-{method}", ranks) as run:
+            network, card = _first_alone(ranks, lambda: find_teacher(teacher, dataset, threat_model, progress=progress))
+            plan = plan_student(profile, network.architecture, family)
+            if (line := warning(plan)) is not None:
+                progress.say(line)
+            record = RunRecord(
+                request=request,
+                data=dataset.facts,
+                teacher=card.name,
+                teacher_sha256=card.weights_sha256,
+                profile=profile,
+                recipe=recipe,
+                architecture=plan.chosen.architecture,
+                cost=plan.chosen.cost,
+                versions=host_versions(),
+                processes=ranks.world,
+            )
+            ranks.agree(digest_of({"run": encode_json(record)}))
+            if ranks.first:
+                write_atomic(run.recipe, encode_json(record))
+                mark_latest(run)
+            evaluation = _carry_out(
+                run, record, dataset, network, resume=False, progress=progress, ranks=ranks, show=show
+            )
+        return run, evaluation
 
 
-def resume(run: RunFolder, *, progress: Progress) -> Evaluation | None:
-    """Go on with a stopped run from its last whole epoch, by its own recipe; under torchrun as `start` does.
+def resume(run: RunFolder, *, progress: Progress, show: Show = lambda run, evaluation: None) -> Evaluation | None:
+    """Go on with a stopped run from where it was last kept, by its own recipe; under torchrun as `start` does.
 
     Raises ConfigError where the data, the teacher or the number of processes are no longer what they were.
     """
     record = decode_json(RunRecord, run.recipe)
     with open_ranks() as ranks:
         if run.evaluation.exists() and run.student.exists():  # there is nothing left to do, and nothing to overwrite
-            return decode_json(Evaluation, run.evaluation) if ranks.first else None
+            found = decode_json(Evaluation, run.evaluation) if ranks.first else None
+            if found is not None:
+                show(run, found)
+            return found
         if ranks.world != record.processes:
             raise ConfigError(
                 f"{run.recipe}: the run began with {record.processes} processes and would go on with {ranks.world}, "
-                f"which is another training: resume it with {record.processes} (torchrun's --nproc-per-node)"
+                f"which is another training: resume it with {record.processes} (torchrun's --nproc-per-node)."
             )
         progress = progress if ranks.first else Silent()
         dataset, network = _first_alone(ranks, lambda: load_inputs(run, record, progress=progress))
         ranks.agree(digest_of({"run": encode_json(record)}))
-        return _carry_out(run, record, dataset, network, resume=True, progress=progress, ranks=ranks)
+        return _carry_out(run, record, dataset, network, resume=True, progress=progress, ranks=ranks, show=show)
+
+
+def check_run_folder(folder: Path | None) -> None:
+    """Whether a run can be begun there, before any work. Raises ConfigError, and StorageError where nothing can."""
+    check_writable(RUNS / "link")  # beside `latest`, which will name the run
+    if folder is None:
+        return
+    kind = find_kind(folder)
+    if kind == "a folder" and RunFolder(folder).recipe.exists():
+        raise ConfigError(f"--run: {shown(folder)} holds a run already: go on with --resume, or name another folder.")
+    if kind is not None and (kind != "a folder" or any(folder.iterdir())):
+        raise ConfigError(f"--run: {shown(folder)} must be empty or not exist.")
+    check_writable(folder.with_name(f"{folder.name}.run"))
+
+
+@contextmanager
+def _claimed(folder: Path | None, stem: str, ranks: Ranks) -> Iterator[RunFolder]:
+    """A folder that this run alone has: the one named, or `runs/STEM-1` or the next number that nobody has.
+
+    Raises ConfigError where another run has the one named.
+    """
+    if not ranks.first:
+        yield RunFolder(Path(ranks.tell("")))
+        return
+    with ExitStack() as stack:
+        number = 1
+        path = folder or RUNS / f"{stem}-1"
+        while not stack.enter_context(claimed_folder(path)):
+            if folder is not None:
+                raise ConfigError(f"--run: {shown(folder)} was taken by another run just now: name another folder.")
+            number += 1
+            path = RUNS / f"{stem}-{number}"
+        yield RunFolder(Path(ranks.tell(str(path))))
 
 
 def _first_alone(ranks: Ranks, work: Callable[[], T]) -> T:
-    """The same work by every process, by the first before the others: it may train a teacher and keep it."""
+    """The same work by every process, by the first before the others: it may decode pictures or train a teacher."""
     if not ranks.first:
         ranks.wait()
         return work()
@@ -139,12 +176,10 @@ def _first_alone(ranks: Ranks, work: Callable[[], T]) -> T:
 
 def load_inputs(run: RunFolder, record: RunRecord, *, progress: Progress) -> tuple[Dataset, Network]:
     """The data and the teacher a run began with. Raises ConfigError where either is no longer what it was."""
-    dataset = replace(load_dataset(record.data), threat_model=record.recipe.threat_model)
-    if dataset.sha256 != record.data_sha256:
-        raise ConfigError(f"{run.recipe}: the data {record.data!r} are no longer those the run began with")
-    network, card = find_teacher(record.teacher, dataset, progress=progress)
+    dataset = reopen_data(record.request, record.data.sha256, run.recipe, progress=progress)
+    network, card = find_teacher(record.teacher, dataset, record.recipe.threat_model, progress=progress)
     if card.weights_sha256 != record.teacher_sha256:
-        raise ConfigError(f"{run.recipe}: the teacher {card.name!r} is no longer the one the run began with")
+        raise ConfigError(f"{run.recipe}: the teacher {card.name!r} is no longer the one the run began with.")
     return dataset, network
 
 
@@ -157,15 +192,15 @@ def _carry_out(
     resume: bool,
     progress: Progress,
     ranks: Ranks,
+    show: Show,
 ) -> Evaluation | None:
     recipe = record.recipe
     torch.manual_seed(recipe.seed)
     with event_writer(run.path) as write_events:
-        write_line = _metrics_writer(run)
 
         def on_epoch(epoch: Epoch) -> None:
             write_events(epoch)
-            write_line(epoch)
+            write_metrics(run, epoch)
 
         student, adapters = train(
             build(record.architecture),
@@ -183,38 +218,30 @@ def _carry_out(
     save_network(student, run.student)
     if adapters is not None:
         write_atomic(run.adapters, save(adapters.cpu().state_dict()))
-    test = dataset.test.head(TEST_IMAGES)
-    evaluations = [
-        attack_network(
+    found = {
+        name: attack_network(
             network,
-            test,
+            dataset.test.sample(TEST_IMAGES, seed=recipe.seed),
             name=name,
             split="test",
+            of=len(dataset.test),
+            class_names=dataset.class_names,
             threat_model=recipe.threat_model,
             seed=recipe.seed,
             progress=progress,
         ).evaluation
         for name, network in (("teacher", teacher), ("student", student))
-    ]
-    write_atomic(run.teacher, encode_json(evaluations[0]))
-    write_atomic(run.evaluation, encode_json(evaluations[1]))
-    return evaluations[1]
+    }
+    write_atomic(run.teacher, encode_json(found["teacher"]))
+    try:
+        show(run, found["student"])
+    finally:
+        write_atomic(run.evaluation, encode_json(found["student"]))
+    return found["student"]
 
 
-def _metrics_writer(run: RunFolder) -> Callable[[Epoch], None]:
-    """Writes metrics.jsonl anew after each epoch, dropping lines of epochs that are being repeated."""
-
-    def write(epoch: Epoch) -> None:
-        old = run.metrics.read_text().splitlines() if run.metrics.exists() else []
-        kept = [line for line in old if json.loads(line)["epoch"] < epoch.epoch]
-        write_atomic(run.metrics, "\n".join([*kept, json.dumps(json.loads(encode_json(epoch)))]) + "\n")
-
-    return write
-
-
-def _new_folder(stem: str) -> Path:
-    """`runs/STEM-1`, or the next number that is free."""
-    number = 1
-    while (RUNS / f"{stem}-{number}").exists():
-        number += 1
-    return RUNS / f"{stem}-{number}"
+def write_metrics(run: RunFolder, epoch: Epoch) -> None:
+    """Add a line to metrics.jsonl, dropping those of epochs that are being repeated."""
+    earlier = decode_lines(Epoch, run.metrics) if run.metrics.exists() else ()
+    kept = [encode_line(line) for line in earlier if line.epoch < epoch.epoch]
+    write_atomic(run.metrics, "".join([*kept, encode_line(epoch)]))

@@ -1,5 +1,6 @@
 """`edgerkd evaluate`: attack a run's student, and go on where a stopped evaluation with the same flags ended."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
@@ -12,14 +13,14 @@ from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import Norm, ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.data.dataset import Split
-from edgerkd.data.load import load_dataset
+from edgerkd.data.dataset import Dataset, Split
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.feature_attack import feature_attack
-from edgerkd.files.atomic import sha256_of, write_atomic
+from edgerkd.files.atomic import check_writable, sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
-from edgerkd.jobs.attack import CHUNK, Attacked, attack_network
-from edgerkd.jobs.evaluation_state import ChunkStore, Say, digest_of
+from edgerkd.jobs.attack import Attacked, attack_network
+from edgerkd.jobs.data import reopen_data
+from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
 from edgerkd.jobs.ranks import Ranks, open_ranks
 from edgerkd.jobs.teacher_cache import teacher_of
 from edgerkd.jobs.versions import host_versions
@@ -37,7 +38,7 @@ class Request:
     n: int | None = None
     seed: int = 0
     eot: int = 1
-    chunk: int = CHUNK
+    chunk: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +54,17 @@ class Subject:
 class Campaign:
     """The evaluations of one command, which go on where a stopped one with the same flags ended.
 
-    `threat_model` is what the flags and the run say together.
+    `test` are the images drawn for it; `threat_model` is what the flags and the run say together.
     """
 
     run: RunFolder
     record: RunRecord
+    dataset: Dataset
     test: Split
     request: Request
     threat_model: ThreatModel
     ranks: Ranks
     progress: Progress
-    say: Say
     stores: list[ChunkStore] = field(default_factory=list)
 
     def attack(
@@ -82,6 +83,8 @@ class Campaign:
             self.test,
             name=subject.name,
             split="test",
+            of=len(self.dataset.test),
+            class_names=self.dataset.class_names,
             threat_model=threat_model,
             seed=request.seed,
             progress=self.progress,
@@ -89,17 +92,19 @@ class Campaign:
             chunk=request.chunk,
             store=store,
             ranks=self.ranks,
-            say=self.say,
             probe=probe,
             more=more,
             eot=request.eot,
         )
 
-    def finish(self, files: dict[Path, str]) -> None:
-        """Write the results, then forget the chunks. Only the first rank does so, when no other needs them."""
+    def finish(self, show: Callable[[], None], files: dict[Path, str]) -> None:
+        """Show the results, then write them, then forget the chunks. Only the first rank does so."""
         if self.ranks.first:
-            for path, content in files.items():
-                write_atomic(path, content)
+            try:
+                show()
+            finally:
+                for path, content in files.items():
+                    write_atomic(path, content)
         self.ranks.wait()
         if self.ranks.first:
             for store in self.stores:
@@ -109,7 +114,7 @@ class Campaign:
         return digest_of(
             {
                 "network": subject.sha256,
-                "data": self.record.data_sha256,
+                "data": self.record.data.sha256,
                 "split": "test",
                 "n": len(self.test),
                 "norm": threat_model.norm,
@@ -125,30 +130,30 @@ class Campaign:
         )
 
 
-def begin(run: RunFolder, request: Request, *, ranks: Ranks, progress: Progress, say: Say) -> Campaign:
-    """Read what an evaluation of `run` needs.
+def begin(
+    run: RunFolder, request: Request, *, ranks: Ranks, progress: Progress, writes: Sequence[Path] = ()
+) -> Campaign:
+    """Read what an evaluation of `run` needs, and see that it can write what it will.
 
     Raises ConfigError where the flags do not go together, or the data are no longer the run's.
     """
     record = decode_json(RunRecord, run.recipe)
     threat_model = requested_threat_model(record.recipe.threat_model, request)
-    dataset = load_dataset(record.data)
-    if dataset.sha256 != record.data_sha256:
-        raise ConfigError(
-            f"{run.recipe}: the data {record.data!r} are no longer those the student was trained on: "
-            "what it is tested on may be what it learned from"
-        )
+    progress = progress if ranks.first else Silent()
+    for path in (*writes, run.evaluations / "chunk"):
+        check_writable(path)
+    dataset = reopen_data(record.request, record.data.sha256, run.recipe, progress=progress)
     # Here, before the work begins: an unknown attack should not wait for the other ranks.
     attacks_named(request.attack, threat_model=threat_model, classes=dataset.classes)
     return Campaign(
         run=run,
         record=record,
-        test=dataset.test if request.n is None else dataset.test.head(request.n),
+        dataset=dataset,
+        test=dataset.test.sample(request.n, seed=request.seed),
         request=request,
         threat_model=threat_model,
         ranks=ranks,
-        progress=progress if ranks.first else Silent(),
-        say=say if ranks.first else lambda words: None,
+        progress=progress,
     )
 
 
@@ -176,18 +181,18 @@ def subject_in(folder: Path, name: str) -> Subject:
 
 
 def evaluate_run(
-    run: RunFolder, request: Request, *, progress: Progress, say: Say = lambda words: None
+    run: RunFolder, request: Request, *, progress: Progress, show: Callable[[Evaluation], None] = lambda found: None
 ) -> Evaluation | None:
-    """Attack a run's student on its test images and write evaluation.json.
+    """Attack a run's student on its test images, show the result and write evaluation.json.
 
     Under torchrun the first process returns the evaluation, the others None.
     """
     with open_ranks() as ranks:
-        campaign = begin(run, request, ranks=ranks, progress=progress, say=say)
+        campaign = begin(run, request, ranks=ranks, progress=progress, writes=[run.evaluation])
         student = subject_in(run.trained, "student")
         more = _at_features(campaign, student)
         evaluation = campaign.attack(student, probe=True, more=more).evaluation
-        campaign.finish({run.evaluation: encode_json(evaluation)})
+        campaign.finish(lambda: show(evaluation), {run.evaluation: encode_json(evaluation)})
     return evaluation if ranks.first else None
 
 
@@ -199,7 +204,7 @@ def _at_features(campaign: Campaign, student: Subject) -> tuple[Attack, ...]:
     try:
         teacher = teacher_of(record)
     except ConfigError as e:
-        campaign.say(f"the student's features are not attacked: {e}")
+        campaign.progress.say(f"The student's features are not attacked: {e}")
         return ()
     adapters = Adapters.load(run.adapters, student.network.architecture, teacher.architecture).to(device)
     teacher, network = (net.to(device).eval().requires_grad_(False) for net in (teacher, student.network))

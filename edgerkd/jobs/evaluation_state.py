@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from edgerkd.attacks.assess import Assessment
+from edgerkd.core.errors import ArtefactError, EdgerkdError
+from edgerkd.files.arrays import read_arrays
 from edgerkd.files.atomic import write_atomic
-from edgerkd.files.damage import DAMAGE
 
-SCHEMA = 1
-
-# What reading an .npz file raises, depending on which byte is damaged.
+SCHEMA = 2
+LIMIT = 1 << 33  # bytes of one array of a chunk; ours
 
 Say = Callable[[str], None]
 """Hears of what the user should know while the work goes on."""
@@ -68,24 +68,22 @@ class ChunkStore:
             return None
         try:
             return self._read(path, first, shape, attacks)
-        except DAMAGE as e:
-            say(f"{path}: damaged ({e or type(e).__name__}): these {shape[0]} images are attacked again")
+        except EdgerkdError as e:
+            say(f"{e} These {shape[0]} images are attacked again.")
             return None
 
     def _read(self, path: Path, first: int, shape: tuple[int, ...], attacks: int) -> Assessment:
-        with np.load(
-            io.BytesIO(path.read_bytes()), allow_pickle=False
-        ) as arrays:  # each array's CRC-32 is checked as it is read
-            if str(arrays["digest"]) != self.digest or int(arrays["first"]) != first:
-                raise ValueError("it belongs to another evaluation")
-            found = Assessment(clean=arrays["clean"], resisted=arrays["resisted"], images_adv=arrays["images_adv"])
+        names = ("digest", "first", "clean", "resisted", "images_adv")
+        arrays = read_arrays(path, names, limit=LIMIT)
+        if str(arrays["digest"]) != self.digest or arrays["first"].shape != () or arrays["first"] != first:
+            raise ArtefactError(f"{path}: it belongs to another evaluation.")
         expected = {"clean": (shape[:1], np.bool_), "resisted": ((attacks, shape[0]), np.bool_)}
         expected["images_adv"] = (shape, np.float32)
         for name, (size, kind) in expected.items():
-            array = getattr(found, name)
-            if array.shape != size or array.dtype != kind:
-                raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {np.dtype(kind)} {size}")
-        return found
+            if arrays[name].shape != size or arrays[name].dtype != kind:
+                found = f"{arrays[name].dtype} {arrays[name].shape}"
+                raise ArtefactError(f"{path}: {name} is {found}, and {np.dtype(kind)} {size} is expected.")
+        return Assessment(clean=arrays["clean"], resisted=arrays["resisted"], images_adv=arrays["images_adv"])
 
     def clear(self) -> None:
         """Forget the chunks: the result is written."""

@@ -12,10 +12,11 @@ from edgerkd.bundle.replay import ReplaySet
 from edgerkd.bundle.twin import gradient_twin
 from edgerkd.bundle.write import write_bundle
 from edgerkd.core.errors import MissingDependencyError, ParityError
-from edgerkd.core.manifest import SCHEMA, HostResult, Manifest
+from edgerkd.core.manifest import HostResult, Manifest
 from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
+from edgerkd.files.atomic import check_writable
 from edgerkd.files.decode import decode_json
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.distill import load_inputs
@@ -37,17 +38,20 @@ def export(run: RunFolder, *, exporter_name: str, progress: Progress) -> tuple[B
     ParityError where the exported graph is not the student.
     """
     exporter = load_exporter(exporter_name)
+    check_writable(run.path / "bundle.json")
     record = decode_json(RunRecord, run.recipe)
     student = load_network(run.trained)
     dataset, teacher = load_inputs(run, record, progress=progress)
-    images = dataset.test.head(REPLAY_IMAGES)
+    images = dataset.test.sample(REPLAY_IMAGES, seed=record.recipe.seed)
     attacked, reference = (
         attack_network(
             network,
             images,
             name=name,
             split="test",
-            threat_model=dataset.threat_model,
+            of=len(dataset.test),
+            class_names=dataset.class_names,
+            threat_model=record.recipe.threat_model,
             seed=record.recipe.seed,
             progress=progress,
         )
@@ -56,9 +60,10 @@ def export(run: RunFolder, *, exporter_name: str, progress: Progress) -> tuple[B
     graph = onnx_from_network(student)
     evaluation, taught = attacked.evaluation, reference.evaluation
     manifest = Manifest(
-        schema=SCHEMA,
         name=run.path.resolve().name,
-        dataset=record.dataset,
+        dataset=record.data.name,
+        classes=record.data.classes,
+        preprocessing=record.data.preprocessing,
         precision=PRECISION,
         opset=OPSET,
         architecture=record.architecture,

@@ -12,6 +12,7 @@ from edgerkd.core.errors import ConfigError
 from edgerkd.distill.parallel import Parallel, peers
 
 MEETING = timedelta(minutes=10)  # for all to have started: reading the data may take one of them long
+_LONGEST = 8192  # bytes of a text that ranks tell each other
 WORK = timedelta(days=7)  # for the slowest to finish; a rank that ends early is noticed at once in any case
 
 
@@ -34,6 +35,17 @@ class Ranks(Parallel):
                 f"ranks {odd} work at something else than rank 0: give every machine the same run, data, flags and "
                 "versions"
             )
+
+    def tell(self, text: str) -> str:
+        """What the first rank says, for all. Raises LostRankError where one has ended."""
+        if self.world == 1:
+            return text
+        content = text.encode()
+        padded = torch.zeros(_LONGEST, dtype=torch.uint8)
+        padded[: len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        with peers():
+            dist.broadcast(padded, src=0, group=self.group)
+        return bytes(padded.tolist()).rstrip(b"\0").decode()
 
     def wait(self) -> None:
         """Wait until all are here. Raises LostRankError where one has ended."""

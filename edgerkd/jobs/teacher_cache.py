@@ -8,19 +8,19 @@ from pathlib import Path
 from edgerkd.core.errors import ArtefactError, ConfigError, UnknownNameError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.run_record import RunRecord
-from edgerkd.core.teacher import TeacherCard
+from edgerkd.core.teacher import TeacherCard, check_robust
+from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Dataset
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.models.network import Network
 from edgerkd.models.store import WEIGHTS, load_network, save_network, weights_bytes
 
-SCHEMA = 1
 CARD = "card.json"
 
 
 def cache_folder() -> Path:
-    """Where teachers are kept: EDGERKD_CACHE, else `~/.cache/edgerkd`."""
+    """Where teachers are kept: the folder `teachers` in EDGERKD_CACHE, else in `~/.cache/edgerkd`."""
     return Path(os.environ.get("EDGERKD_CACHE", "~/.cache/edgerkd")).expanduser() / "teachers"
 
 
@@ -47,6 +47,7 @@ def kept_teacher(name: str) -> tuple[Network, TeacherCard]:
     if name not in (known := kept_names()):
         raise UnknownNameError("teacher", name, known)
     folder, card = cache_folder() / name, _card(name)
+    check_robust(card)
     if (folder / WEIGHTS).is_file() and sha256_of(folder / WEIGHTS) != card.weights_sha256:
         raise ArtefactError(f"{folder / WEIGHTS}: changed since the teacher was kept: remove {folder} and make it anew")
     return load_network(folder), card
@@ -62,7 +63,7 @@ def teacher_of(record: RunRecord) -> Network:
     return network
 
 
-def check_name(name: str, dataset: Dataset, source_sha256: str | None = None) -> None:
+def check_name(name: str, dataset: Dataset, threat_model: ThreatModel, source_sha256: str | None = None) -> None:
     """Raises ConfigError where the name may not be a teacher's, or is taken.
 
     A teacher imported from the file of `source_sha256` may take its own place, for the same data and threat model.
@@ -76,7 +77,7 @@ def check_name(name: str, dataset: Dataset, source_sha256: str | None = None) ->
         return
     card = _card(name)
     own = card.source_sha256, card.data_sha256, card.threat_model
-    if source_sha256 is None or own != (source_sha256, dataset.sha256, dataset.threat_model):
+    if source_sha256 is None or own != (source_sha256, dataset.sha256, threat_model):
         raise ConfigError(
             f"a teacher named {name} is kept already, for {card.dataset} under {card.threat_model} ({card.origin}): "
             f"give `edgerkd teacher` another --name, or remove {cache_folder() / name}"
@@ -90,26 +91,30 @@ def keep_teacher(
     origin: str,
     found: Evaluation,
     source_sha256: str | None = None,
+    *,
+    accept_fragile: bool = False,
 ) -> tuple[Network, TeacherCard]:
     """Store a teacher with its card, which says what was found on the validation split.
 
-    Raises ConfigError as `check_name` does.
+    Raises ConfigError as `check_name` does, and for one that resists nothing unless `accept_fragile`.
     """
-    check_name(name, dataset, source_sha256)
+    check_name(name, dataset, found.threat_model, source_sha256)
     folder = cache_folder() / name
     card = TeacherCard(
-        schema=SCHEMA,
         name=name,
         dataset=dataset.name,
         data_sha256=dataset.sha256,
         origin=origin,
         architecture=network.architecture,
-        threat_model=dataset.threat_model,
+        threat_model=found.threat_model,
         n=found.n,
         clean_acc=found.clean_acc,
         robust_acc=found.robust_acc,
+        by_class=found.by_class,
+        accepted_fragile=accept_fragile,
         weights_sha256=hashlib.sha256(weights_bytes(network)).hexdigest(),
         source_sha256=source_sha256,
     )
+    check_robust(card)
     save_network(network.cpu(), folder, {CARD: encode_json(card)})
     return load_network(folder), card

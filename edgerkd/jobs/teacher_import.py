@@ -8,6 +8,7 @@ from edgerkd.core.errors import ConfigError, problems_text
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress
 from edgerkd.core.teacher import TeacherCard
+from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Dataset, Split, to_float
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.teacher_cache import check_name, keep_teacher
@@ -31,6 +32,7 @@ _CUSTOMARY = (
 def import_teacher(
     source: str,
     dataset: Dataset,
+    threat_model: ThreatModel,
     *,
     name: str | None,
     accept_fragile: bool,
@@ -47,26 +49,25 @@ def import_teacher(
     """
     weights = load_weights(source, sha256=sha256, progress=progress)
     name = weights.name if name is None else name
-    check_name(name, dataset, weights.sha256)
+    check_name(name, dataset, threat_model, weights.sha256)
     network, readings = _most_accurate(weights, dataset, progress)
-    found = measure_teacher(network, dataset, name=name, n=n, progress=progress)
-    if found.robust_acc.low <= 1 / dataset.classes and not accept_fragile:  # no better than chance; ours
-        raise ConfigError(
-            f"{weights.source}: this teacher resists nothing: clean {found.clean_acc}, under {found.threat_model} "
-            f"{found.robust_acc}: a student would learn no robustness from it; --accept-fragile imports it all the same"
-        )
+    found = measure_teacher(network, dataset, threat_model, name=name, n=n, progress=progress)
     origin = weights.origin if readings == 1 else f"{weights.origin}; the most accurate of {readings} readings"
-    return keep_teacher(network, name, dataset, origin, found, weights.sha256)
+    return keep_teacher(network, name, dataset, origin, found, weights.sha256, accept_fragile=accept_fragile)
 
 
-def measure_teacher(network: Network, dataset: Dataset, *, name: str, n: int, progress: Progress) -> Evaluation:
-    """Clean and PGD accuracy on the first `n` validation images."""
+def measure_teacher(
+    network: Network, dataset: Dataset, threat_model: ThreatModel, *, name: str, n: int, progress: Progress
+) -> Evaluation:
+    """Clean and PGD accuracy on `n` validation images, drawn by class."""
     return attack_network(
         network,
-        dataset.val.head(n),
+        dataset.val.sample(n, seed=0),
         name=name,
         split="val",
-        threat_model=dataset.threat_model,
+        of=len(dataset.val),
+        class_names=dataset.class_names,
+        threat_model=threat_model,
         seed=0,
         progress=progress,
     ).evaluation
@@ -74,7 +75,7 @@ def measure_teacher(network: Network, dataset: Dataset, *, name: str, n: int, pr
 
 def check_fit(architecture: Architecture, dataset: Dataset, teacher: str) -> None:
     """Raises ConfigError where the network is not for such images, or not for so many classes."""
-    shape = tuple(dataset.train.images.shape[1:])
+    shape = dataset.train.image_shape
     problems: list[str] = []
     if architecture.image_shape != shape:
         problems.append(f"it takes images {architecture.image_shape}, {dataset.name} has {shape}")
@@ -93,7 +94,7 @@ def _most_accurate(weights: Weights, dataset: Dataset, progress: Progress) -> tu
         families = families_of(weights.state, weights.source)
     moments = _moments(dataset)[: 1 if has_moments(weights.state) else None]
     pairs: list[tuple[Family, Moments]] = [(family, pair) for family in families for pair in moments]
-    sample = dataset.val.head(CHOICE)
+    sample = dataset.val.sample(CHOICE, seed=0)
     best: tuple[tuple[float, float], Network] | None = None
     with progress.stage(f"{weights.source.name}: reading it in every way it may be meant", len(pairs)) as advance:
         for done, (family, pair) in enumerate(pairs, start=1):
@@ -118,11 +119,10 @@ def _network(weights: Weights, dataset: Dataset, family: Family, moments: Moment
             image_shape=library.image_shape,
             moments=moments,
         )
-    channels, height, width = dataset.train.images.shape[1:]
     return network_from_state(
         weights.state,
         weights.source,
-        image_shape=(channels, height, width),
+        image_shape=dataset.train.image_shape,
         moments=moments,
         family=family,
         classes=dataset.classes,

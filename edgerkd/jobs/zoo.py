@@ -18,6 +18,7 @@ from edgerkd.core.errors import ArtefactError, ConfigError, MissingDependencyErr
 from edgerkd.core.progress import Progress
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.download import check_address, download
+from edgerkd.files.paths import given_path
 from edgerkd.jobs.teacher_cache import cache_folder
 from edgerkd.models.library import check_library_name, load_timm
 from edgerkd.models.teacher_file import read_state_dict
@@ -85,12 +86,10 @@ def load_weights(source: str, *, sha256: str | None, progress: Progress) -> Weig
         return _ZOOS[kind](name, sha256, progress)
     if kind in ("http", "https"):
         return _address(source, sha256, progress)
-    return _file(Path(source).expanduser(), sha256)
+    return _file(given_path(source), sha256)
 
 
 def _file(path: Path, sha256: str | None) -> Weights:
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file")
     _check_digest(found := sha256_of(path), sha256, path)
     return Weights(
         state=read_state_dict(path),

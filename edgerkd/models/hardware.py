@@ -25,6 +25,15 @@ def bf16_pays(device: torch.device) -> bool:
     return info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))
 
 
+def images_at_once(image_shape: tuple[int, int, int]) -> int:
+    """How many images of this (channels, height, width) are attacked together: 256 of up to 64 x 64, fewer of larger.
+
+    So that what a network keeps of them for its gradient stays within some hundred megabytes. Ours.
+    """
+    _, height, width = image_shape
+    return max(8, min(256, 256 * 64 * 64 // (height * width)))
+
+
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """float32 that is float32: without TF32, which torch's convolutions use on GPUs from Ampere on.

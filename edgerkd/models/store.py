@@ -9,11 +9,15 @@ from safetensors.torch import load_file, save
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.errors import ArtefactError
-from edgerkd.files.atomic import folder_atomic, write_atomic
+from edgerkd.core.text import printable
+from edgerkd.files.atomic import folder_atomic, recover, write_atomic
+from edgerkd.files.damage import DAMAGE
 from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.files.paths import check_file, shown
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
 
+WEIGHTS_LIMIT = 16 << 30  # bytes; ours: the largest public classifiers have 8 GB
 WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "architecture.json"
 
@@ -37,14 +41,19 @@ def load_network(folder: Path) -> Network:
 
     Raises ArtefactError for missing, damaged or non-finite weights, naming the file and the weight.
     """
+    recover(folder)
     network = build(decode_json(Architecture, folder / ARCHITECTURE))
-    path = folder / WEIGHTS
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as e:
-        raise ArtefactError(f"{path}: not a readable safetensors file: {e}") from e
-    fill(network, state, path)
+    fill(network, read_safetensors(folder / WEIGHTS), folder / WEIGHTS)
     return network.eval()
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file. Raises ArtefactError for a missing or damaged one."""
+    check_file(path, limit=WEIGHTS_LIMIT, error=ArtefactError)
+    try:
+        return load_file(path)
+    except (SafetensorError, *DAMAGE) as e:
+        raise ArtefactError(f"{shown(path)}: not a readable safetensors file: {printable(str(e), 200)}") from e
 
 
 def fill(network: Network, state: Mapping[str, torch.Tensor], source: Path) -> None:

@@ -5,16 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from edgerkd.core.architecture import Architecture, Family
-from edgerkd.core.errors import ArtefactError, ConfigError
+from edgerkd.core.errors import ArtefactError, ConfigError, EdgerkdError
+from edgerkd.files.paths import check_file
 from edgerkd.models.build import build, meta_model
 from edgerkd.models.layouts import LAYOUTS, layout_of, renamed, unwrapped
 from edgerkd.models.network import Network
-from edgerkd.models.store import check_state
+from edgerkd.models.store import WEIGHTS_LIMIT, check_state, read_safetensors
 
 Moments = tuple[Tensor, Tensor]
 """Mean and standard deviation per channel, of images in [0, 1]."""
@@ -38,14 +37,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     (torch's `weights_only`). Raises ConfigError where there is no file, ArtefactError for one that holds
     anything but dense real tensors.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file")
+    check_file(path, limit=WEIGHTS_LIMIT)
     try:
-        data = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except OSError as e:
-        raise ArtefactError(f"{path}: cannot be read: {e.strerror or e}") from e
-    except SafetensorError as e:
-        raise ArtefactError(f"{path}: not a readable safetensors file: {e}") from e
+        data = read_safetensors(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except EdgerkdError:
+        raise
     except Exception as e:  # torch.load raises what the damage happens to cause, and advises to run what it refused
         raise ArtefactError(
             f"{path}: refused: it is damaged or no plain state dict of tensors, and nothing in it was executed: where "

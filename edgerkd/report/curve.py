@@ -9,13 +9,24 @@ from edgerkd.report.document import document
 from edgerkd.report.markup import Markup, tag
 from edgerkd.report.parts import bullets, data_table
 from edgerkd.report.table import Table
+from edgerkd.report.words import sample_words
 
 
 def curve_table(report: CurveReport) -> Table:
     """A row a radius, a column a network."""
-    headers = ("radius", *(f"{curve.name} robust accuracy [95%]" for curve in report.curves))
+    headers = ["radius"]
+    for curve in report.curves:
+        headers += [f"{curve.name} robust accuracy [95%]", f"{curve.name}'s worst class"]
     rows = zip(*(curve.points for curve in report.curves), strict=True)
-    return Table(headers, tuple((str(points[0].eps), *(str(p.robust_acc) for p in points)) for points in rows))
+    return Table(
+        tuple(headers), tuple((str(points[0].eps), *(c for p in points for c in _cells(p))) for points in rows)
+    )
+
+
+def _cells(point: CurvePoint) -> tuple[str, str]:
+    found = point.by_class
+    worst = next((f"{c.name}: {c.robust_acc.value:.1%}" for c in found.classes if c.name == found.worst), "-")
+    return str(point.robust_acc), worst
 
 
 def curve_chart(report: CurveReport) -> Markup:
@@ -67,7 +78,10 @@ def render_curve(report: CurveReport) -> str:
     header = tag(
         "header",
         tag("h1", title),
-        tag("p", f"{report.norm}, {report.n} {report.split} images, seed {report.seed}. Radius 0 is no attack."),
+        tag(
+            "p",
+            f"{report.norm}, {sample_words(report.n, report.of, report.seed, report.split)}. Radius 0 is no attack.",
+        ),
     )
     footer = tag("footer", "Bands and brackets are 95 % Wilson intervals. Every figure stands in curve.json.")
     return document(title, header, tag("main", *curve_parts(report)), footer)

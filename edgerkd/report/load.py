@@ -1,14 +1,12 @@
 """What the files of a run say, gathered for a report."""
 
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from edgerkd.core.curve import CurveReport
 from edgerkd.core.epoch import Epoch
-from edgerkd.core.errors import ArtefactError, ConfigError
+from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.manifest import MANIFEST
 from edgerkd.core.record import Record
@@ -17,11 +15,9 @@ from edgerkd.core.run_record import RunRecord
 from edgerkd.core.variance_gap import VarianceGapReport
 from edgerkd.core.verification import VerifyReport
 from edgerkd.files.atomic import sha256_of
-from edgerkd.files.decode import decode_json
+from edgerkd.files.decode import decode_json, decode_lines
 
-SCHEMA = 1
-
-T = TypeVar("T", RunRecord, Evaluation, CurveReport, VarianceGapReport, VerifyReport)
+T = TypeVar("T", bound=Record)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +27,8 @@ class Facts(Record):
     `baseline` is a network of the student's size trained on clean images; `manifest_sha256` is of the
     bundle that lies in the run's folder now, which may be newer than `verification`.
     """
+
+    SCHEMA = 1
 
     run: str
     record: RunRecord
@@ -54,14 +52,14 @@ def load_facts(run: RunFolder) -> Facts:
     """Raises ConfigError where there is no run, ArtefactError for a damaged file, naming it."""
     if not run.recipe.is_file():
         raise ConfigError(
-            f"{run.recipe}: missing: a report is made in the folder of a run; "
-            "where `edgerkd verify` ran elsewhere, copy its verify.json into that folder"
+            f"{run.recipe} is missing: a report is made in the folder of a run. Where `edgerkd verify` ran elsewhere, "
+            "copy its verify.json into that folder."
         )
     manifest = run.bundle / MANIFEST
     return Facts(
         run=run.path.resolve().name,
-        record=_read(RunRecord, run.recipe),
-        epochs=read_epochs(run.metrics) if run.metrics.exists() else (),
+        record=decode_json(RunRecord, run.recipe),
+        epochs=decode_lines(Epoch, run.metrics) if run.metrics.exists() else (),
         student=_find(Evaluation, run.evaluation),
         teacher=_find(Evaluation, run.teacher),
         baseline=_find(Evaluation, run.baseline),
@@ -92,30 +90,4 @@ def undone(facts: Facts) -> tuple[str, ...]:
 
 
 def _find(cls: type[T], path: Path) -> T | None:
-    return _read(cls, path) if path.exists() else None
-
-
-def _read(cls: type[T], path: Path) -> T:
-    found = decode_json(cls, path)
-    if found.schema != SCHEMA:
-        raise ArtefactError(f"{path}: schema {found.schema} is not known to this edgerkd, which reads {SCHEMA}")
-    return found
-
-
-def read_epochs(path: Path) -> tuple[Epoch, ...]:
-    """The lines of metrics.jsonl. Raises ArtefactError for one that is no epoch, naming it."""
-    epochs: list[Epoch] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        try:
-            epoch = Epoch(**json.loads(line))
-            values = (epoch.val_clean_acc, epoch.val_robust_acc, epoch.lr, epoch.seconds, epoch.images_per_second)
-            sound = all(
-                math.isfinite(value)
-                for value in (epoch.epoch, epoch.val_variance_gap or 0.0, *values, *epoch.terms.values())
-            )
-        except (ValueError, TypeError, AttributeError) as e:
-            raise ArtefactError(f"{path}: line {number} is not an epoch: {e}") from e
-        if not sound or not min(values) >= 0 or max(values[:2]) > 1:
-            raise ArtefactError(f"{path}: line {number}: a figure is not finite, or an accuracy is outside 0 to 1")
-        epochs.append(epoch)
-    return tuple(epochs)
+    return decode_json(cls, path) if path.exists() else None

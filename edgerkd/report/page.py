@@ -18,6 +18,7 @@ _SECTIONS = (
     sections.not_done,
     sections.attacks,
     sections.comparison,
+    sections.classes,
     studies.curve,
     studies.variance_gap,
     sections.gates,
@@ -30,10 +31,14 @@ _SECTIONS = (
 )
 
 
-def write_page(run: RunFolder) -> Path:
-    """Write the run's report.html and return its path. Raises ConfigError, or ArtefactError for a damaged file."""
-    write_atomic(run.page, render_page(load_facts(run)))
-    return run.page
+def write_page(run: RunFolder, target: Path | None = None) -> Path:
+    """Write the run's page, report.html in its folder if not elsewhere, and return its path.
+
+    Raises ConfigError, and ArtefactError for a damaged file.
+    """
+    path = target or run.page
+    write_atomic(path, render_page(load_facts(run)))
+    return path
 
 
 def render_page(facts: Facts) -> str:
@@ -45,7 +50,7 @@ def render_page(facts: Facts) -> str:
         tag(
             "header",
             tag("h1", title),
-            tag("p", f"{record.architecture} on {record.dataset}, made for {record.profile.title}"),
+            tag("p", f"{record.architecture} on {record.data.name}, made for {record.profile.title}"),
         ),
         tag("main", *(join(section(facts), "\n") for section in _SECTIONS)),
         tag(

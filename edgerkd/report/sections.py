@@ -22,6 +22,7 @@ from edgerkd.report.table import (
     Table,
     attack_table,
     budget_table,
+    class_table,
     comparison_rows,
     conditions,
     gate_table,
@@ -39,7 +40,9 @@ from edgerkd.report.words import (
     SOURCES,
     TERMS,
     milliseconds,
+    missing_words,
     percent,
+    sample_words,
     threat_words,
 )
 
@@ -135,7 +138,8 @@ def attacks(facts: Facts) -> Markup:
             )
         )
     if student is not None:
-        where = f"{student.n} images of the {student.split} split, {student.threat_model}, seed {student.seed}"
+        sample = sample_words(student.n, student.of, student.seed, student.split)
+        where = f"{sample}, {student.threat_model}"
         parts.append(_attacks("On the host, before export", student.rows, student.robust_acc, where))
         parts.append(bullets(student.flags))
     return section("What was attacked, and how", *parts, tag("p", _BARS, class_="aside"))
@@ -156,6 +160,25 @@ def comparison(facts: Facts) -> Markup:
             graphics=[interval_bar(e.robust_acc.value, e.robust_acc.low, e.robust_acc.high) for e in found.values()],
             notes=NETWORKS,
         ),
+    )
+
+
+def classes(facts: Facts) -> Markup:
+    """Class by class, on the engine or else on the host."""
+    report, student = facts.verification, facts.student
+    found = report.by_class if report is not None else student.by_class if student is not None else None
+    if found is None:
+        return NOTHING
+    where = "on the engine" if report is not None else "on the host"
+    worst = next((c for c in found.classes if c.name == found.worst), None)
+    words = (
+        [] if worst is None else [f"The worst class is {worst.name}: {worst.robust_acc} of it withstand the attacks."]
+    )
+    return section(
+        "Class by class",
+        tag("p", "An average hides a class that is never recognised."),
+        bullets([*words, *missing_words(found)]),
+        data_table(class_table(found), f"Accuracy {where}; of a few images the interval is wide"),
     )
 
 
@@ -283,7 +306,7 @@ def training(facts: Facts) -> Markup:
 def provenance(facts: Facts) -> Markup:
     """Enough to repeat the run, and to know each file again."""
     record, report = facts.record, facts.verification
-    digests = [("data", record.data_sha256), ("teacher's weights", record.teacher_sha256)]
+    digests = [("data", record.data.sha256), ("teacher's weights", record.teacher_sha256)]
     if report is not None:
         digests += [("bundle's manifest, as verified", report.manifest_sha256), ("engine", report.engine.sha256)]
     if facts.stale:
@@ -306,7 +329,7 @@ def provenance(facts: Facts) -> Markup:
         tag("h3", "Run"),
         pairs(
             [
-                ("data", f"{record.dataset} (--data {record.data})"),
+                ("data", f"{record.data.name} (--data {record.request.source})"),
                 ("teacher", record.teacher or "none"),
                 ("bundle", report.bundle if report else "not verified"),
                 ("seeds", "; ".join(f"{name}: {seed}" for name, seed in seeds)),

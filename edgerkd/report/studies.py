@@ -5,6 +5,7 @@ from edgerkd.report.load import Facts
 from edgerkd.report.markup import Markup, tag
 from edgerkd.report.parts import NOTHING, section
 from edgerkd.report.variance_gap import variance_gap_parts
+from edgerkd.report.words import sample_words
 
 
 def curve(facts: Facts) -> Markup:
@@ -12,7 +13,8 @@ def curve(facts: Facts) -> Markup:
     report = facts.curve
     if report is None:
         return NOTHING
-    how = f"On the host: {report.norm}, {report.n} {report.split} images, seed {report.seed}. Radius 0 is no attack."
+    sample = sample_words(report.n, report.of, report.seed, report.split)
+    how = f"On the host: {report.norm}, {sample}. Radius 0 is no attack."
     return section("Against larger and smaller attacks", tag("p", how), *curve_parts(report))
 
 

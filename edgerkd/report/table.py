@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from edgerkd.core.by_class import ByClass
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.units import format_count
 from edgerkd.core.verification import VerifyReport
@@ -15,9 +16,12 @@ from edgerkd.report.words import (
     judged,
     limit_value,
     milliseconds,
+    missing_words,
     percent,
+    sample_words,
 )
 
+MOST, MANY = 20, 10  # classes that a table lists in full, and how many of more; ours
 UNLIKE = "These were not measured alike: compare with care."
 
 
@@ -46,12 +50,24 @@ def comparison_rows(facts: Facts) -> Table:
 def conditions(facts: Facts) -> tuple[str, ...]:
     """How the networks of `comparison_rows` were attacked: one line where all alike, else a warning and one each."""
     found = {
-        name: f"{e.threat_model}, {e.n} {e.split} images, {', '.join(row.attack for row in e.rows)}"
+        name: f"{e.threat_model}, {sample_words(e.n, e.of, e.seed, e.split)}, {', '.join(row.attack for row in e.rows)}"
         for name, e in networks(facts).items()
     }
     if len(set(found.values())) <= 1:
         return tuple(found.values())[:1]
     return (UNLIKE, *(f"{name}: {how}" for name, how in found.items()))
+
+
+def class_table(found: ByClass) -> Table:
+    """Class by class, the worst first where there are many: then the ten worst alone."""
+    classes = sorted(found.classes, key=lambda c: (c.robust_acc.value, c.clean_acc.value))
+    shown = classes[:MANY] if len(classes) > MOST else list(found.classes)
+    rows = [(c.name, str(c.clean_acc.n), str(c.clean_acc), str(c.robust_acc)) for c in shown]
+    if len(shown) < len(classes):
+        rows.append((f"({len(classes) - len(shown)} more robust)", "", "", ""))
+    elif found.worst is not None:
+        rows = [(f"{name} (worst)" if name == found.worst else name, *rest) for name, *rest in rows]
+    return Table(("class", "images", "clean acc. [95%]", "robust acc. [95%]"), tuple(rows))
 
 
 def gate_table(report: VerifyReport) -> Table:
@@ -112,7 +128,7 @@ def verdict_lines(report: VerifyReport) -> list[str]:
         f"  attacks: {report.threat_model}, {report.clean_acc.n} images, seed {report.seed}",
         f"  bundle:  {report.bundle}, manifest sha256 {report.manifest_sha256[:12]}",
     ]
-    return lines + [f"  note:    {note}" for note in report.notes]
+    return lines + [f"  note:    {note}" for note in (*missing_words(report.by_class), *report.notes)]
 
 
 def verification_text(report: VerifyReport) -> str:
@@ -123,21 +139,10 @@ def verification_text(report: VerifyReport) -> str:
         budget_table(report),
         parity_table(report),
         latency_table(report),
+        class_table(report.by_class),
     )
     parts = [_text(table) for table in tables if table.rows]
     return "\n\n".join([*parts, "\n".join(verdict_lines(report))]) + "\n"
-
-
-def show_verification(report: VerifyReport) -> None:
-    """Write `verification_text` to stdout, the verdict coloured on a terminal."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
-    text = Text(verification_text(report))
-    colour = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}[report.verdict]
-    text.highlight_regex(rf"(?m)^{HEADLINES[report.verdict][0]}:.*$", colour)
-    console.print(text, end="")
 
 
 def _text(table: Table) -> str:

@@ -9,7 +9,7 @@ from edgerkd.report.document import document
 from edgerkd.report.markup import Markup, join, tag
 from edgerkd.report.parts import NOTHING, bullets, data_table
 from edgerkd.report.table import Table
-from edgerkd.report.words import percent
+from edgerkd.report.words import percent, sample_words
 
 
 class _Series(NamedTuple):
@@ -92,7 +92,7 @@ def render_variance_gap(report: VarianceGapReport) -> str:
 
 def variance_gap_parts(report: VarianceGapReport) -> tuple[Markup, ...]:
     """What the gap is, its charts, its correlations, and where the published trend fails."""
-    how = f"{report.threat_model.norm}, {report.n} {report.split} images, {report.attack}, seed {report.seed}"
+    how = f"{report.threat_model.norm}, {sample_words(report.n, report.of, report.seed, report.split)}, {report.attack}"
     return (
         tag(
             "p",

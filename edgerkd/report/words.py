@@ -1,5 +1,6 @@
 """Plain words for what the files call by short names, and numbers as people read them."""
 
+from edgerkd.core.by_class import ByClass
 from edgerkd.core.recipe import MethodName
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import format_size
@@ -119,3 +120,17 @@ def threat_words(threat: ThreatModel) -> str:
     else:
         may = f"all changes together may have a Euclidean length of up to {threat.eps}, full brightness counting 1"
     return f"{may}; the result must still be a valid image"
+
+
+def sample_words(n: int, of: int, seed: int, split: str = "test") -> str:
+    """Which images stand for a split; the seed is that of their draw and of the attacks."""
+    images = f"{n} {split} images" if n == of else f"{n} of {of:,} {split} images drawn by class"
+    return f"{images}, seed {seed}"
+
+
+def missing_words(found: ByClass) -> tuple[str, ...]:
+    """A line on the classes that no image stands for; none where there are none."""
+    if not found.missing:
+        return ()
+    more = ", ..." if len(found.missing) > 8 else ""
+    return (f"no image of {', '.join(found.missing[:8])}{more}: nothing here is about these classes",)

@@ -42,15 +42,21 @@ def retention_interval(
 
 
 def gates_of(
-    gates: Gates, host: HostResult, *, clean: Accuracy, robust: Accuracy, retention: tuple[float, float, float]
+    gates: Gates,
+    host: HostResult,
+    *,
+    floor: float,
+    clean: Accuracy,
+    robust: Accuracy,
+    retention: tuple[float, float, float],
 ) -> tuple[Gate, ...]:
-    """Every gate, judged."""
-    clean_wanted = gates.clean_acc_of_teacher * host.teacher_clean_acc.value
-    robust_wanted = gates.robust_acc_of_teacher * host.teacher_robust_acc.value
+    """Every gate, judged. No accuracy may be below `floor`, however little the teacher reaches."""
+    clean_required = max(floor, gates.clean_acc_of_teacher * host.teacher_clean_acc.value)
+    robust_required = max(floor, gates.robust_acc_of_teacher * host.teacher_robust_acc.value)
     value, low, high = retention
     return (
-        judge("clean_acc", required=clean_wanted, measured=clean.value, low=clean.low, high=clean.high),
-        judge("robust_acc", required=robust_wanted, measured=robust.value, low=robust.low, high=robust.high),
+        judge("clean_acc", required=clean_required, measured=clean.value, low=clean.low, high=clean.high),
+        judge("robust_acc", required=robust_required, measured=robust.value, low=robust.low, high=robust.high),
         judge("retention", required=gates.retention, measured=value, low=low, high=high),
     )
 

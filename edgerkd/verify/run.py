@@ -13,40 +13,35 @@ from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.suite import WEAK, Attack, attacks_named
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.core.budget import limits
-from edgerkd.core.errors import ParityError
+from edgerkd.core.by_class import by_class, chance_of, floor_above
 from edgerkd.core.evaluation import Row
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.verification import Engine, Latency, Limit, VerifyReport
-from edgerkd.files.atomic import write_atomic
-from edgerkd.files.decode import encode_json
 from edgerkd.verify.build import build_engine, choose_runtime, load_engines
 from edgerkd.verify.classifier import EngineClassifier
 from edgerkd.verify.decide import decide, gates_of, retention_interval
 from edgerkd.verify.latency import measure_latency
 from edgerkd.verify.parity import parity_of
 
-SCHEMA = 1
 BATCH = 64
 
 
 def verify(
     bundle_path: Path,
     *,
-    target: Path,
     engines: Path,
     runtime_name: str | None,
     attack: str,
     seed: int,
     progress: Progress,
 ) -> VerifyReport:
-    """Build the engine if need be, attack it on the bundle's images, decide, and write `target`.
+    """Build the engine if need be, attack it on the bundle's images, and decide.
 
     `attack` is a name that attacks/suite.py knows; the stored examples are replayed first in any case.
 
-    Raises ArtefactError for a damaged bundle, MissingDependencyError where no runtime works, EngineError
-    where the engine fails, ParityError (after writing the report, with verdict fail) where it is not the
-    network the host measured.
+    An engine that is not the network the host measured fails. Raises ArtefactError for a damaged bundle,
+    MissingDependencyError where no runtime works, EngineError where the engine fails.
     """
     bundle = read_bundle(bundle_path)
     manifest, replay = bundle.manifest, bundle.replay()
@@ -99,8 +94,14 @@ def verify(
         flags = (*notices, *flags)
     rows = found.rows(attacks)
     retention = retention_interval(found.robust, replay.host_robust, generator=np.random.default_rng(seed))
+    classes = by_class(manifest.classes, replay.labels.tolist(), found.clean, found.robust)
     gates = gates_of(
-        manifest.profile.gates, manifest.host, clean=found.clean_acc, robust=found.robust_acc, retention=retention
+        manifest.profile.gates,
+        manifest.host,
+        floor=floor_above(chance_of(classes)),
+        clean=found.clean_acc,
+        robust=found.robust_acc,
+        retention=retention,
     )
     budget = _budget(bundle, built.student, latency, on_target=on_target(manifest.profile, facts))
     verdict, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=twin_agreement, flags=flags)
@@ -111,8 +112,7 @@ def verify(
             f"(limit {parity.limit:.3g}), agreement {parity.agreement:.2%}",
             *reasons,
         )
-    report = VerifyReport(
-        schema=SCHEMA,
+    return VerifyReport(
         verdict=verdict,
         reasons=reasons,
         notes=(*why_not, *built.record.notes, *notices, *_scope(bundle, facts, rows)),
@@ -124,6 +124,7 @@ def verify(
         twin_agreement=twin_agreement,
         clean_acc=found.clean_acc,
         robust_acc=found.robust_acc,
+        by_class=classes,
         rows=rows,
         flags=flags,
         retention=retention[0],
@@ -132,10 +133,6 @@ def verify(
         budget=budget,
         seed=seed,
     )
-    write_atomic(target, encode_json(report))
-    if not parity.ok:
-        raise ParityError(f"{reasons[0]}; the report is in {target}")
-    return report
 
 
 def _budget(bundle: Bundle, engine_file: Path, latency: Latency, *, on_target: bool) -> tuple[Limit, ...]:

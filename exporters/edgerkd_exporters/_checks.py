@@ -5,11 +5,16 @@ from pathlib import Path
 
 from edgerkd.bundle.ports import FloatArray
 from edgerkd.core.errors import ArtefactError, EngineError, problems_text
+from edgerkd.files.paths import read_file
 
 Shape = tuple[int | None, ...]  # None: any size
 
 # Field numbers of ModelProto, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _GRAPH, _OPSET = 7, 8
+
+
+GRAPH_LIMIT = 2 << 30
+"""Bytes of an ONNX file: protobuf's own limit. Source: https://protobuf.dev/programming-guides/proto-limits."""
 
 
 def read_onnx(path: Path) -> bytes:
@@ -21,10 +26,7 @@ def read_onnx(path: Path) -> bytes:
     Raises:
         ArtefactError: no such file, not ONNX, or cut short.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as e:
-        raise ArtefactError(f"{path}: cannot be read: {e.strerror}") from e
+    data = read_file(path, limit=GRAPH_LIMIT, error=ArtefactError)
     if not {_GRAPH, _OPSET} <= _fields(data):
         raise ArtefactError(f"{path}: not an ONNX graph, or cut short ({len(data)} bytes); export it again")
     return data

@@ -16,6 +16,7 @@ from typing import Any
 
 from edgerkd.core.errors import ArtefactError, EdgerkdError, EngineError, MissingDependencyError, problems_text
 from edgerkd.files.atomic import write_atomic
+from edgerkd.files.paths import read_file
 from edgerkd_exporters._checks import read_onnx
 
 log = logging.getLogger(__name__)
@@ -206,10 +207,7 @@ def read_plan(flavour: Flavour, path: Path) -> bytes:
         ArtefactError: no such file, another library's engine, or another version's.
     """
     trt = library(flavour)
-    try:
-        plan = path.read_bytes()
-    except OSError as e:
-        raise ArtefactError(f"{path}: cannot be read: {e.strerror}") from e
+    plan = read_file(path, error=ArtefactError)
     fix = "build it on this device with `edgerkd build`"
     if len(plan) < 28 or not plan.startswith(flavour.tag):
         raise ArtefactError(

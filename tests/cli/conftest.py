@@ -1,46 +1,19 @@
 """The main job walked once for all tests that look at its results."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from edgerkd.cli import app
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How one command ended."""
-
-    code: int
-    out: str
-    err: str
+from tests.command import Ended, in_process, process
 
 
 @pytest.fixture
-def edgerkd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+def edgerkd(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """One command in this process, through the real `main`."""
 
-    def run(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["edgerkd", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            app.main()
-        captured = capsys.readouterr()
-        return Ended(stop.value.code or 0, captured.out, captured.err)
-
-    return run
-
-
-def process(folder: Path, *arguments: str) -> Ended:
-    """One command in a process of its own, from `folder`."""
-    done = subprocess.run(
-        [sys.executable, "-m", "edgerkd", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return lambda *arguments: in_process(arguments, capsys)
 
 
 @dataclass(frozen=True)

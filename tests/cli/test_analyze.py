@@ -63,7 +63,7 @@ def test_the_attack_goes_on_after_an_image_is_fooled(monkeypatch):
     loss = [float(F.cross_entropy(classifier(batch), wrong)) for batch in (images, images + moved)]
     assert loss[1] > loss[0]
     assert moved.abs().amax((1, 2, 3)).numpy() == pytest.approx([16 / 255] * 6, abs=1e-6)
-    monkeypatch.setattr(job, "CHUNK", 4)
+    monkeypatch.setattr(job, "images_at_once", lambda shape: 4)
     torch.testing.assert_close(job.attacked(classifier, images, wrong, threat_model, seed=0), images + moved)
     assert (job.attacked(classifier, images, wrong, threat_model, seed=1) - images - moved).abs().max() > 1e-3
 

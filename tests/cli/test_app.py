@@ -12,6 +12,7 @@ import typer
 
 import edgerkd
 from edgerkd.cli import app as cli
+from edgerkd.cli import main, packages
 from edgerkd.cli.output import emit_json, progress, show_table
 from edgerkd.core import errors
 from edgerkd.core.accuracy import accuracy_from_correct
@@ -22,8 +23,9 @@ HEAVY = {"torch", "numpy", "pydantic", "rich", "onnx", "onnxruntime", "tensorrt"
 def main_of(command: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit code of `main` where the command line does `command`."""
     monkeypatch.setattr(cli, "app", command)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own handlers
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        main.main()
     return stop.value.code
 
 
@@ -45,7 +47,7 @@ def raiser(error: BaseException) -> Callable[[], None]:
 def test_help_imports_nothing_heavy_and_lists_the_commands():
     """Catches a command file that imports numpy, torch or rich at its top."""
     code = (
-        "import sys\nfrom edgerkd.cli.app import main\nsys.argv = ['edgerkd', '--help']\n"
+        "import sys\nfrom edgerkd.__main__ import main\nsys.argv = ['edgerkd', '--help']\n"
         "try: main()\nexcept SystemExit as e: assert not e.code\n"
         "print(*sys.modules, file=sys.stderr)"
     )
@@ -87,6 +89,7 @@ def test_a_known_failure_is_one_message_and_its_code(error, code, monkeypatch, c
 
 def test_a_missing_host_package_names_the_line_that_installs_it(monkeypatch, capsys):
     """Catches a traceback on a device, where torch is missing on purpose."""
+    monkeypatch.setattr(packages, "_is_there", lambda package: False)
     error = ModuleNotFoundError("No module named 'sklearn.cluster'", name="sklearn.cluster")
     assert main_of(typer_app(raiser(error), monkeypatch), monkeypatch) == 4
     err = capsys.readouterr().err
@@ -122,9 +125,7 @@ def test_other_exit_codes_pass_through(monkeypatch, capsys):
 def test_an_unknown_command_is_a_usage_error(monkeypatch, capsys):
     """Catches usage errors that end as bugs (70) or bad input (3)."""
     monkeypatch.setattr(sys, "argv", ["edgerkd", "nonsense"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2
+    assert main_of(cli.app, monkeypatch) == 2
     assert "nonsense" in capsys.readouterr().err
 
 
@@ -143,12 +144,14 @@ def test_a_table_in_a_pipe_is_neither_folded_nor_coloured_nor_parsed(capsys):
     assert "\x1b" not in out
 
 
-def test_progress_is_silent_in_a_pipe(capsys):
-    """Catches bars in a log file."""
+def test_progress_in_a_pipe_is_lines_alone(capsys):
+    """Catches bars in a log file, and epochs that a log does not show."""
     with progress() as shown, shown.stage("work", 2) as advance:
         advance(1, "half")
+        shown.say("data: 5 images")
+        shown.log("epoch 1/2")
         advance(2, "all")
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "data: 5 images\nepoch 1/2\n")
 
 
 def test_progress_shows_the_stage_and_the_time_left_on_a_terminal_only_on_stderr(monkeypatch, capsys):

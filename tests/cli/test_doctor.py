@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from edgerkd.bundle import plugins
-from edgerkd.cli import app as cli
 from edgerkd.core.errors import MissingDependencyError
 from edgerkd.verify import doctor
 from edgerkd.verify.doctor import Jetson, conflicts, examine
+from tests.command import in_process
 
 JETSON_FILES = {
     "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
@@ -77,10 +77,8 @@ def machine(root: Path, files: dict[str, str]) -> Path:
 
 
 def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["edgerkd", "doctor", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code or 0, *capsys.readouterr()
+    ended = in_process(("doctor", *arguments), capsys)
+    return ended.code, ended.out, ended.err
 
 
 def test_a_jetson_is_recognised(tmp_path, commands, plugged):

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from edgerkd.core.progress import Silent
 from edgerkd.core.run import RunFolder
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.files.atomic import sha256_of
 from edgerkd.jobs import evaluate as job
 from edgerkd.jobs import teacher_cache
+from edgerkd.models.hardware import images_at_once
 from edgerkd.models.store import WEIGHTS, load_network, save_network
+from tests.listening import Listening
 from tests.runs import write_small_run
 from tests.zoo import network
 
@@ -82,22 +83,22 @@ def test_a_killed_evaluation_goes_on_and_ends_the_same(run):
     assert killed.returncode == -signal.SIGKILL
     assert not run.evaluation.exists()
     assert len(list(run.evaluations.glob("*/chunk-*.npz"))) == 1
-    said: list[str] = []
+    heard = Listening()
     request = job.Request(chunk=8, n=40, seed=2)
-    resumed = job.evaluate_run(run, request, progress=Silent(), say=said.append)
-    assert said == ["student: 1 of 5 chunks were finished before and are taken from there"]
+    resumed = job.evaluate_run(run, request, progress=heard)
+    assert heard.lines == ["student: 1 of 5 chunks were finished before and are taken from there"]
     text = run.evaluation.read_bytes()
     assert not run.evaluations.exists()
-    said.clear()
-    assert job.evaluate_run(run, request, progress=Silent(), say=said.append) == resumed
-    assert said == []
+    heard.lines.clear()
+    assert job.evaluate_run(run, request, progress=heard) == resumed
+    assert heard.lines == []
     assert run.evaluation.read_bytes() == text
 
 
 def test_two_processes_of_torchrun_find_what_one_finds(tmp_path, edgerkd):
     """Catches a rank that prints, writes or keeps another result, and the CLI without its ranks."""
     run = write_small_run(tmp_path / "runs" / "large", n=1800)
-    assert 2 * job.CHUNK < 600, "one rank has to have two chunks, one of them short"
+    assert 2 * images_at_once((1, 8, 8)) < 600, "one rank has to have two chunks, one of them short"
     flags = ("evaluate", "--run", run.path, "--attack", "fgsm", "--json")
     alone = edgerkd(*flags)
     written = run.evaluation.read_bytes()
@@ -182,7 +183,7 @@ def test_norm_and_radius_reach_the_attack(run, edgerkd):
         (["--curve", "2/255", "--against", "x"], 2, "--against"),
         (["--curve", "2/255", "--with-teacher"], 3, "--with-teacher"),
         (["--with-teacher"], 2, "--curve"),
-        (["--against", "nowhere"], 3, "--against: nowhere/run.json is missing"),
+        (["--against", "nowhere"], 3, "--against: nowhere: there is no such folder"),
         (["-n", "0"], 2, "-n"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",

@@ -1,12 +1,11 @@
 """`edgerkd profiles`, through the real command line."""
 
 import json
-import sys
 
 import pytest
 
-from edgerkd.cli import app as cli
 from edgerkd.files.profiles import profile_names
+from tests.command import in_process
 
 GOOD = """
 schema = 1
@@ -30,10 +29,8 @@ def run(monkeypatch, capsys):
     """Run `edgerkd ARGUMENTS`: its exit code, stdout and stderr."""
 
     def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["edgerkd", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code or 0, *capsys.readouterr()
+        ended = in_process(arguments, capsys)
+        return ended.code, ended.out, ended.err
 
     return command
 
@@ -92,13 +89,13 @@ def test_an_unknown_name_suggests_the_nearest(run):
         ("params = 1000", "params = -1", ["budget", "-1"]),
         ("retention = 0.95", "", ["gates.retention", "missing"]),
         ("retention = 0.95", "retention = 95", ["gates", "95"]),
-        ("schema = 1", "schema = 2", ["schema", "2", "reads 1"]),
+        ("schema = 1", "schema = 2", ["of schema 2", "reads schema 1"]),
         ('name = "mine"', 'name = "yours"', ["name", "'yours'", "'mine'"]),
-        ('["onnxruntime"]', "[]", ["runtimes", "empty"]),
+        ('["onnxruntime"]', "[]", ["runtimes", "at least 1 entries are needed"]),
         ('soc = "an SoC"', 'soc = "an SoC"\nmemory = "4 G"', ["device.memory", "'4 G'"]),
     ],
 )
-def test_bad_input_names_file_key_and_mend(run, tmp_path, old, new, words):
+def test_bad_input_names_file_key_and_fix(run, tmp_path, old, new, words):
     """Catches each kind of mistake that is let through, or reported without where it is."""
     path = written(tmp_path, GOOD.replace(old, new))
     for arguments in (("check", path), ("show", path, "--json")):

@@ -13,14 +13,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
+from edgerkd.core.data_request import DataRequest
+from edgerkd.core.progress import Silent
 from edgerkd.core.run import RunFolder
 from edgerkd.core.verification import VerifyReport
-from edgerkd.data.load import load_dataset
 from edgerkd.files.decode import decode_json
 from edgerkd.files.profiles import _named_files, load_profile
 from edgerkd.jobs import distill as job
+from edgerkd.jobs.data import open_data
 from edgerkd.jobs.teacher_cache import cache_folder
-from tests.cli.conftest import process
+from tests.command import process
 from tests.zoo import network
 
 
@@ -63,7 +65,7 @@ def test_verify_never_imports_torch(road):
     """Catches an import that a device cannot make."""
     code = (
         "import sys\nsys.modules['torch'] = None\nsys.argv = ['edgerkd', 'verify', sys.argv[1]]\n"
-        "from edgerkd.cli.app import main\nmain()"
+        "from edgerkd.__main__ import main\nmain()"
     )
     bundle = road.folder / "runs" / "latest" / "bundle"
     done = subprocess.run([sys.executable, "-c", code, str(bundle)], capture_output=True, text=True, check=False)
@@ -178,7 +180,7 @@ def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
         (["distill", "--teacher", "./gone.pt"], 3, "there is no such file"),
         (["distill", "--epochs", "0"], 2, "--epochs"),
         (["distill", "--resume", "--epochs", "3"], 2, "leave --epochs out"),
-        (["distill", "--run", "."], 3, "is no empty folder"),
+        (["distill", "--run", "."], 3, "must be empty or not exist"),
         (["distill", "--family", "mobilnetv2"], 3, "no family named 'mobilnetv2': did you mean 'mobilenetv"),
         (["plan", "--profile", "jetson-orim"], 3, "did you mean 'jetson-orin'"),
         (["plan", "--family", "torchvision:mobilenet_v9"], 3, "did you mean 'mobilenet_v"),
@@ -186,7 +188,7 @@ def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
         (["export", "--format", "tr"], 3, "did you mean 'trt'"),
         (["verify", "--runtime", "onnxruntim"], 3, "did you mean 'onnxruntime'"),
         (["verify", "nowhere"], 5, "not a bundle"),
-        (["evaluate", "--run", "nowhere"], 3, "not a run's folder"),
+        (["evaluate", "--run", "nowhere"], 3, "--run: nowhere: there is no such folder"),
         (["teacher", "import"], 2, "import needs a file"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
@@ -238,14 +240,14 @@ def test_a_hostile_teacher_file_exits_5_and_runs_nothing(road, edgerkd, workdir)
 def test_a_fragile_teacher_is_refused_unless_accepted(road, edgerkd, monkeypatch):
     """Catches robustness distilled from a teacher that has none."""
     monkeypatch.chdir(road.folder)
-    data = load_dataset("digits")
+    data, _ = open_data(DataRequest(source="digits"), eps=None, progress=Silent())
     net = network(family="preactresnet", widths=(8, 16), mean=data.mean, std=data.std)
     path = road.folder / "fragile.pt"
     state = net.state_dict()
     torch.save({re.sub(r"^layers\.(\d+)", lambda m: f"layer{int(m[1]) + 1}", k): v for k, v in state.items()}, path)
     ended = edgerkd("teacher", "import", path)
     assert ended.code == 3
-    assert "resists nothing" in ended.err
+    assert "Teacher fragile is near chance" in ended.err
     accepted = edgerkd("teacher", "import", path, "--name", "fragile", "--accept-fragile", "--json")
     assert accepted.code == 0
     try:
@@ -260,8 +262,8 @@ def test_export_refuses_other_data_or_another_teacher_than_the_runs(road, edgerk
     run = Path(shutil.copytree(road.folder / "runs" / "latest", tmp_path / "run"))
     text = (run / "run.json").read_text()
     record = json.loads(text)
-    for key in ("data_sha256", "teacher_sha256"):
-        (run / "run.json").write_text(text.replace(record[key], "0" * 64))
+    for digest in (record["data"]["sha256"], record["teacher_sha256"]):
+        (run / "run.json").write_text(text.replace(digest, "0" * 64))
         ended = edgerkd("export", "--run", run)
         assert ended.code == 3
         assert "no longer" in ended.err
@@ -301,23 +303,18 @@ def test_an_interrupt_exits_130_and_resume_ends_with_the_same_weights(road, edge
     """Catches work lost by Ctrl-C, and a resumed run that is another run."""
     arguments = ("distill", "--method", "pgd-at", "--epochs", "3")
     assert edgerkd(*arguments, "--run", "runs/whole").code == 0
-    writer = job._metrics_writer
+    write = job.write_metrics
 
-    def interrupting(run):
-        write = writer(run)
+    def write_and_stop(run, epoch):
+        write(run, epoch)
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
 
-        def write_and_stop(epoch):
-            write(epoch)
-            if epoch.epoch == 2:
-                raise KeyboardInterrupt
-
-        return write_and_stop
-
-    monkeypatch.setattr(job, "_metrics_writer", interrupting)
+    monkeypatch.setattr(job, "write_metrics", write_and_stop)
     ended = edgerkd(*arguments, "--run", "runs/stopped")
     assert ended.code == 130
     assert "kept" in ended.err
-    monkeypatch.setattr(job, "_metrics_writer", writer)
+    monkeypatch.setattr(job, "write_metrics", write)
     refused = edgerkd(*arguments, "--run", "runs/stopped")
     assert refused.code == 3
     assert "--resume" in refused.err

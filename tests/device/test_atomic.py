@@ -1,15 +1,29 @@
 """Writes that fail leave what was there."""
 
 import errno
+import os
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from edgerkd.core.errors import StorageError
-from edgerkd.files.atomic import folder_atomic, sha256_of, write_atomic
+from edgerkd.files.atomic import (
+    check_writable,
+    claimed_folder,
+    folder_atomic,
+    locked,
+    recover,
+    sha256_of,
+    write_atomic,
+)
 
 
 @contextmanager
@@ -67,28 +81,139 @@ def test_an_interrupt_while_a_folder_is_filled_leaves_the_old_one(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
 
 
-def test_an_interrupt_within_the_swap_puts_the_old_folder_back(tmp_path, monkeypatch):
-    """Catches a folder that is gone when the interrupt comes between the two renames."""
-    from pathlib import Path
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from threading import Barrier
+import edgerkd.files.atomic as atomic
 
+step, at, one_step = 0, int(sys.argv[2]), sys.argv[3] == "exchange"
+
+def deadly(work):
+    def call(*given, **named):
+        global step
+        step += 1
+        if step == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return work(*given, **named)
+    return call
+
+if not one_step:
+    atomic._renameat2 = lambda a, b: False
+places = (Path, "replace"), (Path, "chmod"), (atomic.shutil, "rmtree"), (os, "fsync"), (atomic, "_renameat2")
+for owner, name in places:
+    setattr(owner, name, deadly(getattr(owner, name)))
+with atomic.folder_atomic(Path(sys.argv[1])) as new:
+    for name in "ab":
+        atomic.write_atomic(new / name, "new")
+print(step)
+"""
+
+
+def _steps(target: Path, at: int, how: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WRITER, str(target), str(at), how]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("how", ["exchange", "renames"])
+def test_a_kill_at_any_step_leaves_the_old_folder_or_the_new_one_and_the_next_write_sweeps(tmp_path, how):
+    """Catches the moment between two renames, in which there is neither, and litter that nobody removes."""
     target = tmp_path / "bundle"
-    with folder_atomic(target) as new:
-        write_atomic(new / "a", "old")
-    replace = Path.replace
+    _fill(target, {"a": "old", "b": "old"})
+    many = int(_steps(target, 0, how).stdout)
+    assert many > 8
+    for at in range(1, many + 1):
+        _fill(target, {"a": "old", "b": "old"})
+        assert _steps(target, at, how).returncode == -signal.SIGKILL
+        recover(target)
+        assert [(target / name).read_text() for name in "ab"] in (["old"] * 2, ["new"] * 2)
+        for left in tmp_path.iterdir():
+            os.utime(left, (0, 0))  # long ago, so that an empty one may go too
+        _fill(target, {"a": "old", "b": "old"})
+        assert [p.name for p in tmp_path.iterdir()] == ["bundle"], at
 
-    def interrupted(self, other):
-        if Path(other) == target and self.parent == tmp_path:
-            raise KeyboardInterrupt
-        return replace(self, other)
 
-    context = folder_atomic(target)
-    new = context.__enter__()
-    write_atomic(new / "a", "new")
-    monkeypatch.setattr(Path, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        context.__exit__(None, None, None)
-    assert (target / "a").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+def test_what_a_living_writer_has_begun_is_left_alone(tmp_path):
+    """Catches two writers of one place who remove each other's work."""
+    target = tmp_path / "bundle"
+    with folder_atomic(target) as slow:
+        write_atomic(slow / "a", "slow")
+        os.utime(slow, (0, 0))
+        _fill(target, {"a": "quick"})
+        assert (slow / "a").read_text() == "slow"
+    assert (target / "a").read_text() == "slow"
+
+
+def test_a_killed_files_rest_is_swept_and_names_are_no_patterns(tmp_path):
+    """Catches a sweep that takes `*` in a name for anything."""
+    other = tmp_path / ".kept-x.part"
+    mine = tmp_path / ".*-x.part"
+    for path in (other, mine):
+        path.write_text("rest")
+    write_atomic(tmp_path / "*", "new")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["*", ".kept-x.part"]
+
+
+def test_of_many_who_claim_a_folder_one_has_it(tmp_path):
+    """Catches two runs in one folder: made at the same moment, or given to both empty; and a claim that outlives it."""
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty", "new"):
+        barrier = Barrier(8)
+
+        def work(number: int, path=tmp_path / name, barrier=barrier) -> bool:
+            with claimed_folder(path) as ours:
+                barrier.wait()
+                return ours
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(work, range(8))) == 1
+        assert not (tmp_path / name).exists()  # nothing was written
+
+
+def test_a_folder_that_holds_something_is_not_claimed(tmp_path):
+    """Catches a run among somebody's files, and files of theirs that are gone afterwards."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with claimed_folder(tmp_path / "full") as ours:
+        assert not ours
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["x"]
+    with claimed_folder(tmp_path / "kept") as ours:
+        assert ours
+        (tmp_path / "kept" / "run.json").touch()
+    assert [p.name for p in (tmp_path / "kept").iterdir()] == ["run.json"]
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError), claimed_folder(tmp_path / "file"):
+        pass
+
+
+def test_a_lock_is_had_by_one_at_a_time(tmp_path):
+    """Catches two trainings of one teacher."""
+    inside: list[int] = []
+
+    def work(number: int) -> None:
+        with locked(tmp_path / "x.lock"):
+            inside.append(number)
+            assert len(inside) == 1
+            inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(40)))
+
+
+@pytest.mark.parametrize("kind", ["folder", "below a file", "read-only", "too long"])
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path, kind):
+    """Catches hours of work whose result has no place."""
+    (tmp_path / "file").touch()
+    (tmp_path / "there").mkdir()
+    target = {
+        "folder": tmp_path / "there",
+        "below a file": tmp_path / "file" / "x",
+        "read-only": Path("/proc/x"),
+        "too long": tmp_path / ("x" * 300),
+    }[kind]
+    with pytest.raises(StorageError, match="cannot be written"):
+        check_writable(target)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "there"]
 
 
 def test_a_complete_folder_replaces_the_old_one(tmp_path):

@@ -23,10 +23,20 @@ def test_a_radius_reads_what_it_writes(value):
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("8/255", "8/255"), ("16/510", "8/255"), ("0", "0/255"), ("1", "255/255"), ("0.5", "1/2"), ("0.1", "1/10")],
+    [
+        ("8/255", "8/255"),
+        ("16/510", "8/255"),
+        ("0", "0/255"),
+        ("1", "255/255"),
+        ("0.5", "0.5"),
+        ("0.1", "0.1"),
+        ("0.3", "0.3"),
+        ("1/3", "85/255"),
+        ("1/7", "1/7"),
+    ],
 )
 def test_radii_are_shown_over_255_where_that_is_whole(text, shown):
-    """Catches `8/255` shown as a decimal, and `1/2` rounded to 127/255."""
+    """Catches `8/255` shown as a decimal, `1/2` rounded to 127/255, and `3/10` where people write 0.3."""
     assert str(Radius(text)) == shown
 
 
@@ -157,6 +167,7 @@ def test_exit_codes_are_those_of_the_documentation():
         "UnknownNameError": 3,
         "BudgetError": 3,
         "MissingDependencyError": 4,
+        "StreamError": 4,
         "StorageError": 4,
         "ArtefactError": 5,
         "ExportError": 6,

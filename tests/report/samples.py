@@ -6,7 +6,9 @@ from pathlib import Path
 
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.architecture import Architecture, Cost
+from edgerkd.core.by_class import ByClass, ClassAccuracy
 from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve
+from edgerkd.core.data_request import Augmentation, DataFacts, DataRequest, Preprocessing
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.profile import Budget, Device, Gates, Profile
@@ -42,17 +44,28 @@ def architecture(widths: tuple[int, ...]) -> Architecture:
     )
 
 
+BY_CLASS = ByClass(
+    classes=(
+        ClassAccuracy(name="zero", clean_acc=accuracy(61, 67), robust_acc=accuracy(41, 67)),
+        ClassAccuracy(name="one", clean_acc=accuracy(70, 73), robust_acc=accuracy(23, 73)),
+    ),
+    missing=("two",),
+    worst="one",
+)
+
+
 def evaluation(name: str, cost: Cost, clean: int, robust: tuple[int, int, int], *, n: int = 797) -> Evaluation:
     """`robust` counts the images that withstand the first attack, the second, and both."""
     return Evaluation(
-        schema=1,
         name=name,
         architecture=architecture((4, 8)),
         cost=cost,
         split="test",
         n=n,
+        of=n,
         clean_acc=accuracy(clean, n),
         robust_acc=accuracy(robust[2], n),
+        by_class=BY_CLASS,
         rows=(
             Row(attack="PGD-21 CE", source="direct", robust_acc=accuracy(robust[0], n)),
             Row(attack="PGD-21 margin", source="direct", robust_acc=accuracy(robust[1], n)),
@@ -67,7 +80,6 @@ STUDENT_COST = Cost(params=19_234, macs=1_730_512, file_bytes=76_936, peak_bytes
 TEACHER_COST = Cost(params=312_778, macs=18_905_600, file_bytes=1_251_112, peak_bytes=1_404_712)
 
 PROFILE = Profile(
-    schema=1,
     name="toy-board",
     title="Toy Board 3000",
     runtimes=("tensorrt", "onnxruntime"),
@@ -77,11 +89,21 @@ PROFILE = Profile(
     sources={"device.sms": "a datasheet that does not exist", "budget": "ours: chosen for the test"},
 )
 
+DATA = DataFacts(
+    name="digits",
+    sha256="d1" * 32,
+    classes=tuple("0123456789"),
+    train=1201,
+    val=201,
+    test=797,
+    per_class=(120,) * 9 + (121,),
+    preprocessing=Preprocessing(size=None, fit="crop", alpha="refuse", channels=1),
+    augmentation=Augmentation(crop=1, flip=False),
+)
+
 RECORD = RunRecord(
-    schema=1,
-    data="digits",
-    dataset="digits",
-    data_sha256="d1" * 32,
+    request=DataRequest(source="digits"),
+    data=DATA,
     teacher="digits-teacher",
     teacher_sha256="7e" * 32,
     profile=PROFILE,
@@ -128,7 +150,6 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         "inconclusive": ("robust_acc 77.3% lies too near 77.1% for this many images (73.5% to 80.8%)",),
     }
     return VerifyReport(
-        schema=1,
         verdict=verdict,
         reasons=reasons[verdict],
         notes=("tensorrt is not used: libnvinfer.so was not found",),
@@ -147,6 +168,7 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         flags=(),
         clean_acc=accuracy(486, 503),
         robust_acc=robust,
+        by_class=BY_CLASS,
         rows=(
             Row(attack="replay", source="replay", robust_acc=accuracy(463, 503)),
             Row(attack="PGD-21 CE", source="direct", robust_acc=accuracy(457, 503)),
@@ -169,10 +191,10 @@ def curve() -> CurveReport:
     """Student and teacher at two radii and without attack."""
     hits = {"student": (561, 437, 313), "teacher": (571, 521, 449)}
     return CurveReport(
-        schema=1,
         run="toy-run",
         split="test",
         n=587,
+        of=9001,
         norm="Linf",
         attacks=("PGD-23 CE",),
         seed=17,
@@ -181,7 +203,7 @@ def curve() -> CurveReport:
                 name=name,
                 architecture=architecture((4, 8)),
                 points=tuple(
-                    CurvePoint(eps=Radius(f"{7 * k}/255"), robust_acc=accuracy(right, 587))
+                    CurvePoint(eps=Radius(f"{7 * k}/255"), robust_acc=accuracy(right, 587), by_class=BY_CLASS)
                     for k, right in enumerate(each)
                 ),
             )
@@ -195,10 +217,10 @@ def variance_gap() -> VarianceGapReport:
     """A student at two radii and without attack, and two epochs of its training."""
     points = ((0.0, 0.0, 541), (-1.75, -0.0611, 419), (-3.31, -0.1327, 281))
     return VarianceGapReport(
-        schema=1,
         run="toy-run",
         split="test",
         n=563,
+        of=563,
         threat_model=THREAT,
         attack="PGD-27 CE, to its last step",
         seed=19,

@@ -1,14 +1,13 @@
 """`edgerkd report`, through the real command line."""
 
 import json
-import sys
 from dataclasses import replace
 
 import pytest
 
-from edgerkd.cli import app as cli
 from edgerkd.core.run import mark_latest
 from edgerkd.report.page import render_page
+from tests.command import in_process
 from tests.report import samples
 
 FACTS = replace(samples.facts(), manifest_sha256=None)
@@ -19,11 +18,8 @@ def edgerkd(monkeypatch, capsys):
     """Run `edgerkd ARGUMENTS`: its exit code, stdout and stderr."""
 
     def command(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["edgerkd", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
+        ended = in_process(arguments, capsys)
+        return ended.code, ended.out, ended.err
 
     return command
 

@@ -77,7 +77,7 @@ def test_a_damaged_line_of_metrics_is_named(tmp_path, change):
     lines = run.metrics.read_text().splitlines()
     lines[2] = json.dumps({**json.loads(lines[2]), **change})
     run.metrics.write_text("\n".join(lines))
-    with pytest.raises(ArtefactError, match=r"metrics\.jsonl: line 3"):
+    with pytest.raises(ArtefactError, match=r"metrics\.jsonl, line 3"):
         load_facts(run)
 
 
@@ -86,13 +86,13 @@ def test_a_line_that_is_no_epoch_is_named(tmp_path, line):
     """Catches a half written line that is skipped."""
     run = samples.written(samples.facts(), tmp_path)
     run.metrics.write_text(f"{line}\n{run.metrics.read_text()}")
-    with pytest.raises(ArtefactError, match=r"metrics\.jsonl: line 1"):
+    with pytest.raises(ArtefactError, match=r"metrics\.jsonl, line 1"):
         load_facts(run)
 
 
 def test_a_folder_without_a_run_says_what_to_do(tmp_path):
     """Catches a report of nothing, and one attempted on the device."""
-    with pytest.raises(ConfigError, match=r"run\.json: missing.*copy its verify\.json"):
+    with pytest.raises(ConfigError, match=r"run\.json is missing.*copy its verify\.json"):
         load_facts(RunFolder(tmp_path))
 
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from edgerkd.cli.output import show_verification
 from edgerkd.core.verification import Latency
-from edgerkd.report.table import comparison_rows, conditions, show_verification, verdict_lines, verification_text
+from edgerkd.report.table import comparison_rows, conditions, verdict_lines, verification_text
 from tests.report import samples
 
 PASS = """\
@@ -41,10 +42,16 @@ latency  p50 ms  p95 ms  p99 ms  runs
 -------  ------  ------  ------  ----
 batch 1  0.0423  0.0517  0.0931  222
 
+class        images  clean acc. [95%]      robust acc. [95%]
+-----------  ------  --------------------  --------------------
+zero         67      91.0% [81.8%, 95.8%]  61.2% [49.2%, 72.0%]
+one (worst)  73      95.9% [88.6%, 98.6%]  31.5% [22.0%, 42.9%]
+
 PASS: every gate is met and no limit judged here is exceeded
   engine:  onnxruntime 1.77.2 on Toy CPU @ 1 GHz, fp32, sha256 0f1e2d3c4b5a
   attacks: Linf 9/255, 503 images, seed 13
   bundle:  toy-run, manifest sha256 abababababab
+  note:    no image of two: nothing here is about these classes
   note:    tensorrt is not used: libnvinfer.so was not found
 """
 
@@ -131,10 +138,10 @@ def test_networks_that_were_not_measured_alike_are_said_to_be_so():
     facts = samples.facts()
     assert facts.student is not None
     (alike,) = conditions(facts)
-    assert alike == "Linf 9/255, 797 test images, " + ", ".join(row.attack for row in facts.student.rows)
+    assert alike == "Linf 9/255, 797 test images, seed 11, " + ", ".join(row.attack for row in facts.student.rows)
     weaker = replace(facts.student, rows=(replace(facts.student.rows[0], attack="FGSM"),))
     first, *each = conditions(replace(facts, student=weaker))
     assert first == "These were not measured alike: compare with care."
-    assert each[1] == "student: Linf 9/255, 797 test images, FGSM"
+    assert each[1] == "student: Linf 9/255, 797 test images, seed 11, FGSM"
     assert len(each) == 3
     assert conditions(replace(facts, student=None, teacher=None, baseline=None)) == ()

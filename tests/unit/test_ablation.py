@@ -26,8 +26,7 @@ def ablation() -> ModuleType:
 )
 def test_each_configuration_leaves_out_what_its_name_does_not_say(ablation, name, weights):
     """Catches two configurations exchanged, and one whose last layer nothing trains."""
-    data = zoo.dataset()
-    recipe = Recipe(method="mixacm", threat_model=data.threat_model, epochs=1, **ablation.CONFIGURATIONS[name])
+    recipe = Recipe(method="mixacm", threat_model=zoo.THREAT, epochs=1, **ablation.CONFIGURATIONS[name])
     found = (recipe.weight_label, recipe.weight_acm, recipe.weight_kld, recipe.mixup_alpha)
     assert tuple(value > 0 for value in found) == tuple(map(bool, weights))
 
@@ -35,7 +34,7 @@ def test_each_configuration_leaves_out_what_its_name_does_not_say(ablation, name
 def test_one_student_is_trained_and_attacked(ablation):
     """Catches figures of another attack, and a stronger attack that leaves more than a weaker one."""
     data = zoo.dataset()
-    base = Recipe(method="mixacm", threat_model=data.threat_model, epochs=1, batch=16)
+    base = Recipe(method="mixacm", threat_model=zoo.THREAT, epochs=1, batch=16)
     small = zoo.architecture(classes=3, blocks=(1, 1))
     found = ablation.measure(
         "ACM + mixup", 7, base=base, architecture=small, teacher=zoo.network(classes=3), data=data, n=6

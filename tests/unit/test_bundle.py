@@ -50,7 +50,7 @@ def test_writing_twice_gives_the_same_bytes(bundle, tmp_path):
 def test_a_missing_file_is_named(bundle, name):
     """Catches a reader that fails only when it comes to need the file."""
     (bundle / name).unlink()
-    with pytest.raises(ArtefactError, match=f"{name}: missing"):
+    with pytest.raises(ArtefactError, match=rf"{name}( is|:) missing"):
         read_bundle(bundle)
 
 
@@ -100,7 +100,7 @@ def test_a_manifest_cannot_point_out_of_its_folder(bundle):
     [('"schema": 1', '"schema": 2', "schema 2"), ('"opset"', '"opsett"', "opsett: unknown key"), ("{", "", "JSON")],
 )
 def test_a_manifest_of_another_make_is_refused(bundle, old, new, message):
-    """Catches a manifest that is only half select_samples."""
+    """Catches a manifest that is only half understood."""
     path = bundle / MANIFEST
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(ArtefactError, match=message):
@@ -109,7 +109,7 @@ def test_a_manifest_of_another_make_is_refused(bundle, old, new, message):
 
 def test_a_folder_that_is_no_bundle_says_how_to_make_one(tmp_path):
     """Catches a bare FileNotFoundError."""
-    with pytest.raises(ArtefactError, match="not a bundle; make one with `edgerkd export`"):
+    with pytest.raises(ArtefactError, match=r"is not a bundle, .*: make one with `edgerkd export`"):
         read_bundle(tmp_path)
 
 
@@ -143,7 +143,7 @@ def test_a_replay_set_that_is_cut_off_is_refused(bundle, tmp_path, cut):
     """Catches zipfile's own error, which is neither OSError nor ValueError."""
     path = tmp_path / "replay.npz"
     path.write_bytes(replay_bytes(read_bundle(bundle).replay())[:-cut])
-    with pytest.raises(ArtefactError, match="not a replay set"):
+    with pytest.raises(ArtefactError, match=r"(not a readable .npz file|never loaded)"):
         read_replay(path)
 
 
@@ -151,7 +151,7 @@ def test_a_replay_set_with_objects_in_it_is_not_unpickled(tmp_path):
     """Catches allow_pickle, by which a replay set could run code."""
     path = tmp_path / "replay.npz"
     np.savez(path, images=np.asarray([{"a": 1}], dtype=object))
-    with pytest.raises(ArtefactError, match="not a replay set"):
+    with pytest.raises(ArtefactError, match=r"(not a readable .npz file|never loaded)"):
         read_replay(path)
 
 

@@ -1,189 +1,647 @@
-"""Data: the embedded digits, files, folders, augmentation."""
+"""Data: one door for everything that comes in. Tables of what is refused, what is said, and how splits are drawn."""
+
+import gzip
+import os
+import struct
+import zlib
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
 from PIL import Image
 from torch.testing import assert_close
 from torchvision.datasets import utils
 
-from edgerkd.core.errors import ConfigError, MissingDependencyError, UnknownNameError
-from edgerkd.data.augment import random_crop, random_flip
-from edgerkd.data.dataset import to_float
-from edgerkd.data.load import load_dataset
+from edgerkd.core.data_request import DataRequest, parse_size
+from edgerkd.core.errors import ConfigError, MissingDependencyError, StorageError, UnknownNameError
+from edgerkd.core.progress import Silent
+from edgerkd.core.units import Radius
+from edgerkd.data import cache, npz
+from edgerkd.data.dataset import dataset_from_checked, to_float
+from edgerkd.data.folder import split_of
+from edgerkd.data.load import load_data
+from edgerkd.data.samples import Checked
+from edgerkd.data.split import draw, hold_out, shares
+from edgerkd.jobs.data import open_data
+from tests.listening import Listening
 
 
-def test_the_digits_are_real_whole_and_split_without_overlap():
-    """Catches images lost or shared between splits, and grey levels cut off."""
-    data = load_dataset("digits")
-    assert [len(split) for split in (data.train, data.val, data.test)] == [1200, 200, 397]
-    assert data.train.images.max() == 255
-    assert data.train.images.dtype == torch.uint8
-    rows = torch.cat([s.images.flatten(1) for s in (data.train, data.val, data.test)])
-    assert len(rows.unique(dim=0)) == 1797
-    assert data.classes == 10
-    assert load_dataset("digits").sha256 == data.sha256
+def load(path: Path | str, **request) -> Checked:
+    return load_data(DataRequest(source=str(path), **request), progress=Silent())
 
 
-def test_an_unknown_name_suggests_the_nearest():
-    """Catches a bare KeyError."""
-    with pytest.raises(UnknownNameError, match="'cifar1': did you mean 'cifar10'"):
-        load_dataset("cifar1")
+def refused(path: Path | str, **request) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(path, **request)
+    assert Path(path).name in str(caught.value)
+    return str(caught.value)
 
 
-def arrays(n=40, classes=2):
+def arrays(n: int = 40, classes: int = 2, **changes):
     rng = np.random.default_rng(0)
-    return {
+    given = {
         "x_train": rng.integers(0, 256, (n, 6, 5, 3), dtype=np.uint8),
         "y_train": np.arange(n) % classes,
         "x_test": rng.integers(0, 256, (10, 6, 5, 3), dtype=np.uint8),
         "y_test": np.arange(10) % classes,
     }
+    return {name: value for name, value in {**given, **changes}.items() if value is not None}
 
 
-def test_an_npz_file_is_read_channels_first(tmp_path):
-    """Catches height and channels mixed up, and a test split that leaks into training."""
-    given = arrays()
+def saved(folder: Path, **changes) -> Path:
+    np.savez(folder / "mine.npz", **arrays(**changes))
+    return folder / "mine.npz"
+
+
+# npz: what is refused, and with which words
+
+
+IMAGES = arrays()["x_train"]
+BOTH = np.arange(40) % 2
+REFUSED = {
+    "no labels": ({"y_train": None}, "there is no array named y_train"),
+    "values of validation without labels": ({"x_val": IMAGES[:3]}, "there is no array named y_val"),
+    "floats of a byte's range": ({"x_train": IMAGES.astype(np.float32)}, "np.rint(x_train).astype(np.uint8)"),
+    "floats around zero": ({"x_train": IMAGES / np.float32(127.5) - 1}, "(x_train + 1) / 2"),
+    "normalised floats": ({"x_train": (IMAGES / 255 - 0.47) / 0.2}, "undo the normalisation"),
+    "floats just above one": ({"x_train": IMAGES / 250}, "x_train ranges from"),
+    "NaN": ({"x_train": np.where(IMAGES[0, 0, 0, 0] == IMAGES, np.nan, IMAGES / 255)}, "NaN or infinite"),
+    "infinity": ({"x_train": np.where(IMAGES == 7, np.inf, IMAGES / 255)}, "NaN or infinite"),
+    "only zero and one": ({"x_train": (IMAGES > 127).astype(np.uint8)}, "x_train.astype(np.uint8) * 255"),
+    "truth values": ({"x_train": IMAGES > 127}, "x_train.astype(np.uint8) * 255"),
+    "16 bits": ({"x_train": IMAGES.astype(np.uint16) * 257}, "(x_train // 257).astype(np.uint8)"),
+    "whole numbers of another type": ({"x_train": IMAGES.astype(np.int64)}, "x_train.astype(np.uint8)"),
+    "negative numbers": ({"x_train": IMAGES.astype(np.int16) - 128}, "scale it to 0 to 255"),
+    "text for images": ({"x_train": np.full((40, 6, 6), "a")}, "expected uint8"),
+    "one colour": ({"x_train": np.full((40, 6, 5, 3), 7, np.uint8)}, "every pixel of every image is 7"),
+    "channels first": ({"x_train": IMAGES.transpose(0, 3, 1, 2)}, "x_train.transpose(0, 2, 3, 1)"),
+    "grey, channels first": ({"x_train": IMAGES[..., :1].transpose(0, 3, 1, 2)}, "x_train.transpose(0, 2, 3, 1)"),
+    "opacity": ({"x_train": np.concatenate([IMAGES, IMAGES[..., :1]], 3)}, "x_train[..., :3]"),
+    "opacity, channels first": ({"x_train": np.zeros((40, 4, 6, 5), np.uint8)}, "the last of them opacity"),
+    "grey with opacity": ({"x_train": IMAGES[..., :2]}, "x_train[..., :1]"),
+    "five channels": ({"x_train": np.concatenate([IMAGES, IMAGES[..., :2]], 3)}, "5 channels"),
+    "rows of pixels": ({"x_train": IMAGES[..., 0][:, :5].reshape(40, 25)}, "x_train.reshape(-1, 5, 5)"),
+    "rows that are no square": ({"x_train": IMAGES[..., 0].reshape(40, 30)}, "x_train.reshape(-1, H, W, C)"),
+    "one image": ({"x_train": IMAGES[0]}, "x_train"),
+    "a number": ({"x_train": np.array(3)}, "x_train has the shape ()"),
+    "no images": ({"x_train": IMAGES[:0], "y_train": np.zeros(0, int)}, "there are no images in it"),
+    "three pixels high": ({"x_train": IMAGES[:, :3]}, "at least 4x4 are needed"),
+    "splits of two sizes": ({"x_test": np.zeros((10, 7, 5, 3), np.uint8) + IMAGES[:10, :1]}, "must be of one size"),
+    "splits of two colours": ({"x_test": IMAGES[:10, ..., 0]}, "must be of one size"),
+    "fewer labels": ({"y_train": np.arange(39) % 2}, "x_train has 40 images and y_train 39 labels"),
+    "labels of two columns": ({"y_train": np.full((40, 2), 3)}, "expected a whole number for each image"),
+    "a column a class": ({"y_train": np.eye(2)[np.arange(40) % 2]}, "y_train.argmax(1)"),
+    "one label": ({"y_train": np.array(3)}, "y_train has the shape ()"),
+    "labels that are fractions": ({"y_train": np.full(40, 0.5)}, "y_train is float64: expected whole numbers"),
+    "whole labels as floats": ({"y_train": (np.arange(40) % 2).astype(np.float32)}, "y_train.astype(np.int64)"),
+    "labels as text": ({"y_train": np.array(["cat", "dog"] * 20)}, "np.unique(y_train, return_inverse=True)[1]"),
+    "labels as truth values": ({"y_train": np.arange(40) % 2 == 0}, "y_train is bool: expected whole numbers"),
+    "a negative label": ({"y_train": np.arange(40) % 2 - 1}, "classes are counted from 0"),
+    "labels from 1": ({"y_train": BOTH + 1, "y_test": BOTH[:10] + 1}, "they are counted from 1: write y_train - 1"),
+    "labels from 7": ({"y_train": BOTH + 7, "y_test": BOTH[:10] + 7}, "they are shifted by 7: write y_train - 7"),
+    "sparse labels": ({"y_train": np.arange(40) % 2 * 9, "y_test": np.arange(10) % 2 * 9}, "--classes 10"),
+    "a label of a million": ({"y_train": BOTH * 10**6, "y_test": BOTH[:10] * 0}, "at most 10,000 classes"),
+    "one class": ({"y_train": np.zeros(40, int), "y_test": np.zeros(10, int)}, "at least two are needed"),
+    "a class that only the test has": ({"y_test": np.arange(10) % 3}, "Without any training image: class 2"),
+    "groups of another length": ({"group_train": np.arange(39)}, "The groups of y_train"),
+    "groups as text": ({"group_train": np.array(["a"] * 40)}, "The groups of y_train"),
+    "fewer names than classes": ({"class_names": np.array(["cat"])}, "1 classes are named"),
+    "names that are numbers": ({"class_names": np.arange(2)}, "expected a text for each class"),
+    "a name that would deceive": ({"class_names": np.array(["cat", "\x1b[2J"])}, "could deceive"),
+    "a name that is empty": ({"class_names": np.array(["cat", " "])}, "class 1 has no name"),
+}  # fmt: skip
+"""Kinds of arrays that people have, each with the words that tell them what to do."""
+
+
+@pytest.mark.parametrize(("changes", "said"), REFUSED.values(), ids=REFUSED)
+def test_an_array_that_cannot_be_used_is_refused_with_the_conversion_to_use(changes, said, tmp_path):
+    """Catches a kind that is converted or clipped in silence, and an error from deep inside NumPy."""
+    message = refused(saved(tmp_path, **changes))
+    assert said in message
+    assert "\x1b" not in message
+
+
+def test_all_problems_are_named_at_once(tmp_path):
+    """Catches one error a run."""
+    message = refused(saved(tmp_path, x_train=IMAGES > 9, y_test=np.zeros(9, int)))
+    assert "2 problems" in message
+
+
+TAKEN = {
+    "grey images": ({"x_train": IMAGES[..., 0], "x_test": IMAGES[:10, ..., 0]}, {}, (6, 5, 1), 2),
+    "labels in a column": ({"y_train": (np.arange(40) % 2)[:, None]}, {}, (6, 5, 3), 2),
+    "short labels": ({"y_train": (np.arange(40) % 2).astype(np.uint8)}, {}, (6, 5, 3), 2),
+    "floats in [0, 1]": ({"x_train": IMAGES / np.float32(255)}, {}, (6, 5, 3), 2),
+    "gaps that are said": ({"y_train": np.arange(40) % 2 * 3}, {"classes": 5}, (6, 5, 3), 5),
+    "labels from 1 that are said": ({"y_train": BOTH + 1, "y_test": np.ones(10, int)}, {"classes": 3}, (6, 5, 3), 3),
+    "columns first": ({"x_train": np.asfortranarray(IMAGES)}, {}, (6, 5, 3), 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "request_", "shape", "classes"), TAKEN.values(), ids=TAKEN)
+def test_what_means_one_thing_only_is_taken(changes, request_, shape, classes, tmp_path):
+    """Catches a check that refuses too much."""
+    data = load(saved(tmp_path, **({"y_test": np.zeros(10, int)} | changes)), **request_)
+    assert data.train.pixels.shape[1:] == shape
+    assert len(data.classes) == classes
+
+
+def test_floats_become_the_bytes_that_they_were_or_it_is_said(tmp_path):
+    """Catches a float image cut off instead of rounded, and a loss that nobody hears of."""
+    data = load(saved(tmp_path, x_train=IMAGES / np.float64(255)))
+    assert_array_equal(np.sort(np.concatenate([data.train.images, data.val.images]).ravel()), np.sort(IMAGES.ravel()))
+    assert not any("rounded" in note for note in data.notes)
+    data = load(saved(tmp_path, x_train=np.clip(IMAGES / 255 + 0.001, 0, 1)))
+    assert any("rounded to 8 bits, by up to 0.001" in note for note in data.notes)
+
+
+def test_an_npz_file_keeps_its_images_labels_names_and_splits(tmp_path):
+    """Catches height and channels mixed up, labels beside other images, and a validation split that is cut off."""
+    given = arrays(class_names=np.array(["cat", "dog"]), x_val=IMAGES[:6], y_val=np.arange(6) % 2, more=np.ones(2))
     np.savez(tmp_path / "mine.npz", **given)
-    data = load_dataset(str(tmp_path / "mine.npz"))
-    assert data.name == "mine"
-    assert tuple(data.train.images.shape) == (36, 3, 6, 5)
-    assert len(data.val) == 4
-    assert_close(data.test.images, torch.from_numpy(given["x_test"].transpose(0, 3, 1, 2)))
-    assert_close(data.val.images, torch.from_numpy(given["x_train"][-4:].transpose(0, 3, 1, 2)))
+    data = load(tmp_path / "mine.npz")
+    assert (data.name, data.classes) == ("mine", ("cat", "dog"))
+    for split, name in ((data.train, "train"), (data.val, "val"), (data.test, "test")):
+        assert_array_equal(split.images, given[f"x_{name}"])
+        assert_array_equal(split.labels, given[f"y_{name}"])
+    assert "Arrays not read: more." in data.notes
+    assert any("6 images stand in the train and in the val split" in note for note in data.notes)
 
 
-def test_grey_images_get_a_channel(tmp_path):
-    """Catches (n, h, w) taken for (n, h, c)."""
-    given = {k: v[..., 0] if k.startswith("x") else v for k, v in arrays().items()}
-    np.savez(tmp_path / "grey.npz", **given)
-    assert tuple(load_dataset(str(tmp_path / "grey.npz")).train.images.shape[1:]) == (1, 6, 5)
+def test_a_large_npz_is_mapped_and_not_loaded(tmp_path, monkeypatch):
+    """Catches 15 GB of images in memory, and a cache that another file of that name is read from."""
+    monkeypatch.setenv("EDGERKD_CACHE", str(tmp_path / "cache"))
+    plain = load(saved(tmp_path))
+    monkeypatch.setattr(npz, "IN_MEMORY", 100)
+    mapped = load(saved(tmp_path))
+    assert isinstance(mapped.train.pixels.base, np.memmap) or isinstance(mapped.train.pixels, np.memmap)
+    assert_array_equal(mapped.train.images, plain.train.images)
+    assert_array_equal(mapped.train.digests, plain.train.digests)
+    other = load(saved(tmp_path, x_train=IMAGES[::-1]))
+    assert_array_equal(other.train.pixels, IMAGES[::-1])
+    assert len(list((tmp_path / "cache" / "data").glob("[!.]*"))) == 4
 
 
-def test_a_file_sorted_by_class_still_validates_on_every_class(tmp_path):
-    """Catches a validation split of the last class alone."""
-    given = arrays(classes=4)
-    given["y_train"] = np.sort(given["y_train"])
-    np.savez(tmp_path / "sorted.npz", **given)
-    data = load_dataset(str(tmp_path / "sorted.npz"))
-    assert len(data.val.labels.unique()) > 1
+# Splits and samples
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=30), st.integers(1, 3000), st.integers(0, 9))
+def test_shares_add_up_follow_the_counts_and_leave_no_class_out(counts, n, seed):
+    """Catches a sample of another size, a class left out where there is room, and more than a class has."""
+    counts, n = np.array(counts), min(n, sum(counts))
+    found = shares(counts, n, np.random.default_rng(seed))
+    assert found.sum() == n
+    assert (found <= counts).all()
+    if n >= len(counts):
+        assert found.min() >= 1
+        assert (np.abs(found - counts * n / counts.sum()) <= max(1, len(counts))).all()
+
+
+def test_a_sample_of_a_split_sorted_by_class_is_of_every_class_and_in_no_order():
+    """Catches the PASS that judged five hundred zeros: a head of a sorted split."""
+    labels = np.repeat(np.arange(10), 100)
+    rows = draw(labels, 50, seed=0)
+    assert Counter(labels[rows].tolist()) == dict.fromkeys(range(10), 5)
+    assert len(set(labels[rows[:10]])) > 3
+    assert len(set(rows.tolist())) == 50
+    assert_array_equal(rows, draw(labels, 50, seed=0))
+    assert set(draw(labels, 50, seed=1).tolist()) != set(rows.tolist())
+    assert sorted(draw(labels, 2000, seed=0).tolist()) == list(range(1000))
+    assert len(set(labels[draw(labels, 7, seed=0)])) == 7
+
+
+def test_validation_images_are_of_every_class_whatever_the_order(tmp_path):
+    """Catches a validation split of the last class alone, and one that changes from one command to the next."""
+    data = load(saved(tmp_path, n=400, classes=4, y_train=np.sort(np.arange(400) % 4)))
+    assert Counter(data.val.labels.tolist()) == dict.fromkeys(range(4), 10)
+    assert len(data.train) + len(data.val) == 400
+    again = load(tmp_path / "mine.npz")
+    assert_array_equal(again.val.digests, data.val.digests)
+
+
+def grouped(n: int = 300, per: int = 10):
+    labels = np.arange(n) // per % 5
+    return {"y_train": labels, "group_train": np.arange(n) // per, "y_test": np.arange(10) % 5}
+
+
+def test_frames_of_one_object_are_never_on_both_sides(tmp_path):
+    """Catches a validation accuracy that is about objects seen in training."""
+    given = grouped()
+    data = load(saved(tmp_path, n=300, **given))
+    assert set(data.train.groups) & set(data.val.groups) == set()
+    assert set(data.val.labels) == set(data.train.labels) == set(range(5))
+    assert 25 <= len(data.val) <= 60
+
+
+def test_an_image_that_stands_twice_is_on_one_side(tmp_path):
+    """Catches a copy of a training image that validates it, in a group of its own."""
+    images = np.random.default_rng(1).integers(0, 256, (100, 6, 5, 3), dtype=np.uint8)
+    twice = np.concatenate([images, images])
+    data = load(saved(tmp_path, x_train=twice, y_train=np.tile(np.arange(100) % 2, 2), group_train=np.arange(200)))
+    train, val = ({row.tobytes() for row in split.digests} for split in (data.train, data.val))
+    assert train & val == set()
+    assert len(data.val) == 2 * len(val)
+
+
+def test_a_class_of_one_object_is_learned_from(tmp_path):
+    """Catches a class that is in the validation split alone."""
+    labels = np.arange(40) % 2
+    data = load(saved(tmp_path, y_train=labels, group_train=np.where(labels == 1, 100, np.arange(40))))
+    assert set(data.train.labels) == {0, 1}
+    assert set(data.val.labels) == {0}
+
+
+def test_hold_out_without_any_objects_apart_still_holds_out(tmp_path):
+    """Catches an empty validation split where one group is all there is."""
+    data = load(saved(tmp_path, group_train=np.zeros(40, int)))
+    assert len(data.val) >= 1
+    kept, held = hold_out(data.train, 0.2, most=3, seed=0)
+    assert len(held) <= 3
+    assert set(kept) | set(held) == set(range(len(data.train)))
+
+
+# Folders of pictures
+
+
+def picture(path: Path, *, size=(8, 8), mode="RGB", seed=0, **options) -> None:
+    rng = np.random.default_rng((seed, zlib.crc32(f"{path.parent.name}/{path.name}".encode(errors="replace"))))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = {"L": (), "RGB": (3,), "RGBA": (4,), "LA": (2,), "I;16": ()}[mode]
+    high = 2**16 if mode == "I;16" else 256
+    kind = np.uint16 if mode == "I;16" else np.uint8
+    image = Image.fromarray(rng.integers(0, high, (size[1], size[0], *channels)).astype(kind))
+    image.save(path, **options)
+
+
+def folder(root: Path, *, splits=("",), classes=("cat", "dog"), n: int = 10, suffix=".png", **options) -> Path:
+    for split in splits:
+        for name in classes:
+            for index in range(n):
+                picture(root / split / name / f"{index}{suffix}", seed=zlib.crc32(split.encode()), **options)
+    return root
+
+
+def test_a_folder_of_classes_is_split_by_class(tmp_path):
+    """Catches classes that meet in one split only, images that are counted twice, and names that are lost."""
+    data = load(folder(tmp_path / "pets"))
+    assert data.classes == ("cat", "dog")
+    assert [len(split) for split in (data.train, data.val, data.test)] == [14, 2, 4]
+    assert Counter(data.test.labels.tolist()) == {0: 2, 1: 2}
+    assert any("There is no test split" in note for note in data.notes)
+    image = np.asarray(Image.open(tmp_path / "pets" / data.train.files[3]))
+    assert_array_equal(data.train.images[3], image)
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "test"), ("Training", "TEST"), ("train_set", "testing"), ("Train-Set", "Test")]
+)
+def test_splits_are_known_by_their_names_in_any_letter_case(names, tmp_path):
+    """Catches the student that was verified to tell `train/` from `test/`."""
+    data = load(folder(tmp_path / "pets", splits=names, n=6))
+    assert data.classes == ("cat", "dog")
+    assert len(data.test) == 12
+    assert len(data.train) + len(data.val) == 12
+
+
+def test_names_of_splits_are_no_classes():
+    """Catches a name that is left out, and a class that is taken for a split."""
+    for split, names in {
+        "train": ["train", "training", "train_set", "training_set", "TRAIN", "Train"],
+        "val": ["val", "valid", "validation", "Val"],
+        "test": ["test", "testing", "TEST"],
+    }.items():
+        assert {split_of(name) for name in names} == {split}
+    assert [split_of(name) for name in ("trains", "cat", "tests", "0", "train 2")] == [None] * 5
+
+
+def test_a_val_folder_chooses_and_without_a_test_folder_it_reports(tmp_path):
+    """Catches a split that is thrown away, and one that is used twice."""
+    data = load(folder(tmp_path / "three", splits=("train", "valid", "test"), n=5))
+    assert [len(split) for split in (data.train, data.val, data.test)] == [10, 10, 10]
+    data = load(folder(tmp_path / "two", splits=("train", "validation"), n=20))
+    assert len(data.test) == 40
     assert len(data.train) + len(data.val) == 40
+    assert any("the val split is taken for it" in note for note in data.notes)
+    data = load(folder(tmp_path / "one", splits=("train",), n=20))
+    assert len(data.train) + len(data.val) + len(data.test) == 40
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"x_train": None}, "no array named x_train"),
-        ({"x_train": np.zeros((40, 6, 5, 3), np.float32)}, r"x_train is float32 \(40, 6, 5, 3\): expected uint8"),
-        ({"y_train": np.zeros(39, int)}, "40 images but 39 labels"),
-    ],
-)
-def test_a_bad_npz_names_file_and_array(tmp_path, changes, message):
-    """Catches an error from deep inside NumPy."""
-    given = {k: v for k, v in {**arrays(), **changes}.items() if v is not None}
-    np.savez(tmp_path / "bad.npz", **given)
-    with pytest.raises(ConfigError, match=f"bad.*{message}"):
-        load_dataset(str(tmp_path / "bad.npz"))
+FOLDERS = {
+    "nothing": (lambda root: root.mkdir(), "it has no folders"),
+    "pictures without classes": (lambda root: picture(root / "0.png"), "it has no folders"),
+    "one class": (lambda root: folder(root, classes=("cat",)), "at least two are needed"),
+    "empty classes": (lambda root: [(root / c).mkdir(parents=True) for c in "ab"], "its folders (a, b) hold none"),
+    "no training split": (lambda root: folder(root, splits=("test",)), "there is test and no training split"),
+    "a split twice": (lambda root: folder(root, splits=("train", "Training")), "two folders are the same split"),
+    "a class that only the test has": (
+        lambda root: (folder(root, splits=("train", "test")), picture(root / "test" / "eel" / "0.png")),
+        "Without any training image: eel",
+    ),
+    "a training split of pictures alone": (
+        lambda root: (picture(root / "train" / "0.png"), folder(root, splits=("test",))),
+        "train: not a folder of pictures",
+    ),
+    "a class whose name would deceive": (
+        lambda root: (folder(root), picture(root / "c\x1b[2Jat" / "0.png")),
+        "the name of a class's folder",
+    ),
+    "a class whose name is no text": (
+        lambda root: (folder(root), picture(root / os.fsdecode(b"c\xffat") / "0.png")),
+        "the name of a class's folder",
+    ),
+    "too small": (lambda root: folder(root, size=(3, 8)), "at least 4x4 are needed"),
+}
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"y_train": np.zeros((40, 2), int)}, "expected whole numbers"),
-        ({"y_train": np.full(40, 0.5)}, "expected whole numbers"),
-        ({"y_train": np.array(["cat"] * 40)}, "expected whole numbers"),
-        ({"y_train": np.array(3)}, "expected whole numbers"),
-        ({"y_train": np.full(40, -1)}, "counted from 0"),
-        ({"x_test": np.zeros((10, 7, 5, 3), np.uint8)}, "differ in size"),
-        ({"x_train": np.zeros((1, 6, 5, 3), np.uint8), "y_train": np.zeros(1, int)}, "two at least"),
-    ],
-)
-def test_labels_and_sizes_that_make_no_sense_are_refused(tmp_path, changes, message):
-    """Catches a traceback from deep inside, and labels that are rounded in silence."""
-    np.savez(tmp_path / "bad.npz", **{**arrays(), **changes})
-    with pytest.raises(ConfigError, match=message):
-        load_dataset(str(tmp_path / "bad.npz"))
+@pytest.mark.parametrize(("make", "said"), FOLDERS.values(), ids=FOLDERS)
+def test_a_folder_that_is_no_data_set_is_refused(make, said, tmp_path):
+    """Catches torchvision's own error, and a folder that is read as another kind of data than it is."""
+    make(tmp_path / "pets")
+    message = refused(tmp_path / "pets")
+    assert said in message
+    assert "\x1b" not in message
 
 
-def test_labels_in_a_column_are_taken(tmp_path):
-    """Catches Keras's way of storing CIFAR-10 refused: labels (n, 1)."""
-    given = arrays()
-    np.savez(tmp_path / "keras.npz", **{**given, "y_train": given["y_train"][:, None]})
-    assert load_dataset(str(tmp_path / "keras.npz")).classes == 2
+def cut(path: Path) -> None:
+    picture(path, size=(64, 64))
+    path.write_bytes(path.read_bytes()[:200])
 
 
-def test_damaged_archives_are_refused(tmp_path):
-    """Catches zipfile's own error for a truncated file, and an .npy file under another name."""
-    np.savez(tmp_path / "a.npz", **arrays())
-    (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:-50])
-    np.save(tmp_path / "b.npy", np.zeros(3))
-    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
-    for name in ("a.npz", "b.npz"):
-        with pytest.raises(ConfigError, match=f"{name}: not a readable"):
-            load_dataset(str(tmp_path / name))
+BAD = {
+    "no picture": (lambda path: path.write_bytes(b"no picture"), "is no picture, or damaged"),
+    "empty": (lambda path: path.write_bytes(b""), "is no picture, or damaged"),
+    "16 bits": (lambda path: picture(path, mode="I;16"), "more than 8 bits a pixel"),
+    "transparent": (lambda path: picture(path, mode="RGBA"), "--alpha white or --alpha black"),
+    "grey and transparent": (lambda path: picture(path, mode="LA"), "--alpha white or --alpha black"),
+    "cut short": (lambda path: cut(path), "cannot be read"),
+    "a named pipe": (os.mkfifo, "this is a named pipe"),
+    "a folder of pixels": (lambda path: path.symlink_to("gone"), None),
+}  # fmt: skip
 
 
-def test_a_picture_that_cannot_be_read_is_named(tmp_path):
-    """Catches Pillow's own error."""
-    folder(tmp_path / "pets")
-    (tmp_path / "pets" / "cat" / "0.png").write_bytes(b"no picture")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load_dataset(str(tmp_path / "pets"))
-
-
-def test_a_file_that_is_no_npz(tmp_path):
-    """Catches np.load's fallback to pickle."""
-    (tmp_path / "x.npz").write_bytes(b"not a zip")
-    with pytest.raises(ConfigError, match=r"x\.npz: not a readable"):
-        load_dataset(str(tmp_path / "x.npz"))
-
-
-def folder(path, sizes=((8, 8),), per_class=10):
-    rng = np.random.default_rng(0)
-    for name in ("cat", "dog"):
-        (path / name).mkdir(parents=True)
-        for index in range(per_class):
-            w, h = sizes[index % len(sizes)]
-            Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)).save(path / name / f"{index}.png")
-
-
-def test_a_folder_of_images(tmp_path):
-    """Catches classes that meet in one split only, and images that are counted twice."""
-    folder(tmp_path / "pets")
-    data = load_dataset(str(tmp_path / "pets"))
-    assert data.classes == 2
+@pytest.mark.parametrize(("make", "said"), BAD.values(), ids=BAD)
+def test_a_picture_that_cannot_be_used_is_named_or_left_out_by_a_flag(make, said, tmp_path):
+    """Catches Pillow's own error, a clipped picture, and a bad file that is left out unasked."""
+    root = folder(tmp_path / "pets", size=(64, 64))
+    make(root / "cat" / "bad.png")
+    if said is None:  # a link that leads nowhere is passed over, and counted
+        assert any("Links that lead out of the folder" in note for note in load(root).notes)
+        return
+    message = refused(root)
+    assert "bad.png" in message
+    assert said in message
+    assert "--skip-bad" in message
+    data = load(root, skip_bad=True)
     assert len(data.train) + len(data.val) + len(data.test) == 20
-    assert len(data.test) == 4
-    assert len(data.train.labels.unique()) == 2
+    assert any("left out by --skip-bad: 1" in note for note in data.notes)
 
 
-def test_a_folder_with_its_own_test_split(tmp_path):
-    """Catches test images used for training."""
-    folder(tmp_path / "pets" / "train")
-    folder(tmp_path / "pets" / "test", per_class=3)
-    data = load_dataset(str(tmp_path / "pets"))
-    assert len(data.test) == 6
-    assert len(data.train) + len(data.val) == 20
+def test_transparent_pictures_are_composed_over_the_colour_that_is_named(tmp_path):
+    """Catches opacity that is dropped, so that what nobody sees is learned from."""
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for index in range(5):
+            pixels = np.full((8, 8, 4), 40 * index, np.uint8)
+            pixels[:4, :, 3] = 0
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{index}.png")
+    for alpha, colour in (("white", 255), ("black", 0)):
+        images = load(tmp_path / "pets", alpha=alpha).train.images
+        assert (images[:, :4] == colour).all()
 
 
-def test_images_of_unequal_size_name_two_files(tmp_path):
+def test_grey_folders_stay_grey_and_mixed_ones_become_colour(tmp_path):
+    """Catches grey pictures made three times as large, and a mixture that is refused or cut to one channel."""
+    grey = load(folder(tmp_path / "grey", mode="L", suffix=".jpg"))
+    assert grey.train.pixels.shape[3] == 1
+    root = folder(tmp_path / "mixed")
+    picture(root / "cat" / "grey.png", mode="L")
+    mixed = load(root)
+    assert mixed.train.pixels.shape[3] == 3
+    assert any("Grey pictures beside coloured ones, taken as colour: 1" in note for note in mixed.notes)
+
+
+def test_pictures_of_differing_sizes_need_a_size_and_the_sizes_are_named(tmp_path):
     """Catches a silent resize, which changes what the radius means."""
-    folder(tmp_path / "pets", sizes=((8, 8), (9, 8)))
-    with pytest.raises(ConfigError, match=r"differ in size: .*png is .*png is .*resize"):
-        load_dataset(str(tmp_path / "pets"))
+    root = folder(tmp_path / "pets")
+    picture(root / "cat" / "wide.png", size=(20, 9))
+    assert "from 8x8 to 20x9, most often 8x8 (width x height): say what to bring them to" in refused(root)
+    assert load(root, size=(6, 7)).train.pixels.shape[1:] == (6, 7, 3)
 
 
-def test_an_empty_folder_says_what_was_wanted(tmp_path):
-    """Catches torchvision's bare error."""
-    with pytest.raises(ConfigError, match=r"DIR/CLASS/image\.png"):
-        load_dataset(str(tmp_path))
+def test_crop_keeps_the_middle_and_stretch_the_borders(tmp_path):
+    """Catches the two exchanged, and a crop of a corner."""
+    image = np.zeros((8, 24, 3), np.uint8)
+    image[:, 8:16] = 200
+    for name in ("cat", "dog"):
+        for index in range(5):
+            path = tmp_path / "bands" / name / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image + np.uint8(index)).save(path)
+    crop, stretch = (load(tmp_path / "bands", size=(8, 8), fit=fit).train.images[0] for fit in ("crop", "stretch"))
+    assert crop.min() >= 200
+    assert stretch[:, 0].max() < 50 < 190 < stretch[:, 4].min()
 
 
-def test_cifar10_is_found_as_npz_in_the_data_folder(tmp_path, monkeypatch):
+def test_pictures_are_turned_as_their_camera_says(tmp_path):
+    """Catches a phone's pictures that lie on their side."""
+    image = np.zeros((8, 16, 3), np.uint8)
+    image[:, :8] = 250
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by a quarter, clockwise
+    for name in ("cat", "dog"):
+        for index in range(5):
+            path = tmp_path / "phone" / name / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image + np.uint8(index)).save(path, exif=exif)
+    found = load(tmp_path / "phone").train.images[0]
+    assert found.shape == (16, 8, 3)
+    assert found[:8].min() > 200 > 50 > found[8:].max()
+
+
+def test_hidden_and_foreign_files_are_passed_over_and_counted(tmp_path):
+    """Catches a `.git` taken for a class, a `Thumbs.db` that ends the run, and silence about either."""
+    root = folder(tmp_path / "pets")
+    (root / ".git").mkdir()
+    picture(root / ".git" / "0.png")
+    (root / "cat" / ".DS_Store").touch()
+    (root / "cat" / "Thumbs.db").touch()
+    (root / "README.md").touch()
+    picture(root / "loose.png")
+    data = load(root)
+    assert data.classes == ("cat", "dog")
+    notes = " ".join(data.notes)
+    assert "Hidden files and folders passed over: 2." in notes
+    assert "1 .db" in notes
+    assert "1 .md" in notes
+    assert "Pictures that lie in no class's folder passed over: 1." in notes
+
+
+def test_links_are_not_followed_out_of_the_folder_and_loops_end(tmp_path):
+    """Catches pictures from elsewhere, and a walk that never ends."""
+    folder(tmp_path / "elsewhere", classes=("fox",))
+    root = folder(tmp_path / "pets")
+    (root / "fox").symlink_to(tmp_path / "elsewhere" / "fox")
+    (root / "cat" / "up").symlink_to(root)
+    (root / "cat" / "self").symlink_to(root / "cat")
+    (root / "dog" / "more").symlink_to(root / "cat")
+    picture(tmp_path / "secret.png")
+    (root / "dog" / "secret.png").symlink_to(tmp_path / "secret.png")
+    (root / "dog" / "again.png").symlink_to(root / "dog" / "0.png")
+    data = load(root)
+    assert data.classes == ("cat", "dog")
+    notes = " ".join(data.notes)
+    assert "not followed: " in notes
+    files = [*data.train.files, *data.val.files, *data.test.files]
+    assert "dog/again.png" in files
+    assert not any("secret" in file or "up" in file for file in files)
+
+
+def test_folders_are_decoded_once_into_a_cache_that_is_checked(tmp_path, monkeypatch):
+    """Catches decoding at every command, a damaged cache that is believed, and one that outlives its pictures."""
+    monkeypatch.setenv("EDGERKD_CACHE", str(tmp_path / "cache"))
+    root = folder(tmp_path / "pets")
+    heard = Listening()
+    first = load_data(DataRequest(source=str(root)), progress=heard)
+    assert any("Decoded images are kept in" in line and "3.75 KiB" in line for line in heard.lines)
+    opened: list[Path] = []
+    real = cache.image_digests
+    monkeypatch.setattr("edgerkd.data.load.decode", lambda *given, **more: opened.append(root))
+    again = load(root)
+    assert opened == []
+    assert_array_equal(again.train.images, first.train.images)
+    monkeypatch.undo()
+    monkeypatch.setenv("EDGERKD_CACHE", str(tmp_path / "cache"))
+    (pixels,) = (tmp_path / "cache" / "data").glob("*/pixels.bin")
+    pixels.write_bytes(pixels.read_bytes()[:-1] + b"\x07")
+    heard = Listening()
+    third = load_data(DataRequest(source=str(root)), progress=heard)
+    assert any("is damaged: its images are decoded again" in line for line in heard.lines)
+    assert_array_equal(third.train.digests, first.train.digests)
+    picture(root / "cat" / "0.png", seed=77)
+    os.utime(root / "cat" / "0.png", (1, 1))
+    changed = load(root)
+    both = [{row.tobytes() for s in (d.train, d.val, d.test) for row in s.digests} for d in (first, changed)]
+    assert len(both[0] - both[1]) == 1
+    assert cache.image_digests is real
+
+
+def test_no_room_for_the_cache_is_said_before_it_is_filled(tmp_path, monkeypatch):
+    """Catches a disk that is full after an hour of decoding."""
+    monkeypatch.setenv("EDGERKD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 100})())
+    with pytest.raises(StorageError, match=r"need 3\.75 KiB and 100 B are free"):
+        load(folder(tmp_path / "pets"))
+
+
+def test_objects_are_told_apart_by_a_part_of_the_file_name(tmp_path):
+    """Catches thirty frames of one road sign on both sides of a split, and a pattern that matches nothing."""
+    root = tmp_path / "signs"
+    for name in ("stop", "go"):
+        for sign in range(6):
+            for frame in range(5):
+                picture(root / name / f"{sign:05d}_{frame:05d}.png", seed=frame)
+    data = load(root, group_by=r"^(\d+)_")
+    of = [{(f.split("/")[0], f.split("/")[1][:5]) for f in s.files} for s in (data.train, data.val, data.test)]
+    assert of[0] & of[1] == of[0] & of[2] == of[1] & of[2] == set()
+    assert "matches nothing in the name of" in refused(root, group_by="x+")
+
+
+def test_a_pattern_that_is_none_is_refused(tmp_path):
+    """Catches re's own error."""
+    folder(tmp_path / "pets")
+    with pytest.raises(ConfigError, match="is no regular expression"):
+        load(tmp_path / "pets", group_by="(")
+
+
+# Known names, torchvision's layouts
+
+
+def test_the_digits_are_real_whole_and_split_without_overlap():
+    """Catches images lost or shared between splits, and grey levels cut off."""
+    data = load("digits")
+    splits = (data.train, data.val, data.test)
+    assert [len(split) for split in splits] == [1200, 200, 397]
+    assert data.train.pixels.max() == 255
+    assert len({row.tobytes() for split in splits for row in split.digests}) == 1797
+    assert data.classes == tuple("0123456789")
+    assert data.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "said"),
+    [
+        ("cifar1", UnknownNameError, "'cifar1': did you mean 'cifar10'"),
+        ("nowhere/", UnknownNameError, "known: cifar10, digits"),
+        ("", ConfigError, "is empty"),
+        ("a\x1b[2Jb", ConfigError, "no text"),
+    ],
+)
+def test_a_source_that_is_none_is_refused(source, error, said, workdir):
+    """Catches a bare KeyError."""
+    with pytest.raises(error, match=said.replace("[", r"\[")):
+        load(source)
+
+
+def test_a_file_that_is_no_npz_is_refused(tmp_path):
+    """Catches np.load's fallback to pickle, and a text file read as a folder."""
+    for name, said in (("x.npz", "not a readable .npz file"), ("x.csv", "takes an .npz file or a folder of pictures")):
+        (tmp_path / name).write_bytes(b"not a zip")
+        assert said in refused(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "mnist", "fashion-mnist", "gtsrb"])
+def test_a_known_name_is_found_as_npz_in_the_data_folder(name, tmp_path, monkeypatch):
     """Catches a download where the file is there."""
-    np.savez(tmp_path / "cifar10.npz", **arrays())
+    np.savez(tmp_path / f"{name}.npz", **arrays())
     monkeypatch.setenv("EDGERKD_DATA", str(tmp_path))
-    assert load_dataset("cifar10").name == "cifar10"
+    assert load(name).name == name
+
+
+def test_gtsrb_is_found_as_a_folder_with_its_size_and_its_objects(tmp_path, monkeypatch):
+    """Catches road signs of differing sizes refused, and frames of one sign on both sides."""
+    for split, stem in (("train", "00001_0000"), ("test", "0000")):
+        for name in ("00000", "00001"):
+            for index in range(6):
+                picture(tmp_path / "gtsrb" / split / name / f"{stem}{index}.ppm", size=(20 + index, 25))
+    monkeypatch.setenv("EDGERKD_DATA", str(tmp_path))
+    data = load("gtsrb")
+    assert data.train.pixels.shape[1:] == (32, 32, 3)
+    assert len(set(data.train.groups)) == 2
+    monkeypatch.setenv("EDGERKD_DATA", str(tmp_path / "none"))
+    with pytest.raises(MissingDependencyError, match=r"gtsrb is not in .*put gtsrb\.npz there"):
+        load("gtsrb")
+
+
+def idx(path: Path, array: np.ndarray) -> None:
+    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}i", *array.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = header + array.tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize(("name", "raw"), [("mnist", "MNIST/raw"), ("fashion-mnist", "FashionMNIST/raw")])
+def test_torchvisions_layout_of_idx_files_is_read(name, raw, suffix, tmp_path, monkeypatch):
+    """Catches rows and columns exchanged, labels that are images, and a folder of idx files taken for pictures."""
+    rng = np.random.default_rng(0)
+    given = {}
+    for stem, n in (("train", 30), ("t10k", 10)):
+        given[stem] = rng.integers(0, 256, (n, 7, 5), np.uint8), (np.arange(n) % 3).astype(np.uint8)
+        idx(tmp_path / raw / f"{stem}-images-idx3-ubyte{suffix}", given[stem][0])
+        idx(tmp_path / raw / f"{stem}-labels-idx1-ubyte{suffix}", given[stem][1])
+    monkeypatch.setenv("EDGERKD_DATA", str(tmp_path))
+    for data in (load(name), load(tmp_path)):
+        assert data.name == name
+        assert_array_equal(data.test.images[..., 0], given["t10k"][0])
+        assert_array_equal(data.test.labels, given["t10k"][1])
+    (tmp_path / raw / f"t10k-images-idx3-ubyte{suffix}").write_bytes(b"\x00\x00\x08\x03damaged")
+    with pytest.raises(ConfigError, match="damaged, or no idx file"):
+        load(name)
 
 
 def test_cifar10_in_torchvisions_layout_is_read_with_its_checksums(tmp_path, monkeypatch):
@@ -196,39 +654,122 @@ def test_cifar10_in_torchvisions_layout_is_read_with_its_checksums(tmp_path, mon
 
     monkeypatch.setattr(utils, "_urlretrieve", closed)
     with pytest.raises(MissingDependencyError, match=r"cifar10\.npz"):
-        load_dataset(str(tmp_path))
+        load(tmp_path)
 
 
-def test_crops_shift_each_image_by_its_own_amount_within_the_padding():
-    """Catches one shift for the whole batch, and rows shifted along columns."""
-    image = torch.zeros(1, 2, 5, 5, dtype=torch.uint8)
-    image[0, :, 2, 2] = 200
-    found = random_crop(image.expand(400, -1, -1, -1), 2, torch.Generator().manual_seed(0))
-    assert found.shape == (400, 2, 5, 5)
-    where = [tuple(map(int, f[0].nonzero()[0])) for f in found]
-    assert set(where) == {(r, c) for r in range(5) for c in range(5)}
-    assert_close(found[:, 0], found[:, 1])
+# Radius, augmentation, and what is said before anything is trained
 
 
-def test_flips_mirror_left_to_right_about_half_of_the_images():
-    """Catches a flip of the wrong axis, of all or of none."""
-    images = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 2, 2).expand(300, -1, -1, -1)
-    found = random_flip(images, torch.Generator().manual_seed(0))
-    mirrored = torch.tensor([[1, 0], [3, 2]], dtype=torch.uint8)
-    flipped = sum(bool((f[0] == mirrored).all()) for f in found)
-    assert 100 < flipped < 200
-    assert sum(bool((f[0] == images[0, 0]).all()) for f in found) == 300 - flipped
+def opened(source, *, eps=None, **request):
+    heard = Listening()
+    asked = DataRequest(source=str(source), **request)
+    dataset, threat_model = open_data(asked, eps=None if eps is None else Radius(eps), progress=heard)
+    return dataset, threat_model, heard.lines
+
+
+def test_known_data_have_their_customary_radius_and_its_source(tmp_path, monkeypatch):
+    """Catches MNIST judged at 8/255, at which it is no task."""
+    monkeypatch.setenv("EDGERKD_DATA", str(tmp_path))
+    grey = {"x_train": IMAGES[..., 0], "x_test": IMAGES[:10, ..., 0]}
+    for name, eps, changes in (
+        ("mnist", "0.3", grey),
+        ("fashion-mnist", "0.1", grey),
+        ("cifar10", "8/255", {}),
+        ("gtsrb", "8/255", {}),
+    ):
+        np.savez(tmp_path / f"{name}.npz", **arrays(**changes))
+        dataset, threat_model, lines = opened(name)
+        assert str(threat_model.eps) == eps
+        assert f"radius {eps} (customary for {name}: " in lines[0]
+        assert dataset.facts.augmentation.flip is (name in ("fashion-mnist", "cifar10"))
+    assert str(opened("mnist", eps="0.25")[1].eps) == "0.25"
+
+
+def test_a_users_own_grey_images_need_a_radius_and_colour_ones_have_one(tmp_path):
+    """Catches a radius that is guessed where none is customary."""
+    _, threat_model, lines = opened(saved(tmp_path))
+    assert str(threat_model.eps) == "8/255"
+    assert "customary for small colour images; --eps sets another" in lines[0]
+    grey = saved(tmp_path, x_train=IMAGES[..., 0], x_test=IMAGES[:10, ..., 0])
+    with pytest.raises(ConfigError, match=r"--eps: mine is grey.*0\.3 \(MNIST\).*X-rays"):
+        opened(grey)
+    assert str(opened(grey, eps="0.1")[1].eps) == "0.1"
+    with pytest.raises(ConfigError, match="nothing is attacked within a radius of 0"):
+        opened(grey, eps="0")
+
+
+def test_what_was_understood_is_one_line_before_anything_is_trained(tmp_path):
+    """Catches hours spent on data that were read as something else."""
+    _, _, lines = opened(saved(tmp_path))
+    assert lines[0] == (
+        "mine: 36 training, 4 validation and 10 test images, 2 classes, 5x6 colour; radius 8/255 (customary for small "
+        "colour images; --eps sets another); training images are not shifted, not mirrored"
+    )
+    root = folder(tmp_path / "pets", n=40, size=(17, 33))
+    _, _, lines = opened(root, size=(16, 32), flip=True)
+    assert "32x16 colour, resized and cropped; " in next(line for line in lines if line.startswith("pets: "))
+    assert lines[-1].startswith("note: ") or "shifted by up to 2 pixels, mirrored" in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((300, 300), None),
+        ((300, 9), "Classes of fewer than 10 training images are hardly learned: 1 (8)"),
+        ((600, 14), "Classes are uneven: 0 has 5"),
+    ],
+)
+def test_classes_that_are_small_or_uneven_are_named(counts, said, tmp_path):
+    """Catches a class that nobody can learn, noticed hours later."""
+    labels = np.repeat([0, 1], counts)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (len(labels), 5, 5, 3), dtype=np.uint8)
+    path = saved(tmp_path, x_train=images, y_train=labels, x_test=images[:10], y_test=labels[:10])
+    notes = [line for line in opened(path)[2] if line.startswith("note: Classes")]
+    assert (notes == []) if said is None else any(said in note for note in notes)
+
+
+def test_the_data_of_a_run_are_known_again_whatever_the_seed_of_python(tmp_path):
+    """Catches a digest that changes from one process to the next, and one that labels do not change."""
+    asked = DataRequest(source=str(saved(tmp_path)))
+    first, second = (dataset_from_checked(load_data(asked, progress=Silent()), asked).sha256 for _ in range(2))
+    assert first == second
+    saved(tmp_path, y_test=np.arange(10)[::-1] % 2)
+    assert dataset_from_checked(load_data(asked, progress=Silent()), asked).sha256 != first
+
+
+@pytest.mark.parametrize(("text", "size"), [("64", (64, 64)), ("48x64", (48, 64)), (" 7 ", (7, 7))])
+def test_sizes_are_read_height_first(text, size):
+    """Catches height and width exchanged."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["3", "64x3", "0", "-5", "64x", "64x64x3", "99999", "a", "", "1e3", "9" * 400])
+def test_what_is_no_size_is_refused(text):
+    """Catches an image of no pixels, and one of no memory."""
+    with pytest.raises(ConfigError, match="is no size: write 64"):
+        parse_size(text)
+
+
+# Tensors
+
+
+def test_batches_are_the_images_in_channels_last_whatever_holds_them(tmp_path):
+    """Catches rows of a split taken for rows of the file, and a copy of everything for one batch."""
+    asked = DataRequest(source=str(saved(tmp_path)))
+    dataset = dataset_from_checked(load_data(asked, progress=Silent()), asked)
+    val = dataset.val
+    assert val.image_shape == (3, 6, 5)
+    batch = val.batch(torch.tensor([2, 0]))
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert_close(batch[0], torch.from_numpy(load(saved(tmp_path)).val.images[2]).permute(2, 0, 1))
+    assert_close(torch.cat(list(val.batches(3))), val.images)
+    part = val.take(np.array([3, 1]))
+    assert part.index.tolist() == [3, 1]
+    assert_close(part.images[1], val.images[1])
+    assert sorted(val.sample(None, seed=0).index.tolist()) == [0, 1, 2, 3]
 
 
 def test_float_images_are_in_zero_to_one():
     """Catches a division by 256."""
     assert to_float(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)).item() == 1.0
-
-
-def test_images_that_are_all_one_colour_are_refused_by_the_files_name(tmp_path):
-    """Catches a training that is begun, and diverges or learns nothing."""
-    labels = np.arange(20) % 2
-    images = np.full((20, 8, 8), 7, np.uint8)
-    np.savez(tmp_path / "flat.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    with pytest.raises(ConfigError, match=r"flat\.npz: x_train: every pixel of every image is 7"):
-        load_dataset(str(tmp_path / "flat.npz"))

@@ -12,6 +12,7 @@ from numpy.testing import assert_array_equal
 
 from edgerkd.attacks.assess import Assessment
 from edgerkd.core.accuracy import accuracy_from_correct
+from edgerkd.core.by_class import by_class
 from edgerkd.core.comparison import mcnemar_exact, newcombe_interval, paired
 from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve, parse_radii, rises
 from edgerkd.core.errors import ConfigError, UnknownNameError
@@ -25,8 +26,9 @@ from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
 from edgerkd.jobs.ranks import Ranks, open_ranks
 from edgerkd.models.cost import count_cost
 from edgerkd.report.curve import _labelled, curve_chart, render_curve
+from tests.listening import Listening
 from tests.runs import write_small_run
-from tests.zoo import architecture, dataset, network
+from tests.zoo import THREAT, architecture, dataset, network
 
 LINF = ThreatModel(norm="Linf", eps=Radius("8/255"))
 
@@ -97,7 +99,11 @@ def test_radii_are_sorted_and_all_that_are_wrong_are_named():
 
 def curve_of(*hits: int, n: int = 50) -> EpsCurve:
     points = tuple(
-        CurvePoint(eps=Radius(f"{2 * k}/255"), robust_acc=accuracy_from_correct([True] * hit + [False] * (n - hit)))
+        CurvePoint(
+            eps=Radius(f"{2 * k}/255"),
+            robust_acc=accuracy_from_correct([True] * hit + [False] * (n - hit)),
+            by_class=by_class(["<one>"], [0] * n, [True] * n, [True] * hit + [False] * (n - hit)),
+        )
         for k, hit in enumerate(hits)
     )
     return EpsCurve(name="student", architecture=architecture(), points=points)
@@ -112,7 +118,7 @@ def test_a_curve_that_rises_is_called_out():
 
 def report_of(*curves: EpsCurve, flags: tuple[str, ...] = ()) -> CurveReport:
     return CurveReport(
-        schema=1, run="<toy>", split="test", n=50, norm="Linf", attacks=("PGD",), seed=0, curves=curves, flags=flags
+        run="<toy>", split="test", n=50, of=50, norm="Linf", attacks=("PGD",), seed=0, curves=curves, flags=flags
     )
 
 
@@ -224,8 +230,11 @@ def small_run(tmp_path):
 
 
 def evaluated(run, said=None, **changes):
-    request = Request(**{"n": 50, "chunk": 16, "seed": 3, **changes})
-    return evaluate_run(run, request, progress=Silent(), say=(said if said is not None else []).append)
+    request, heard = Request(**{"n": 50, "chunk": 16, "seed": 3, **changes}), Listening()
+    found = evaluate_run(run, request, progress=heard)
+    if said is not None:
+        said += heard.lines
+    return found
 
 
 def test_a_stopped_evaluation_goes_on_and_ends_the_same(small_run, monkeypatch):
@@ -261,7 +270,7 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(small_run, monkeypatch):
 def test_other_flags_take_nothing_from_a_stopped_evaluation(small_run, monkeypatch, changes):
     """Catches a flag that is left out of the key: its result would be another's."""
     with monkeypatch.context() as patch:
-        patch.setattr(job.Campaign, "finish", lambda self, files: None)
+        patch.setattr(job.Campaign, "finish", lambda self, show, files: None)
         evaluated(small_run)
     assert small_run.evaluations.is_dir()
     said: list[str] = []
@@ -272,7 +281,7 @@ def test_other_flags_take_nothing_from_a_stopped_evaluation(small_run, monkeypat
 def test_other_weights_take_nothing_from_a_stopped_evaluation(small_run, monkeypatch, tmp_path):
     """Catches a student trained further, with the figures of the one before."""
     with monkeypatch.context() as patch:
-        patch.setattr(job.Campaign, "finish", lambda self, files: None)
+        patch.setattr(job.Campaign, "finish", lambda self, show, files: None)
         evaluated(small_run)
     other = write_small_run(tmp_path / "runs" / "other", seed=1)
     small_run.student.rename(tmp_path / "old")
@@ -286,7 +295,7 @@ def test_a_damaged_chunk_is_named_and_done_again(small_run, monkeypatch):
     """Catches a damaged file that is believed, or that stops the evaluation."""
     whole = evaluated(small_run)
     with monkeypatch.context() as patch:
-        patch.setattr(job.Campaign, "finish", lambda self, files: None)
+        patch.setattr(job.Campaign, "finish", lambda self, show, files: None)
         evaluated(small_run)
     damaged = sorted(small_run.evaluations.glob("*/chunk-*.npz"))[1]
     damaged.write_bytes(damaged.read_bytes()[:-7])
@@ -299,7 +308,7 @@ def test_a_damaged_chunk_is_named_and_done_again(small_run, monkeypatch):
 def test_changed_data_are_refused(small_run):
     """Catches a student tested on what it may have learned from."""
     record = json.loads(small_run.recipe.read_text())
-    small_run.recipe.write_text(json.dumps({**record, "data_sha256": "0" * 64}))
+    small_run.recipe.write_text(json.dumps({**record, "data": {**record["data"], "sha256": "0" * 64}}))
     with pytest.raises(ConfigError, match="no longer those"):
         evaluated(small_run)
 
@@ -330,7 +339,9 @@ def test_shares_put_together_are_the_whole(tmp_path, monkeypatch):
             data.test,
             name="net",
             split="test",
-            threat_model=data.threat_model,
+            of=len(data.test),
+            class_names=data.class_names,
+            threat_model=THREAT,
             seed=5,
             progress=Silent(),
             chunk=16,

@@ -31,7 +31,7 @@ from edgerkd.models.mobilenetv3 import HardSwish, SqueezeExcite
 from edgerkd.models.network import Network
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import load_network, save_network
-from tests.zoo import architecture, dataset, network
+from tests.zoo import THREAT, architecture, dataset, network
 
 FAMILIES = get_args(StudentFamily)
 families = pytest.mark.parametrize("family", FAMILIES)
@@ -278,7 +278,7 @@ def test_each_family_is_distilled_stored_and_loaded(family, tmp_path):
         data,
         Recipe(
             method="edgerkd",
-            threat_model=data.threat_model,
+            threat_model=THREAT,
             epochs=2,
             batch=32,
             attack_steps=1,

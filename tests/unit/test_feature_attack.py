@@ -17,7 +17,7 @@ from edgerkd.distill.losses.acm import acm_loss, activated_channel_map, taps_los
 from edgerkd.distill.losses.covariance import covariance_loss
 from edgerkd.distill.trainer import train
 from edgerkd.models.build import build
-from tests.zoo import architecture, dataset, network
+from tests.zoo import THREAT, architecture, dataset, network
 
 
 def case():
@@ -82,7 +82,7 @@ def test_only_maps_that_were_trained_are_kept(method, changes, trained):
     """Catches a random map, whose features an attack would climb for nothing; with `all` of the maps, not with any."""
     student = build(architecture(classes=3))
     data = dataset(n=96)
-    recipe = Recipe(method=method, threat_model=data.threat_model, epochs=2, batch=16, lr=0.02, **changes)
+    recipe = Recipe(method=method, threat_model=THREAT, epochs=2, batch=16, lr=0.02, **changes)
     found = train(
         student,
         data,

@@ -50,7 +50,7 @@ def honest() -> nn.Module:
 
 
 def bars_task(norm="Linf", eps=None) -> AttackInputs:
-    test = dataset(n=384, classes=CLASSES).test.head(32)
+    test = dataset(n=384, classes=CLASSES).test.take(np.arange(32))
     return task_of(to_float(test.images), test.labels, norm=norm, eps=eps)
 
 

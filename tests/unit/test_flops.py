@@ -40,6 +40,6 @@ def test_loading_can_be_told_from_the_step(distill, monkeypatch):
     data = distill.random_data(4)
     teacher = distill.network_for(data, "resnet", (8,), 1).eval()
     given = argparse.Namespace(batch=4, rounds=3, workers=0, student_widths=(8,), student_blocks=1)
-    found = distill.compare(data, teacher, "mixacm", 1e9, given)
+    found = distill.compare(data, distill.RANDOM_THREAT, teacher, "mixacm", 1e9, given)
     assert found["ratio"] > found["ratio_without_loading"] > 0
     assert found["workers"] == 0

@@ -17,7 +17,7 @@ from edgerkd.data.dataset import Dataset
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.trainer import Loop
 from tests.benches import bench
-from tests.zoo import architecture, dataset, network
+from tests.zoo import THREAT, architecture, dataset, network
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +129,8 @@ def test_the_table_says_how_sure_a_figure_is(frontier, capsys):
 def test_a_file_of_two_students_is_drawn_one_student_at_a_time(frontier, tmp_path, monkeypatch):
     """Catches a picture in which students of another size stand among this one's."""
     drawn: list[list[str]] = []
-    monkeypatch.setattr(frontier, "load_dataset", lambda name: DATA)
-    monkeypatch.setattr(frontier, "robust_network", lambda data, **_: teacher())
+    monkeypatch.setattr(frontier, "opened", lambda name: (DATA, THREAT))
+    monkeypatch.setattr(frontier, "robust_network", lambda *_, **__: teacher())
     monkeypatch.setattr(
         frontier, "frontier_svg", lambda results, title: drawn.append([r.student for r in results]) or ""
     )

@@ -17,7 +17,7 @@ from edgerkd.distill.trainer import train
 from edgerkd.jobs.ranks import Ranks
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.hardware import compute_device, exact_float32
-from tests.zoo import dataset, network
+from tests.zoo import THREAT, dataset, network
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 N = 32
@@ -71,7 +71,7 @@ def test_training_runs_on_the_gpu_and_learns(method):
     assert compute_device().type == "cuda"
     assert Ranks().device.type == "cuda"
     data = dataset(n=300)
-    recipe = Recipe(method=method, threat_model=replace(data.threat_model, eps=Radius("4/255")), epochs=4, batch=16)
+    recipe = Recipe(method=method, threat_model=replace(THREAT, eps=Radius("4/255")), epochs=4, batch=16)
     epochs: list[dict[str, float]] = []
     trained = train(
         network(seed=1, classes=3),

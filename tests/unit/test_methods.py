@@ -48,7 +48,7 @@ def step(*, progress=0.0, n=16, linf="16/255", student=None, norm="Linf", **chan
     """One batch, the student in training mode; each call draws the same noise. The teacher could be trained here."""
     student, teacher = student or network(classes=3), network(seed=7, family="preactresnet", widths=(16, 24), classes=3)
     torch.manual_seed(0)
-    split = DATA.train.head(n)
+    split = DATA.train.take(np.arange(n))
     cached = cache_teacher_outputs(teacher, split, batch=n, autocast=False, after=lambda done: None)
     recipe = {"method": "pgd-at", "threat_model": ThreatModel(norm=norm, eps=Radius(linf)), "epochs": 4, **changes}
     return Step(
@@ -499,7 +499,7 @@ def test_a_memory_is_what_the_teacher_says_to_each_image():
     """Catches features of another layer, scores that are no scores, and rows of other images."""
     teacher = network(seed=7, family="preactresnet", widths=(16, 24), classes=3).eval()
     done = []
-    cached = cache_teacher_outputs(teacher, DATA.train.head(10), batch=4, autocast=False, after=done.append)
+    cached = cache_teacher_outputs(teacher, DATA.train.take(np.arange(10)), batch=4, autocast=False, after=done.append)
     with torch.no_grad():
         expected = teacher.features(to_float(DATA.train.images[:10]))
     assert_close(cached.logits.exp(), probabilities(expected.logits))

@@ -20,14 +20,14 @@ from edgerkd.core.errors import ArtefactError, ConfigError, MissingDependencyErr
 from edgerkd.core.progress import Silent
 from edgerkd.core.teacher import TeacherCard
 from edgerkd.core.units import Radius
-from edgerkd.data.dataset import Dataset, Split
+from edgerkd.data.dataset import Dataset
 from edgerkd.files.download import download
 from edgerkd.jobs import teacher_import, teachers, zoo
 from edgerkd.jobs.teacher_cache import CARD, cache_folder, known_teachers
 from edgerkd.jobs.teacher_import import import_teacher
-from edgerkd.jobs.teachers import METHODS, find_teacher, train_teacher, with_eps
+from edgerkd.jobs.teachers import METHODS, find_teacher, train_teacher
 from edgerkd.models.network import Network
-from tests.zoo import dataset, network
+from tests.zoo import THREAT, dataset, network, split
 
 CONTENT = b"weights" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -184,6 +184,7 @@ def test_torchvision_is_pinned_by_its_file_names(monkeypatch, tmp_path):
         import_teacher(
             "torchvision:squeezenet1_1",
             dataset(channels=3),
+            THREAT,
             name=None,
             accept_fragile=True,
             progress=Silent(),
@@ -220,6 +221,7 @@ def test_timm_weights_are_pinned_by_what_timm_returns(monkeypatch):
     net, card = import_teacher(
         "timm:resnet18",
         dataset(channels=3, size=16),
+        THREAT,
         name=None,
         accept_fragile=True,
         progress=Silent(),
@@ -238,7 +240,7 @@ def labelled_by(net: Network) -> Dataset:
     with torch.no_grad():
         net.linear.bias -= net(images / 255).mean(0)
         labels = net(images / 255).argmax(1)
-    return replace(data, val=Split(images=images, labels=labels))
+    return replace(data, val=split(images, labels))
 
 
 @pytest.mark.parametrize("activation", ["", "-silu"])
@@ -251,7 +253,7 @@ def test_activation_and_normalisation_are_found_by_measuring(tmp_path, activatio
     state = {name: value for name, value in net.state_dict().items() if name not in ("mean", "std")}
     state = {trades_name(name): value for name, value in state.items()}
     torch.save(state, tmp_path / "bars.pt")
-    found, card = import_teacher("bars.pt", data, name=None, accept_fragile=True, progress=Silent(), n=4)
+    found, card = import_teacher("bars.pt", data, THREAT, name=None, accept_fragile=True, progress=Silent(), n=4)
     assert found.architecture.family == f"wideresnet{activation}"
     assert_close(torch.tensor(found.architecture.mean), torch.tensor(mean))
     images = torch.rand(4, 3, 8, 8)
@@ -271,14 +273,14 @@ def test_a_teacher_of_other_images_or_classes_is_refused(tmp_path):
     """Catches a teacher that fails in the middle of training, or teaches other classes."""
     saved(network(family="preactresnet", channels=3, mean=(0.3,) * 3, std=(0.4,) * 3), tmp_path / "ten.pt")
     with pytest.raises(ConfigError, match=r"knows 10 classes, the data have 3(.|\n)*--data"):
-        import_teacher("ten.pt", dataset(channels=3), name=None, accept_fragile=True, progress=Silent())
+        import_teacher("ten.pt", dataset(channels=3), THREAT, name=None, accept_fragile=True, progress=Silent())
 
 
 def test_a_teacher_that_resists_nothing_is_refused_with_what_was_measured(tmp_path):
     """Catches robustness distilled from a teacher that has none, and one kept although it was refused."""
     saved(network(family="preactresnet", classes=3), tmp_path / "fragile.pt")
-    with pytest.raises(ConfigError, match=r"resists nothing: clean .*%.*Linf 16/255.*--accept-fragile"):
-        import_teacher("fragile.pt", dataset(), name=None, accept_fragile=False, progress=Silent())
+    with pytest.raises(ConfigError, match=r"Teacher fragile is near chance \(clean .*%.*Linf 16/255"):
+        import_teacher("fragile.pt", dataset(), THREAT, name=None, accept_fragile=False, progress=Silent())
     assert not cache_folder().exists()
 
 
@@ -286,7 +288,7 @@ def keep(tmp_path: Path, data: Dataset, file: str = "mine.pt", **changes) -> Tea
     """A fragile teacher, imported from a file that is written here."""
     saved(network(family="preactresnet", classes=3), tmp_path / file)
     given = {"name": None, "accept_fragile": True, "progress": Silent(), "n": 4, **changes}
-    return import_teacher(file, data, **given)[1]
+    return import_teacher(file, data, THREAT, **given)[1]
 
 
 def test_a_file_imported_before_is_not_attacked_again(tmp_path, monkeypatch):
@@ -294,11 +296,11 @@ def test_a_file_imported_before_is_not_attacked_again(tmp_path, monkeypatch):
     data = dataset()
     card = keep(tmp_path, data)
     monkeypatch.setattr(teachers, "import_teacher", None)
-    assert find_teacher("./mine.pt", data, progress=Silent())[1] == card
-    assert find_teacher("mine.pt", data, progress=Silent())[1] == card
+    assert find_teacher("./mine.pt", data, THREAT, progress=Silent())[1] == card
+    assert find_teacher("mine.pt", data, THREAT, progress=Silent())[1] == card
     (tmp_path / "mine.pt").write_bytes(b"other")
     with pytest.raises(TypeError):  # it would be imported
-        find_teacher("mine.pt", data, progress=Silent())
+        find_teacher("mine.pt", data, THREAT, progress=Silent())
 
 
 @pytest.mark.parametrize("change", ["data", "eps", "file"])
@@ -308,14 +310,15 @@ def test_a_taken_name_is_said_before_anything_is_measured(tmp_path, monkeypatch,
     card = keep(tmp_path, data)
     monkeypatch.setattr(teacher_import, "attack_network", None)
     monkeypatch.setattr(teacher_import, "network_from_state", None)
-    other = {"data": replace(data, sha256="1" * 64), "eps": with_eps(data, Radius("4/255")), "file": data}[change]
+    other = replace(data, facts=replace(data.facts, sha256="1" * 64)) if change == "data" else data
+    threat_model = replace(THREAT, eps=Radius("4/255")) if change == "eps" else THREAT
     if change == "file":
         saved(network(family="preactresnet", classes=3, seed=1), tmp_path / "mine.pt")
     with pytest.raises(ConfigError, match=r"named mine is kept already.*Linf 16/255.*--name, or remove .*mine"):
-        import_teacher("mine.pt", other, name=None, accept_fragile=True, progress=Silent())
+        import_teacher("mine.pt", other, threat_model, name=None, accept_fragile=True, progress=Silent())
     monkeypatch.setattr(teachers, "train", None)
     with pytest.raises(ConfigError, match="named mine is kept already"):
-        train_teacher(data, progress=Silent(), name="mine")
+        train_teacher(data, THREAT, progress=Silent(), name="mine")
     assert known_teachers() == (card,)
 
 
@@ -323,7 +326,7 @@ def test_the_same_file_may_be_measured_anew(tmp_path):
     """Catches -n that can never be raised."""
     keep(tmp_path, dataset())
     given = {"name": None, "accept_fragile": True, "progress": Silent()}
-    assert import_teacher("mine.pt", dataset(), **given, n=8)[1].n == 8
+    assert import_teacher("mine.pt", dataset(), THREAT, **given, n=8)[1].n == 8
 
 
 def test_a_file_name_that_is_no_teachers_name_asks_for_one(tmp_path):
@@ -339,40 +342,40 @@ def test_a_damaged_card_says_what_to_remove_and_stops_no_other_teacher(tmp_path)
     for name in ("bad", ".mine-xyz"):
         (cache_folder() / name).mkdir()
         (cache_folder() / name / CARD).write_text("{")
-    assert find_teacher("mine", data, progress=Silent())[1] == card
+    assert find_teacher("mine", data, THREAT, progress=Silent())[1] == card
     with pytest.raises(ArtefactError, match=r"card\.json(.|\n)*remove .*/bad and make"):
         known_teachers()
     shutil.rmtree(cache_folder() / "bad")
     assert known_teachers() == (card,)
 
 
-def test_a_missing_teacher_names_both_ways_to_one_and_those_of_other_radii(tmp_path):
-    """Catches "(known: none)" beside a teacher of the same data, and only half of the ways out."""
+def test_a_missing_teacher_is_trained_and_of_several_one_must_be_named(tmp_path, monkeypatch):
+    """Catches a user who must read a manual first, and one teacher of several taken by chance."""
     data = dataset()
+    trained = []
+    monkeypatch.setattr(teachers, "train_teacher", lambda *given, progress: trained.append(given))
     keep(tmp_path, data)
-    with pytest.raises(ConfigError) as stop:
-        find_teacher(None, with_eps(data, Radius("4/255")), progress=Silent())
-    for words in (
-        "under Linf 4/255",
-        "mine (Linf 16/255)",
-        "teacher train --data ... --eps 4/255",
-        "teacher import FILE",
-    ):
-        assert words in str(stop.value)
+    other = replace(THREAT, eps=Radius("4/255"))
+    find_teacher(None, data, other, progress=Silent())
+    assert trained == [(data, other)]
+    assert find_teacher(None, data, THREAT, progress=Silent())[1].name == "mine"
+    keep(tmp_path, data, "yours.pt")
+    with pytest.raises(ConfigError, match="several are kept for bars under Linf 16/255, mine, yours: name one"):
+        find_teacher(None, data, THREAT, progress=Silent())
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_teacher_is_trained_by_each_method_and_found_again(method):
     """Catches --method that goes nowhere, and two methods' teachers under one name."""
-    data = dataset(n=96)
-    _, card = train_teacher(data, progress=Silent(), method=method, epochs=1)
+    data = dataset(n=192)
+    _, card = train_teacher(data, THREAT, progress=Silent(), method=method, epochs=4)
     assert card.name == f"bars-{method}-Linf-16-255"
-    assert f"trained here by {method}, 1 epochs" in card.origin
-    _, again = find_teacher(card.name, data, progress=Silent())
+    assert f"trained here by {method}, 4 epochs" in card.origin
+    _, again = find_teacher(card.name, data, THREAT, progress=Silent())
     assert again == card
 
 
 def test_a_method_that_needs_a_teacher_trains_none():
     """Catches a teacher distilled from nothing."""
-    with pytest.raises(UnknownNameError, match="no method that trains a teacher named 'rslad'"):
-        train_teacher(dataset(), progress=Silent(), method="rslad")
+    with pytest.raises(UnknownNameError, match="There is no method that trains a teacher named 'rslad'"):
+        train_teacher(dataset(), THREAT, progress=Silent(), method="rslad")

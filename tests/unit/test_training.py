@@ -19,7 +19,7 @@ from edgerkd.distill.averaging import WeightAverage
 from edgerkd.distill.checkpoint import load_checkpoint
 from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
 from edgerkd.distill.optimizer import Optimizer
-from edgerkd.distill.trainer import Loop, train
+from edgerkd.distill.trainer import Keeper, Loop, train
 from edgerkd.distill.validation import Validation
 from edgerkd.files.decode import encode_json
 from edgerkd.models.build import build
@@ -229,7 +229,7 @@ def shown(monkeypatch, rows: torch.Tensor) -> tuple[set[int], int]:
     loop = Loop.begin(network(classes=3).train(), DATA, recipe("edgerkd", batch=8), teacher=teacher())
     loop = loop.with_cached_teacher(Silent())
     for _ in range(2):
-        loop.epoch(lambda done, words: None, kept=None)
+        loop.epoch(lambda done, words: None, keeper=Keeper(None, loop.state, loop.recipe), say=lambda line: None)
     return seen, loop.steps
 
 

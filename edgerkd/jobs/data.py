@@ -1,0 +1,93 @@
+"""The data of a command: loaded, described before anything is made of them, and the radius that goes with them."""
+
+from edgerkd.core.data_request import DataFacts, DataRequest
+from edgerkd.core.errors import ConfigError
+from edgerkd.core.progress import Progress
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.data.dataset import Dataset, dataset_from_checked
+from edgerkd.data.known import COLOUR_EPS, KNOWN
+from edgerkd.data.load import load_data
+
+FEW = 10  # images of a class below which it is hardly learned; ours
+UNEVEN = 20  # times as many images as the smallest class has, from which the largest drowns it; ours
+
+
+def open_data(request: DataRequest, *, eps: Radius | None, progress: Progress) -> tuple[Dataset, ThreatModel]:
+    """The data set and its threat model, after saying what was understood of both.
+
+    Raises ConfigError for data that cannot be used, for a radius of 0, and where no radius is customary.
+    """
+    if eps is not None:
+        check_radius(eps)
+    checked = load_data(request, progress=progress)
+    dataset = dataset_from_checked(checked, request)
+    radius, why = radius_for(request, dataset, eps)
+    threat_model = ThreatModel(norm="Linf", eps=radius)
+    progress.say(describe(dataset.facts, dataset.train.image_shape, f"radius {radius} ({why})"))
+    for line in (*checked.notes, *warnings(dataset.facts)):
+        progress.say(f"note: {line}")
+    return dataset, threat_model
+
+
+def reopen_data(request: DataRequest, sha256: str, where: object, *, progress: Progress) -> Dataset:
+    """The data that a run began with. Raises ConfigError where they are no longer those."""
+    dataset = dataset_from_checked(load_data(request, progress=progress), request)
+    if dataset.sha256 != sha256:
+        raise ConfigError(
+            f"{where}: the data {request.source!r} are no longer those the run began with: what the student is tested "
+            "on may be what it learned from. Put the old data back, or start a new run."
+        )
+    return dataset
+
+
+def check_radius(eps: Radius) -> None:
+    """Raises ConfigError for 0."""
+    if eps == 0:
+        raise ConfigError("--eps 0: nothing is attacked within a radius of 0. Write one above 0, like 8/255.")
+
+
+def radius_for(request: DataRequest, dataset: Dataset, eps: Radius | None) -> tuple[Radius, str]:
+    """The radius, and who says so: the user, what is customary for known data, or for colour images."""
+    if eps is not None:
+        return eps, "as given"
+    if request.source in KNOWN:
+        known = KNOWN[request.source]
+        return known.eps, f"customary for {known.name}: {known.source}"
+    if dataset.train.image_shape[0] == 3:
+        return COLOUR_EPS, "customary for small colour images; --eps sets another"
+    raise ConfigError(
+        f"--eps: {dataset.name} is grey, and no radius is customary for grey images: ink on paper bears 0.3 (MNIST), "
+        "clothes 0.1 (Fashion-MNIST), fine shades like those of X-rays 4/255. The right one is the largest at which a "
+        "person still sees each class after every pixel was moved by it. Say it with --eps."
+    )
+
+
+def describe(facts: DataFacts, image_shape: tuple[int, int, int], radius: str) -> str:
+    """One line on what was understood."""
+    channels, height, width = image_shape
+    how = ""
+    if facts.preprocessing.size is not None:
+        how = {"crop": ", resized and cropped", "stretch": ", stretched"}[facts.preprocessing.fit]
+    return (
+        f"{facts.name}: {facts.train:,} training, {facts.val:,} validation and {facts.test:,} test images, "
+        f"{len(facts.classes)} classes, {width}x{height} {'grey' if channels == 1 else 'colour'}{how}; {radius}; "
+        f"training images are {facts.augmentation}"
+    )
+
+
+def warnings(facts: DataFacts) -> list[str]:
+    """What of the data makes a good student unlikely."""
+    lines: list[str] = []
+    counts = dict(zip(facts.classes, facts.per_class, strict=True))
+    few = [f"{name} ({count})" for name, count in counts.items() if count < FEW]
+    if few:
+        more = ", ..." if len(few) > 5 else ""
+        lines.append(f"Classes of fewer than {FEW} training images are hardly learned: {', '.join(few[:5])}{more}.")
+    small, large = min(counts, key=lambda name: counts[name]), max(counts, key=lambda name: counts[name])
+    if counts[large] >= UNEVEN * max(1, counts[small]):
+        lines.append(
+            f"Classes are uneven: {large} has {counts[large]:,} training images, {small} {counts[small]:,}. Look at "
+            "the accuracy class by class."
+        )
+    return lines

@@ -1,0 +1,46 @@
+"""The command line in this process and in one of its own."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgerkd.cli import main
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def in_process(arguments: tuple[object, ...], capsys: pytest.CaptureFixture[str]) -> Ended:
+    """One command through the real `main`, whose signal handlers are put back."""
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["edgerkd", *map(str, arguments)])
+        patch.setattr(signal, "signal", lambda *_: None)
+        with pytest.raises(SystemExit) as stop:
+            main.main()
+    captured = capsys.readouterr()
+    return Ended(int(stop.value.code or 0), captured.out, captured.err)
+
+
+def process(folder: Path, *arguments: str, **options: Any) -> Ended:
+    """One command in a process of its own, from `folder`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "edgerkd", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)

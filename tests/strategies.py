@@ -1,0 +1,102 @@
+"""Hypothesis strategies for every record: values of the types, ranges and lengths that its fields name."""
+
+import dataclasses
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hypothesis import strategies as st
+
+from edgerkd.core.accuracy import Accuracy, wilson_interval
+from edgerkd.core.architecture import Architecture
+from edgerkd.core.ranges import Ascending, Length, Within
+from edgerkd.core.text import odd_characters
+from edgerkd.core.units import Radius
+
+TEXT = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), max_size=20).filter(
+    lambda text: not odd_characters(text)
+)
+SIZES = st.integers(1, 10**9).map("{} B".format)
+SPECIAL: dict[str, st.SearchStrategy[Any]] = {name: st.none() | SIZES for name in ("file", "peak_memory", "memory")}
+"""By a field's name, what its type alone does not say."""
+
+
+def records(cls: type) -> st.SearchStrategy[Any]:
+    """Records of this class."""
+    if cls is Accuracy:
+        return st.integers(1, 500).flatmap(lambda n: st.integers(0, n).map(lambda hits: _accuracy(hits, n)))
+    if cls is Architecture:
+        return _architectures()
+    hints = get_type_hints(cls, include_extras=True)
+    names = [f.name for f in dataclasses.fields(cls)]
+    return st.builds(cls, **{name: SPECIAL[name] if name in SPECIAL else values(hints[name]) for name in names})
+
+
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of a field's type."""
+    limits = [each for each in get_args(hint)[1:]] if get_origin(hint) is Annotated else []
+    inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    while get_origin(inner) is Annotated:
+        inner, limits = get_args(inner)[0], [*get_args(inner)[1:], *limits]
+    within = next((limit for limit in limits if isinstance(limit, Within)), Within(None))
+    length = next((limit for limit in limits if isinstance(limit, Length)), Length())
+    found = _plain(inner, within, length)
+    if any(isinstance(limit, Ascending) for limit in limits):
+        return found.map(lambda many: tuple(sorted(set(many))))
+    return found
+
+
+def _plain(inner: Any, within: Within, length: Length) -> st.SearchStrategy[Any]:
+    origin, arguments = get_origin(inner), get_args(inner)
+    most = 4 if length.most is None else min(length.most, max(4, length.least))
+    if origin in (Union, types.UnionType):
+        return st.one_of(*map(values, arguments))
+    if origin is Literal:
+        return st.sampled_from(arguments)
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return st.lists(values(arguments[0]), min_size=length.least, max_size=most).map(tuple)
+    if origin is tuple:
+        return st.tuples(*map(values, arguments))
+    if origin is dict:
+        return st.dictionaries(TEXT, values(arguments[1]), max_size=3)
+    if dataclasses.is_dataclass(inner):
+        return records(inner)
+    low, high = within.low, within.high
+    if inner is int:
+        return st.integers(0 if low is None else int(low), 2**31 if high is None else int(high))
+    if inner is float:
+        return st.floats(low, high, exclude_min=within.above, allow_nan=False, allow_infinity=False)
+    if inner is str:
+        return TEXT.map(lambda text: (text + "x" * length.least)[: max(length.least, most if length.most else 99)])
+    return {bool: st.booleans(), type(None): st.none(), Radius: st.fractions(0, 1, max_denominator=10**6).map(Radius)}[
+        inner
+    ]
+
+
+def _accuracy(hits: int, n: int) -> Accuracy:
+    low, high = wilson_interval(hits, n)
+    return Accuracy(value=hits / n, n=n, low=low, high=high)
+
+
+def _architectures() -> st.SearchStrategy[Architecture]:
+    """Of the lengths that go together."""
+    sides, small = st.integers(4, 300), st.integers(1, 9)
+    stages = st.lists(st.tuples(small, small), min_size=1, max_size=4)
+    colours = st.lists(st.tuples(st.floats(-1, 1), st.floats(0.01, 1)), min_size=1, max_size=4)
+
+    def made(stages, colours, library, height, width, classes):
+        stages = stages if library is None else []
+        return Architecture(
+            family="resnet" if library is None else "library",
+            widths=tuple(width for width, _ in stages),
+            blocks=tuple(count for _, count in stages),
+            channels=len(colours),
+            height=height,
+            width=width,
+            classes=classes,
+            mean=tuple(mean for mean, _ in colours),
+            std=tuple(std for _, std in colours),
+            library=library,
+        )
+
+    library = st.none() | TEXT.map(lambda text: f"timm:{text}")
+    return st.builds(made, stages, colours, library, sides, sides, st.integers(2, 99))
