@@ -58,6 +58,7 @@ class _Stopped:
 
 def _run() -> int:
     from edgerkd.cli.app import app
+    from edgerkd.core.errors import StreamError
 
     try:
         app()
@@ -65,8 +66,9 @@ def _run() -> int:
         return e.code
     except SystemExit as e:
         code = e.code if isinstance(e.code, int) else 0 if e.code is None else BUG
-        # Typer's own 1 is an abort, or a closed pipe under its help text.
-        return UNUSABLE if code == 1 else code
+        if code == 1:  # Typer's own, for an abort and for a closed pipe under its help text
+            raise StreamError("Standard output is closed, or the command was aborted.") from e
+        return code
     return 0
 
 

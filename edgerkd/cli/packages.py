@@ -29,16 +29,22 @@ def broken_package(e: BaseException) -> str | None:
 
 
 def _importing(e: BaseException) -> str | None:
-    """The package whose import the error broke off, by the outermost frame of its own that import machinery called."""
-    frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(e.__traceback__)]
-    for number, name in enumerate(frames[:-1]):
-        if "importlib._bootstrap" in name and "importlib._bootstrap" not in frames[number + 1]:
-            parts = Path(frames[number + 1]).parts
-            roots = [i for i, part in enumerate(parts) if part in ("site-packages", "dist-packages")]
-            if roots and len(parts) > roots[-1] + 1:
-                return parts[roots[-1] + 1].removesuffix(".py")
+    """The installed package whose import the error broke off: whose module was being run, or could not be parsed."""
+    running = [
+        frame.f_code.co_filename
+        for frame, _ in traceback.walk_tb(e.__traceback__)
+        if frame.f_code.co_name == "<module>"
+    ]
+    if isinstance(e, SyntaxError) and e.filename:
+        running.append(e.filename)
+    for name in running:
+        parts = Path(name).parts
+        roots = [number for number, part in enumerate(parts) if part in ("site-packages", "dist-packages")]
+        if roots and len(parts) > roots[-1] + 1:
+            return parts[roots[-1] + 1].removesuffix(".py")
     if isinstance(e, ImportError) and e.name:
-        return e.name.partition(".")[0] if _is_there(e.name.partition(".")[0]) else None
+        package = e.name.partition(".")[0]
+        return package if _is_there(package) else None
     return None
 
 

@@ -70,7 +70,7 @@ def cached(key: str, shape: Shape, fill: Callable[[Bytes], list[int]], *, say: S
     whenever the file is opened; a damaged file is made anew. Raises StorageError where there is no room for it.
     """
     folder = data_cache() / key
-    with locked(folder.with_name(f".{key}.lock")):
+    with locked(folder.with_name(f".{key}.lock"), lambda: say("Another process decodes these images: waiting for it.")):
         found = _earlier(folder, shape, say)
         if found is not None:
             return found

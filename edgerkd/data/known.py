@@ -32,19 +32,29 @@ class Known:
 KNOWN = {
     known.name: known
     for known in (
-        Known(name="digits", eps=Radius("32/255"), source="ours: strokes differ by 255 from paper", flip=False, crop=1),
-        Known(name="mnist", eps=Radius("0.3"), source="Madry et al. 2018, arXiv 1706.06083, section 5", flip=False),
+        Known(name="digits", eps=Radius("32/255"), source="ours: an eighth of a stroke's contrast", flip=False, crop=1),
+        Known(
+            name="mnist",
+            eps=Radius("0.3"),
+            source="customary since Madry et al. 2018, arXiv 1706.06083, section 5",
+            flip=False,
+        ),
         Known(
             name="fashion-mnist",
             eps=Radius("0.1"),
-            source="Wong and Kolter 2018, arXiv 1711.00851, section 4; and many after them",
+            source="customary since Wong and Kolter 2018, arXiv 1711.00851, section 4",
             flip=True,
         ),
-        Known(name="cifar10", eps=Radius("8/255"), source="Madry et al. 2018, arXiv 1706.06083, section 5", flip=True),
+        Known(
+            name="cifar10",
+            eps=Radius("8/255"),
+            source="customary since Madry et al. 2018, arXiv 1706.06083, section 5",
+            flip=True,
+        ),
         Known(
             name="gtsrb",
             eps=Radius("8/255"),
-            source="that of other small colour images; ours",
+            source="that of other small colour images",
             flip=False,
             size=(32, 32),
             group_by=r"^(\d+)_|^\d+",

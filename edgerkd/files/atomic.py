@@ -12,12 +12,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgerkd.core.errors import ConfigError, StorageError
-from edgerkd.files.paths import MakeError, open_file, shown
+from edgerkd.files.paths import MakeError, kind_of, open_file, shown
 
 _SUFFIX = ".part"
 _FRESH = 10.0  # seconds within which an empty temporary file may not be locked yet; ours
@@ -30,6 +30,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """
     data = content.encode() if isinstance(content, str) else content
     with storage(path):
+        path = _place(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=_SUFFIX)
@@ -45,6 +46,17 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         except BaseException:
             new.unlink(missing_ok=True)
             raise
+
+
+def _place(path: Path) -> Path:
+    """Where a file of that name is: links are followed. Raises OSError for what must not be replaced by a file."""
+    try:
+        kind = kind_of(path.stat().st_mode)
+    except FileNotFoundError:
+        return path
+    if kind != "a file":
+        raise OSError(errno.EEXIST, f"there is {kind} of that name")
+    return path.resolve() if path.is_symlink() else path
 
 
 @contextmanager
@@ -185,8 +197,7 @@ def _alone(handle: int) -> bool:
 def check_writable(path: Path) -> None:
     """Whether `path` can be written, before any work is done for it; nothing is left there. Raises StorageError."""
     with storage(path):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
+        path = _place(path)
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         handle, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}-", suffix=_SUFFIX)
         os.close(handle)
@@ -194,8 +205,8 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """One process at a time: the others wait until it is done. The lock is the file `path`, which stays.
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """One process at a time: the others say that they are `waiting` until it is done. The lock is the file `path`.
 
     Raises StorageError where it cannot be made.
     """
@@ -204,7 +215,9 @@ def locked(path: Path) -> Iterator[None]:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         with suppress(OSError):  # no locks on this file system: then nobody waits
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _alone(handle):
+                waiting()
+                fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

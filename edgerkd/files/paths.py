@@ -67,6 +67,11 @@ def find_kind(path: Path, *, error: MakeError = ConfigError) -> str | None:
         return None
     except (OSError, ValueError) as e:
         raise unreadable(path, e, error) from e
+    return kind_of(mode)
+
+
+def kind_of(mode: int) -> str:
+    """What st_mode says that something is."""
     return next((name for test, name in _KINDS if test(mode)), "neither a file nor a folder")
 
 
@@ -93,8 +98,7 @@ def open_file(path: Path, *, limit: int = FILE_LIMIT, error: MakeError = ConfigE
     if file is None:
         mode = os.fstat(handle).st_mode
         os.close(handle)
-        kind = next((name for test, name in _KINDS if test(mode)), "no file")
-        raise error(f"{shown(path)}: this is {kind}, and a file is expected.")
+        raise error(f"{shown(path)}: this is {kind_of(mode)}, and a file is expected.")
     size = os.fstat(handle).st_size
     if size > limit:
         file.close()

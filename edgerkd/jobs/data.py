@@ -53,7 +53,7 @@ def radius_for(request: DataRequest, dataset: Dataset, eps: Radius | None) -> tu
         return eps, "as given"
     if request.source in KNOWN:
         known = KNOWN[request.source]
-        return known.eps, f"customary for {known.name}: {known.source}"
+        return known.eps, known.source
     if dataset.train.image_shape[0] == 3:
         return COLOUR_EPS, "customary for small colour images; --eps sets another"
     raise ConfigError(

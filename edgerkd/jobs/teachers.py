@@ -116,7 +116,8 @@ def train_teacher(
     made_of = hashlib.sha256((encode_json(recipe) + encode_json(architecture) + dataset.sha256).encode()).hexdigest()
     origin = f"trained here by {recipe.method}, {recipe.epochs} epochs, seed {seed}, recipe {made_of[:12]}"
     check_writable(cache_folder() / name / "card")
-    with locked(cache_folder() / f".{made_of[:12]}.lock"):
+    waiting = f"Another process trains {name}: waiting for it."
+    with locked(cache_folder() / f".{made_of[:12]}.lock", lambda: progress.say(waiting)):
         if name in kept_names() and (found := kept_teacher(name))[1].origin == origin:
             return found  # another process was quicker
         check_name(name, dataset, threat_model)

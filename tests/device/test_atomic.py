@@ -189,15 +189,24 @@ def test_a_folder_that_holds_something_is_not_claimed(tmp_path):
 def test_a_lock_is_had_by_one_at_a_time(tmp_path):
     """Catches two trainings of one teacher."""
     inside: list[int] = []
+    waited: list[int] = []
 
     def work(number: int) -> None:
-        with locked(tmp_path / "x.lock"):
+        with locked(tmp_path / "x.lock", lambda: waited.append(number)):
             inside.append(number)
             assert len(inside) == 1
             inside.remove(number)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(40)))
+    waited.clear()
+    with ThreadPoolExecutor(1) as pool:
+        with locked(tmp_path / "x.lock"):
+            job = pool.submit(work, 7)
+            while not waited:
+                assert not job.done()
+        job.result()
+    assert waited == [7]
 
 
 @pytest.mark.parametrize("kind", ["folder", "below a file", "read-only", "too long"])

@@ -24,6 +24,7 @@ from edgerkd.core.units import Radius
 from edgerkd.data import cache, npz
 from edgerkd.data.dataset import dataset_from_checked, to_float
 from edgerkd.data.folder import split_of
+from edgerkd.data.known import KNOWN
 from edgerkd.data.load import load_data
 from edgerkd.data.samples import Checked
 from edgerkd.data.split import draw, hold_out, shares
@@ -680,7 +681,8 @@ def test_known_data_have_their_customary_radius_and_its_source(tmp_path, monkeyp
         np.savez(tmp_path / f"{name}.npz", **arrays(**changes))
         dataset, threat_model, lines = opened(name)
         assert str(threat_model.eps) == eps
-        assert f"radius {eps} (customary for {name}: " in lines[0]
+        assert f"radius {eps} (" in lines[0]
+        assert f"({KNOWN[name].source})" in lines[0]
         assert dataset.facts.augmentation.flip is (name in ("fashion-mnist", "cifar10"))
     assert str(opened("mnist", eps="0.25")[1].eps) == "0.25"
 

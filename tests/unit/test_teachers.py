@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -16,9 +17,11 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from edgerkd.core.accuracy import accuracy_from_correct
+from edgerkd.core.by_class import by_class, chance_of, floor_above
 from edgerkd.core.errors import ArtefactError, ConfigError, MissingDependencyError, UnknownNameError
 from edgerkd.core.progress import Silent
-from edgerkd.core.teacher import TeacherCard
+from edgerkd.core.teacher import TeacherCard, check_robust
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
 from edgerkd.files.download import download
@@ -27,7 +30,7 @@ from edgerkd.jobs.teacher_cache import CARD, cache_folder, known_teachers
 from edgerkd.jobs.teacher_import import import_teacher
 from edgerkd.jobs.teachers import METHODS, find_teacher, train_teacher
 from edgerkd.models.network import Network
-from tests.zoo import THREAT, dataset, network, split
+from tests.zoo import THREAT, architecture, dataset, network, split
 
 CONTENT = b"weights" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -379,3 +382,68 @@ def test_a_method_that_needs_a_teacher_trains_none():
     """Catches a teacher distilled from nothing."""
     with pytest.raises(UnknownNameError, match="There is no method that trains a teacher named 'rslad'"):
         train_teacher(dataset(), THREAT, progress=Silent(), method="rslad")
+
+
+def test_two_trainings_of_one_missing_teacher_end_with_one_teacher_and_two_successes(monkeypatch):
+    """Catches a name that is taken by the other process, after hours of work, and two trainings where one is enough."""
+    data, calls, real = dataset(n=192), [], teachers.train
+
+    def counted(*given, **more):
+        calls.append(more["checkpoint"])
+        return real(*given, **more)
+
+    monkeypatch.setattr(teachers, "train", counted)
+    with ThreadPoolExecutor(2) as pool:
+        work = [
+            pool.submit(train_teacher, data, THREAT, progress=Silent(), method="n-fgsm", epochs=4) for _ in range(2)
+        ]
+        first, second = (job.result()[1] for job in work)
+    assert first == second
+    assert len(calls) == 1
+    assert not calls[0].exists()
+
+
+@pytest.mark.parametrize(
+    ("clean", "robust", "said"),
+    [
+        ((50, 50), (40, 40), None),
+        ((30, 20), (25, 20), "is near chance"),
+        ((50, 50), (26, 25), "resists nothing"),
+        ((50, 50), (0, 0), "resists nothing"),
+    ],
+)
+def test_a_teacher_near_chance_or_not_robust_is_refused_however_it_was_made(clean, robust, said):
+    """Catches a check that only an import makes, and chance taken for one in so many classes where they are uneven."""
+    names, labels = ("cat", "dog"), [0] * 50 + [1] * 50
+
+    def answers(hits):
+        return [True] * hits[0] + [False] * (50 - hits[0]) + [True] * hits[1] + [False] * (50 - hits[1])
+
+    card = TeacherCard(
+        name="mine",
+        dataset="pets",
+        data_sha256="0" * 64,
+        origin="trained here",
+        architecture=architecture(classes=2),
+        threat_model=THREAT,
+        n=100,
+        clean_acc=accuracy_from_correct(answers(clean)),
+        robust_acc=accuracy_from_correct(answers(robust)),
+        by_class=by_class(names, labels, answers(clean), answers(robust)),
+        weights_sha256="0" * 64,
+    )
+    if said is None:
+        check_robust(card)
+        return
+    with pytest.raises(ConfigError, match=said):
+        check_robust(card)
+    check_robust(replace(card, accepted_fragile=True))
+
+
+def test_chance_is_the_commonest_class_and_gates_have_a_floor_above_it():
+    """Catches a gate of 40 % where saying `car` always gives 90 %."""
+    found = by_class(("car", "bus", "van"), [0] * 90 + [1] * 10, [True] * 100, [True] * 100)
+    assert chance_of(found) == 0.9
+    assert floor_above(0.9) == pytest.approx(0.91)
+    assert floor_above(0.0) == pytest.approx(0.1)
+    assert found.missing == ("van",)

@@ -1,6 +1,7 @@
 """The trainer: it learns, resumes bit for bit, and says when it cannot go on."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,7 @@ from edgerkd.distill.trainer import Keeper, Loop, train
 from edgerkd.distill.validation import Validation
 from edgerkd.files.decode import encode_json
 from edgerkd.models.build import build
+from tests.listening import Listening
 from tests.zoo import architecture, dataset, network
 
 DATA = dataset(n=240)
@@ -79,15 +81,56 @@ def test_an_interrupted_run_with_every_setting_ends_the_same(tmp_path):
         assert_close(again[name], value, rtol=0, atol=0, msg=name)
 
 
+@pytest.mark.parametrize("within", [False, True], ids=["between epochs", "within an epoch"])
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, method):
-    """Catches any state left out of the checkpoint: momentum, averages, adapters, random numbers."""
-    whole = run(method).state_dict()
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, monkeypatch, method, within):
+    """Catches any state left out of the checkpoint: momentum, averages, adapters, random numbers, an epoch's order."""
+    whole, seen = [], []
+    weights = run(method, epochs_seen=whole).state_dict()
+    if within:
+        monkeypatch.setattr(trainer, "KEEP_SECONDS", -1.0)  # after each step
+        monkeypatch.setattr(trainer, "KEEP_SHARE", float("inf"))
+        step, steps = Loop.step, []
+
+        def step_and_stop(loop, rows, progress):
+            if len(steps) == 6:
+                raise KeyboardInterrupt
+            steps.append(progress)
+            return step(loop, rows, progress)
+
+        monkeypatch.setattr(Loop, "step", step_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        run(method, checkpoint=tmp_path / "c.pt", stop_after=2)
-    again = run(method, checkpoint=tmp_path / "c.pt", resume=True).state_dict()
-    for name, value in whole.items():
+        run(method, checkpoint=tmp_path / "c.pt", stop_after=2, epochs_seen=seen)
+    if within:
+        kept = load_checkpoint(tmp_path / "c.pt", recipe(method))
+        assert kept.epoch > 0
+        assert kept.states["under_way"]["steps"] > 0
+        monkeypatch.setattr(Loop, "step", step)
+    again = run(method, checkpoint=tmp_path / "c.pt", resume=True, epochs_seen=seen).state_dict()
+    for name, value in weights.items():
         assert_close(again[name], value, rtol=0, atol=0, msg=name)
+    assert seen[-1].terms == pytest.approx(whole[-1].terms, rel=1e-6)
+
+
+def test_a_run_says_what_it_will_take_once_its_first_steps_tell(monkeypatch):
+    """Catches hours that nobody was told of, and a line an epoch that a log lacks."""
+    monkeypatch.setattr(trainer, "FIRST_STEPS", 2)
+    heard = Listening()
+    train(
+        build(architecture(classes=3)),
+        DATA,
+        recipe("standard", epochs=2),
+        teacher=None,
+        checkpoint=None,
+        resume=False,
+        on_epoch=lambda epoch: None,
+        progress=heard,
+    )
+    (line,) = heard.lines
+    assert re.fullmatch(
+        r"standard: about \S+ s for 2 epochs of \S+ s each, at \d+ images a second in the first 2 steps", line
+    )
+    assert [line.partition(",")[0] for line in heard.logged] == ["standard: epoch 1/2", "standard: epoch 2/2"]
 
 
 def test_training_learns(tmp_path):
