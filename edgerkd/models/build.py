@@ -15,6 +15,7 @@ from edgerkd.models.network import Network
 from edgerkd.models.preactresnet import PreActResNet
 from edgerkd.models.repvgg import RepVGG
 from edgerkd.models.resnet import ResNet
+from edgerkd.models.subsampled import subsample_first
 from edgerkd.models.wideresnet import WideResNet
 
 FAMILIES: dict[Family, Callable[[Architecture], Network]] = {
@@ -34,7 +35,9 @@ FAMILIES: dict[Family, Callable[[Architecture], Network]] = {
 
 def build(architecture: Architecture) -> Network:
     """A network with fresh weights, in channels_last memory format; ours is in training mode, a library's in either."""
-    return FAMILIES[architecture.family](architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs miss it
+    network = FAMILIES[architecture.family](architecture)
+    subsample_first(network)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs miss it
 
 
 def meta_model(architecture: Architecture) -> tuple[Network, torch.Tensor]:

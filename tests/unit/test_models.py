@@ -2,6 +2,7 @@
 
 import json
 import pickle  # noqa: TID251  a hostile teacher file is made with it
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from edgerkd.core.errors import ArtefactError, ConfigError
+from edgerkd.models.build import build
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.cost import count_cost
 from edgerkd.models.hardware import exact_float32
 from edgerkd.models.store import ARCHITECTURE, WEIGHTS, load_network, save_network
+from edgerkd.models.subsampled import SubsampledConv2d, subsample_first
 from edgerkd.models.teacher_file import network_from_state, read_state_dict
 from tests.zoo import architecture, network
 
@@ -234,3 +237,33 @@ def test_exact_float32_switches_tf32_off_and_back():
     with exact_float32():
         assert convolution.fp32_precision == "ieee"
     assert convolution.fp32_precision == before
+
+
+@pytest.mark.parametrize("family", ["resnet", "preactresnet", "repvgg", "wideresnet", "resnet-bottleneck"])
+@pytest.mark.parametrize("width", [4, 8, 15, 16])
+def test_a_narrow_network_on_large_images_trains_without_writing_past_its_memory(family, width):
+    """Catches oneDNN's overrun, which ends the process: and gradients of other pixels than those that are read."""
+    torch.manual_seed(0)
+    net = build(architecture(family=family, widths=(width, 32), blocks=(1, 1), channels=3, height=64, width=64)).train()
+    assert any(isinstance(m, SubsampledConv2d) for m in net.modules()) is (width < 16)
+    images = torch.rand(8, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    net(images).square().sum().backward()
+    assert all(weight.grad.isfinite().all() for weight in net.parameters())
+
+
+@pytest.mark.parametrize(("stride", "groups", "bias"), [(2, 1, False), (2, 1, True), ((2, 3), 1, False), (3, 4, True)])
+def test_a_subsampled_convolution_is_the_convolution(stride, groups, bias):
+    """Catches other pixels than those that a stride reads, and a group, a bias or a mode that is lost."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(8, 12, 1, stride, groups=groups, bias=bias)).double()
+    other = deepcopy(plain)
+    subsample_first(other)
+    assert isinstance(other[0], SubsampledConv2d)
+    images = torch.rand(3, 8, 13, 14, dtype=torch.float64)
+    for net in (plain, other):
+        net(images).square().sum().backward()
+    assert_close(other(images), plain(images))
+    assert_close(other.eval()(images), plain(images))
+    assert {name: weight.grad for name, weight in other.named_parameters()}.keys() == plain.state_dict().keys()
+    for name, weight in other.named_parameters():
+        assert_close(weight.grad, plain.get_parameter(name).grad)
