@@ -76,6 +76,12 @@ class Recipe(Record):
     """Epochs without a new best on the validation split after which training stops."""
     attack_steps: Count = 10
     """Steps of the inner attack. Source: RSLAD (ICCV 2021), section 4.1."""
+    eps_warmup: Share = 0.0
+    """Share of the run in which the radius of the inner attack rises from 0, linearly.
+
+    At a large radius training from scratch otherwise ends in a constant answer. Source: Wong and Kolter 2018,
+    arXiv 1711.00851, appendix B.2.
+    """
     adversarial_share: Share = 1.0
     """The last share of the run, in which the student sees adversarial images; MixACM before it (method edgerkd)."""
     keep_misclassified: bool = False

@@ -179,6 +179,15 @@ def test_every_attack_uses_the_whole_radius_and_no_more(name, steps):
     assert given.student.training
 
 
+@pytest.mark.parametrize("name", [name for name in WITH_ATTACK if name not in ("n-fgsm", "edgerkd")])
+@pytest.mark.parametrize(("progress", "share"), [(0.0, 0.0), (0.1, 0.5), (0.2, 1.0), (LAST, 1.0)])
+def test_the_radius_rises_from_0_during_eps_warmup(name, progress, share):
+    """Catches a start, a step or a projection that is left at the whole radius."""
+    given = step(progress=progress, eps_warmup=0.2)
+    moved = METHODS[name].attack(given) - given.images
+    assert moved.abs().max().item() == pytest.approx(share * EPS, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", WITH_ATTACK)
 def test_the_students_mode_in_the_attack_is_the_published_one(name):
     """Catches an attack in training mode, whose steps move the batch-norm statistics, and one that should be."""

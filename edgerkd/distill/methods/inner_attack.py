@@ -28,7 +28,7 @@ def uniform_noise(step: Step, radius: float) -> Tensor:
 
 def uniform_start(step: Step) -> Tensor:
     """A point of the ball around each image. Source: Madry et al. 2018, arXiv 1706.06083, section 4."""
-    return _projected(step, uniform_noise(step, float(step.recipe.threat_model.eps)))
+    return _projected(step, uniform_noise(step, step.eps))
 
 
 def gaussian_start(step: Step) -> Tensor:
@@ -55,8 +55,9 @@ def ascent(
     step size is 2.5 eps / steps, as in the code of Madry et al. 2018 (2/255 for ten steps of 8/255), with
     which every point of the ball can be reached from every other; but eps at most.
     """
-    threat_model, steps = step.recipe.threat_model, step.recipe.attack_steps
-    eps, norm = float(threat_model.eps), threat_model.norm
+    eps, steps, norm = step.eps, step.recipe.attack_steps, step.recipe.threat_model.norm
+    if eps == 0:
+        return step.images
     autocast = torch.is_autocast_enabled(step.images.device.type)
     if network is None:
         network = step.student if training else folded(step.student)
@@ -81,10 +82,9 @@ def noisy_step(step: Step, cotangent: Cotangent, *, training: bool) -> Tensor:
     in training mode with `training`, else in evaluation mode and folded. Raises ConfigError for another
     threat model than Linf, for which the noise is not defined.
     """
-    recipe = step.recipe
+    recipe, eps = step.recipe, step.eps
     if recipe.threat_model.norm != "Linf":
         raise ConfigError(f"method {recipe.method} trains against Linf, not L2: take method pgd-at or rslad")
-    eps = float(recipe.threat_model.eps)
     noisy = (step.images + uniform_noise(step, NOISE * eps)).clamp(0, 1)
     network = step.student if training else folded(step.student)
     autocast = torch.is_autocast_enabled(step.images.device.type)
@@ -105,5 +105,4 @@ def mode(network: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 def _projected(step: Step, noise: Tensor) -> Tensor:
-    threat_model = step.recipe.threat_model
-    return project(step.images + noise, step.images, eps=float(threat_model.eps), norm=threat_model.norm)
+    return project(step.images + noise, step.images, eps=step.eps, norm=step.recipe.threat_model.norm)

@@ -50,6 +50,12 @@ class Step:
     cached_teacher: CachedTeacherOutputs | None = None
     """What the teacher said to these images before the run, for a method that caches_teacher."""
 
+    @property
+    def eps(self) -> float:
+        """The radius of the attack on this batch: the threat model's, to which it rises from 0 during `eps_warmup`."""
+        eps, warmup = float(self.recipe.threat_model.eps), self.recipe.eps_warmup
+        return eps * self.progress / warmup if self.progress < warmup else eps
+
     @cached_property
     def clean(self) -> Outputs:
         """What both networks answer to the batch itself."""
