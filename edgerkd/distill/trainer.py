@@ -204,7 +204,7 @@ class Loop:
         epoch = self.steps * self.batch / self._speed()
         total = self.recipe.epochs * epoch
         return (
-            f"{self.recipe.method}: about {duration(total)} for {self.recipe.epochs} epochs of {duration(epoch)} each, "
+            f"{self.recipe.method}: about {duration(total)} in all, {duration(epoch)} an epoch, "
             f"at {self._speed():.0f} images a second in the first {FIRST_STEPS} steps"
         )
 

@@ -178,28 +178,33 @@ def test_a_stopped_verify_leaves_no_verdict_and_nothing_half_written(number, cod
     assert sorted(p.name for p in carried.parent.iterdir()) == ["attacked", "bundle", "engines"]
 
 
-def test_nothing_is_written_for_the_makers_of_onnx_runtime(carried, tmp_path):
-    """Catches a device id and a queue of events in the home of a customer's device."""
+@pytest.fixture
+def home(tmp_path) -> Path:
+    """A customer's: ONNX Runtime writes nothing where variables such as CI or GITHUB_ACTIONS tell of a test machine."""
     home = tmp_path / "home"
     home.mkdir()
-    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    environment = {**kept, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+    return home
+
+
+def bare(home: Path) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+
+
+def test_nothing_is_written_for_the_makers_of_onnx_runtime(carried, home):
+    """Catches a device id and a queue of events in the home of a customer's device."""
+    environment = bare(home)
     assert process(carried.parent, "verify", str(carried), env=environment).code in (0, 1, 7)
     assert process(carried.parent, "doctor", env=environment).code == 0
     assert list(home.rglob("*")) == []
 
 
-def test_the_telemetry_test_would_notice(tmp_path):
+def test_the_telemetry_test_would_notice(home):
     """Catches a test that looks in the wrong place: without the switch this version writes there."""
-    home = tmp_path / "home"
-    home.mkdir()
     program = (
         "import os, sys; os.environ.pop('ORT_DISABLE_TELEMETRY', None); import onnxruntime as ort, numpy as np;"
         "from edgerkd_exporters.onnx import _IDENTITY; os.environ.pop('ORT_DISABLE_TELEMETRY', None);"
         "ort.InferenceSession(_IDENTITY, providers=['CPUExecutionProvider'])"
     )
-    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
-    environment.pop("ORT_DISABLE_TELEMETRY", None)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=bare(home), check=False)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in home.rglob("*") if path.is_file()]

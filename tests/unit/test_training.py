@@ -128,7 +128,7 @@ def test_a_run_says_what_it_will_take_once_its_first_steps_tell(monkeypatch):
     )
     (line,) = heard.lines
     assert re.fullmatch(
-        r"standard: about \S+ s for 2 epochs of \S+ s each, at \d+ images a second in the first 2 steps", line
+        r"standard: about \S+ s in all, \S+ s an epoch, at \d+ images a second in the first 2 steps", line
     )
     assert [line.partition(",")[0] for line in heard.logged] == ["standard: epoch 1/2", "standard: epoch 2/2"]
 
