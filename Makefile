@@ -40,8 +40,8 @@ setup: $(DEV)  ## install all that development needs, and the git hooks
 demo: $(HOST)  ## the whole road on the embedded data, a few minutes
 	$(BIN)/edgerkd demo
 
-test: $(DEV)  ## the tests with their coverage, without the slow ones and those for a GPU
-	$(PY) -m pytest --cov $(BESIDE)
+test: $(DEV)  ## the tests, without the slow ones and those for a GPU
+	$(PY) -m pytest $(BESIDE)
 
 test-slow: $(DEV)  ## the slow tests
 	$(PY) -m pytest --run-slow -m slow
@@ -56,7 +56,7 @@ test-lowest: $(DEV) $(LOWEST)/.ready  ## the device half on the lowest versions 
 test-gpu: $(DEV)  ## the tests for a GPU; fails where none of them ran
 	$(PY) -m pytest --run-gpu -m gpu
 
-cov: $(DEV)  ## the tests, and their coverage line by line in build/coverage/index.html
+cov: $(DEV)  ## the tests with their coverage, half as long again; line by line in build/coverage/index.html
 	$(PY) -m pytest --cov $(BESIDE) --cov-report=html:build/coverage
 
 check: lint type arch  ## before each commit: linters, types, contracts and the quick tests

@@ -30,7 +30,7 @@ class Teachers(Record):
 
 _OPTIONS = {
     Action.list: ("action", "json"),
-    Action.train: ("action", "json", *DATA_OPTIONS, "eps", "name", "method", "epochs", "seed"),
+    Action.train: ("action", "json", *DATA_OPTIONS, "eps", "name", "method", "epochs", "minutes", "seed"),
     Action.imp: ("action", "json", *DATA_OPTIONS, "eps", "name", "source", "sha256", "n", "accept_fragile"),
 }
 
@@ -54,6 +54,9 @@ def teacher(
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", help="For train: epochs; as many as fit if not given.", min=1)
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="For train: what it may take; 20 if not given.", min=0.1, max=1e5)
     ] = None,
     seed: Seed = 0,
     sha256: Annotated[
@@ -88,7 +91,14 @@ def teacher(
             dataset, threat_model = open_data(request, eps=radius(eps), progress=bars)
             if source is None:
                 _, card = job.train_teacher(
-                    dataset, threat_model, progress=bars, method=chosen, epochs=epochs, seed=seed, name=name
+                    dataset,
+                    threat_model,
+                    progress=bars,
+                    method=chosen,
+                    epochs=epochs,
+                    minutes=minutes,
+                    seed=seed,
+                    name=name,
                 )
             else:
                 _, card = import_teacher(

@@ -11,10 +11,12 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.recipe import MethodName, Recipe
 from edgerkd.core.teacher import TeacherCard
 from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import duration
 from edgerkd.data.dataset import Dataset
+from edgerkd.distill.affordable import EPOCHS, Training, affordable_training, architecture_of, ladder
 from edgerkd.distill.trainer import train
-from edgerkd.files.atomic import check_writable, locked, sha256_of
-from edgerkd.files.decode import encode_json
+from edgerkd.files.atomic import check_writable, locked, sha256_of, write_atomic
+from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.paths import find_kind, given_path
 from edgerkd.jobs.teacher_cache import (
     cache_folder,
@@ -30,7 +32,10 @@ from edgerkd.models.network import Network
 
 METHODS: tuple[MethodName, ...] = ("pgd-at", "trades", "n-fgsm")
 """What trains a robust network without a teacher."""
-EPOCHS = 30
+MINUTES = 20.0
+"""What a training may take where nothing else is said. Ours."""
+EPS_WARMUP = 0.3
+"""See Recipe.eps_warmup; the share is ours (docs/sources.md)."""
 
 
 def find_teacher(
@@ -91,52 +96,93 @@ def train_teacher(
     progress: Progress,
     method: MethodName | None = None,
     epochs: int | None = None,
+    minutes: float | None = None,
     seed: int = 0,
     name: str | None = None,
 ) -> tuple[Network, TeacherCard]:
     """Adversarially train a PreActResNet on `dataset`, with weight averaging, and keep it in the cache.
 
+    Where neither `method` nor `epochs` is given, the training is the dearest that this machine ends within `minutes`.
     A training that was stopped goes on where it was. Where another process trains the same teacher, its result is
     waited for and taken. Raises UnknownNameError for a method that is none of METHODS, ConfigError for a name that is
-    taken, and for a teacher that knows little or resists nothing.
+    taken, for `minutes` beside the other two, and for a teacher that knows little or resists nothing.
     """
-    method = method or "pgd-at"
-    if method not in METHODS:
-        raise UnknownNameError("method that trains a teacher", method, METHODS)
-    deep = dataset.train.image_shape[1] >= 32
-    architecture = dataset.architecture(
-        "preactresnet",
-        widths=(32, 64, 128, 256) if deep else (16, 32, 64),
-        blocks=(2, 2, 2, 2) if deep else (2, 2, 2),
-    )
-    recipe = Recipe(
-        method=method, threat_model=threat_model, epochs=epochs or EPOCHS, seed=seed, batch=batch_for(dataset)
-    )
-    name = name or default_name(dataset, threat_model, method)
-    made_of = hashlib.sha256((encode_json(recipe) + encode_json(architecture) + dataset.sha256).encode()).hexdigest()
-    origin = f"trained here by {recipe.method}, {recipe.epochs} epochs, seed {seed}, recipe {made_of[:12]}"
+    chosen = method is not None or epochs is not None
+    if chosen and minutes is not None:
+        raise ConfigError("--minutes: --method and --epochs say how long a training is: leave either out")
+    recipe = _recipe(dataset, threat_model, method=method, epochs=epochs, seed=seed)
+    limit = None if chosen else 60 * (minutes or MINUTES)
+    name = name or default_name(dataset, threat_model, recipe.method)
+    asked = hashlib.sha256((encode_json(recipe) + f"{limit} {dataset.sha256}").encode()).hexdigest()[:12]
     check_writable(cache_folder() / name / "card")
     waiting = f"Another process trains {name}: waiting for it."
-    with locked(cache_folder() / f".{made_of[:12]}.lock", lambda: progress.say(waiting)):
-        if name in kept_names() and (found := kept_teacher(name))[1].origin == origin:
+    with locked(cache_folder() / f".{asked}.lock", lambda: progress.say(waiting)):
+        if name in kept_names() and (found := kept_teacher(name))[1].origin.endswith(f"request {asked}"):
             return found  # another process was quicker
         check_name(name, dataset, threat_model)
-        checkpoint = cache_folder() / f"{made_of[:12]}.training.pt"
-        torch.manual_seed(seed)
-        network = train(
-            build(architecture),
-            dataset,
-            recipe,
-            teacher=None,
-            checkpoint=checkpoint,
-            resume=True,
-            on_epoch=lambda epoch: None,
-            progress=progress,
-        ).network
+        plan, checkpoint = cache_folder() / f"{asked}.plan.json", cache_folder() / f"{asked}.training.pt"
+        training = _planned(plan, dataset, recipe, limit=limit, progress=progress)
+        network = _trained(training, dataset, checkpoint, progress)
         measured = measure_teacher(network, dataset, threat_model, name=name, n=SAMPLE, progress=progress)
-        kept = keep_teacher(network, name, dataset, origin, measured)
-        checkpoint.unlink(missing_ok=True)
+        kept = keep_teacher(network, name, dataset, f"{_origin(training.recipe)}, request {asked}", measured)
+        for path in (checkpoint, plan):
+            path.unlink(missing_ok=True)
     return kept
+
+
+def _recipe(
+    dataset: Dataset, threat_model: ThreatModel, *, method: MethodName | None, epochs: int | None, seed: int
+) -> Recipe:
+    if method is not None and method not in METHODS:
+        raise UnknownNameError("method that trains a teacher", method, METHODS)
+    return Recipe(
+        method=method or "pgd-at",
+        threat_model=threat_model,
+        epochs=epochs or EPOCHS,
+        seed=seed,
+        batch=batch_for(dataset),
+        eps_warmup=EPS_WARMUP,
+    )
+
+
+def _planned(kept: Path, dataset: Dataset, recipe: Recipe, *, limit: float | None, progress: Progress) -> Training:
+    """The training asked for, or the dearest within `limit` seconds.
+
+    The latter is written to `kept`, so that a run that goes on does not measure anew and choose another one.
+    """
+    rungs = ladder(dataset.train.image_shape[1])
+    if limit is None:
+        return Training(architecture=architecture_of(rungs[-1], dataset), recipe=recipe)
+    if find_kind(kept) == "a file":
+        return decode_json(Training, kept)
+    progress.say(f"measuring which teacher can be trained here in {duration(limit)}")
+    training, seconds = affordable_training(dataset, recipe, seconds=limit, rungs=rungs)
+    longer = "" if seconds <= limit else " (the least that teaches anything)"
+    progress.say(
+        f"teacher: {training.architecture}, {training.recipe.epochs} epochs of {training.recipe.method}, attack steps: "
+        f"{training.recipe.attack_steps}; about {duration(seconds)}{longer}"
+    )
+    write_atomic(kept, encode_json(training))
+    return training
+
+
+def _trained(training: Training, dataset: Dataset, checkpoint: Path, progress: Progress) -> Network:
+    torch.manual_seed(training.recipe.seed)
+    return train(
+        build(training.architecture),
+        dataset,
+        training.recipe,
+        teacher=None,
+        checkpoint=checkpoint,
+        resume=True,
+        on_epoch=lambda epoch: None,
+        progress=progress,
+    ).network
+
+
+def _origin(recipe: Recipe) -> str:
+    steps = "" if recipe.method == "n-fgsm" else f" with {recipe.attack_steps} steps"
+    return f"trained here by {recipe.method}{steps}, {recipe.epochs} epochs, seed {recipe.seed}"
 
 
 def default_name(dataset: Dataset, threat_model: ThreatModel, method: MethodName) -> str:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgerkd.core.accuracy import Accuracy
@@ -30,6 +30,7 @@ DOMAIN = [
 
 
 @pytest.mark.parametrize("cls", DOMAIN)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_decoding_reads_what_encoding_writes(cls, data, tmp_path_factory):
     """Catches a field that is dropped, rounded or changed in type on its way through a file."""

@@ -24,6 +24,7 @@ from edgerkd.core.progress import Silent
 from edgerkd.core.teacher import TeacherCard, check_robust
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
+from edgerkd.distill.affordable import Training, architecture_of, ladder
 from edgerkd.files.download import download
 from edgerkd.jobs import teacher_import, teachers, zoo
 from edgerkd.jobs.teacher_cache import CARD, cache_folder, known_teachers
@@ -373,7 +374,8 @@ def test_a_teacher_is_trained_by_each_method_and_found_again(method):
     data = dataset(n=192)
     _, card = train_teacher(data, THREAT, progress=Silent(), method=method, epochs=4)
     assert card.name == f"bars-{method}-Linf-16-255"
-    assert f"trained here by {method}, 4 epochs" in card.origin
+    steps = "" if method == "n-fgsm" else " with 10 steps"
+    assert f"trained here by {method}{steps}, 4 epochs, seed 0, request" in card.origin
     _, again = find_teacher(card.name, data, THREAT, progress=Silent())
     assert again == card
 
@@ -382,6 +384,40 @@ def test_a_method_that_needs_a_teacher_trains_none():
     """Catches a teacher distilled from nothing."""
     with pytest.raises(UnknownNameError, match="There is no method that trains a teacher named 'rslad'"):
         train_teacher(dataset(), THREAT, progress=Silent(), method="rslad")
+
+
+def test_a_stopped_training_goes_on_with_the_plan_that_was_made_for_it(monkeypatch):
+    """Catches a plan measured anew, which the checkpoint no longer fits, and one that outlives its training."""
+    data, asked, real = dataset(n=192), [], teachers.train
+    planned = architecture_of(ladder(8)[0], data)
+
+    def plan(data, recipe, *, seconds, rungs):
+        asked.append(seconds)
+        return Training(architecture=planned, recipe=replace(recipe, epochs=8, attack_steps=2)), 5.0
+
+    def stopped(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(teachers, "affordable_training", plan)
+    monkeypatch.setattr(teachers, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train_teacher(data, THREAT, progress=Silent(), minutes=2)
+    monkeypatch.setattr(teachers, "train", real)
+    network, card = train_teacher(data, THREAT, progress=Silent(), minutes=2)
+    assert asked == [120]
+    assert network.architecture == planned
+    assert "trained here by pgd-at with 2 steps, 8 epochs, seed 0" in card.origin
+    assert sorted(path.name for path in cache_folder().iterdir() if path.suffix != ".lock") == [card.name]
+    assert train_teacher(data, THREAT, progress=Silent(), minutes=2)[1] == card
+    with pytest.raises(ConfigError, match="is kept already"):
+        train_teacher(data, THREAT, progress=Silent(), minutes=3)
+
+
+@pytest.mark.parametrize("chosen", [{"method": "trades"}, {"epochs": 5}])
+def test_minutes_beside_what_says_how_long_are_refused(chosen):
+    """Catches a limit that is given and not kept."""
+    with pytest.raises(ConfigError, match="--minutes: "):
+        train_teacher(dataset(), THREAT, progress=Silent(), minutes=5, **chosen)
 
 
 def test_two_trainings_of_one_missing_teacher_end_with_one_teacher_and_two_successes(monkeypatch):
