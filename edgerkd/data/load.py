@@ -17,7 +17,8 @@ from edgerkd.core.text import LONGEST_NAME, printable
 from edgerkd.data.cache import CachedImages, cached, key_of
 from edgerkd.data.check import check
 from edgerkd.data.folder import Found, find_pictures
-from edgerkd.data.known import KNOWN, data_folder, download, find_torchvision, load_digits, unavailable
+from edgerkd.data.gtsrb import find_gtsrb, is_gtsrb
+from edgerkd.data.known import KNOWN, Known, data_folder, download, find_torchvision, load_digits, unavailable
 from edgerkd.data.npz import load_npz
 from edgerkd.data.pictures import bad_files, choose_size, decode, look_at
 from edgerkd.data.samples import Bytes, Checked, Ints, Raw, RawSplit
@@ -50,8 +51,10 @@ def _raw(request: DataRequest, progress: Progress) -> Raw:
     path = given_path(source)
     kind = find_kind(path)
     if kind == "a folder":
+        if is_gtsrb(path):
+            return _gtsrb(path, request, progress)
         found = find_torchvision(path)
-        return found() if found is not None else _folder(path, request, progress)
+        return found() if found is not None else _folder(path, find_pictures(path), request, progress)
     if path.suffix == ".npz":
         return load_npz(path, say=progress.say)
     if kind is not None:
@@ -68,18 +71,27 @@ def _known(request: DataRequest, progress: Progress) -> Raw:
         return replace(load_npz(folder / f"{name}.npz", say=progress.say), name=name)
     if (found := find_torchvision(folder, name)) is not None:
         return found()
+    if name == "gtsrb" and is_gtsrb(folder):
+        return _gtsrb(folder, request, progress)
     if (folder / name).is_dir():
-        known = KNOWN[name]
-        filled = replace(request, size=request.size or known.size, group_by=request.group_by or known.group_by)
-        return replace(_folder(folder / name, filled, progress), name=name)
+        pictures = find_pictures(folder / name)
+        return replace(_folder(folder / name, pictures, _filled(request, KNOWN[name]), progress), name=name)
     if name == "gtsrb":
         raise unavailable(name, folder)
     return download(name, folder)
 
 
-def _folder(path: Path, request: DataRequest, progress: Progress) -> Raw:
-    """A folder of pictures, decoded."""
-    found = find_pictures(path)
+def _gtsrb(path: Path, request: DataRequest, progress: Progress) -> Raw:
+    return replace(_folder(path, find_gtsrb(path), _filled(request, KNOWN["gtsrb"]), progress), name="gtsrb")
+
+
+def _filled(request: DataRequest, known: Known) -> DataRequest:
+    """What is customary for known data, where nothing else was asked for."""
+    return replace(request, size=request.size or known.size, group_by=request.group_by or known.group_by)
+
+
+def _folder(path: Path, found: Found, request: DataRequest, progress: Progress) -> Raw:
+    """Pictures found in a folder, decoded."""
     names = tuple(sorted({name for classes in found.splits.values() for name in classes}))
     files = [file for classes in found.splits.values() for pictures in classes.values() for file in pictures]
     with progress.stage(f"{path.name}: reading headers", len(files)) as advance:

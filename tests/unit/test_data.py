@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import struct
 import zlib
 from collections import Counter
@@ -616,6 +617,65 @@ def test_gtsrb_is_found_as_a_folder_with_its_size_and_its_objects(tmp_path, monk
     monkeypatch.setenv("EDGERKD_DATA", str(tmp_path / "none"))
     with pytest.raises(MissingDependencyError, match=r"gtsrb is not in .*put gtsrb\.npz there"):
         load("gtsrb")
+
+
+HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
+
+
+def torchvisions_gtsrb(root: Path) -> Path:
+    """Two classes of two objects with two frames each, four test pictures; the table of these."""
+    for name in ("00000", "00001"):
+        (root / "gtsrb/GTSRB/Training" / name).mkdir(parents=True)
+        (root / "gtsrb/GTSRB/Training" / name / f"GT-{name}.csv").write_text(HEADER)
+        for index in range(4):
+            picture(
+                root / "gtsrb/GTSRB/Training" / name / f"0000{index // 2}_{index % 2:05}.ppm", size=(20 + index, 25)
+            )
+    table = [HEADER]
+    for index in range(4):
+        picture(root / "gtsrb/GTSRB/Final_Test/Images" / f"{index:05}.ppm", size=(30, 28))
+        table.append(f"{index:05}.ppm;30;28;5;5;20;20;{(index + 1) % 2}")
+    (root / "gtsrb/GT-final_test.csv").write_text("\n".join(table))
+    return root / "gtsrb/GT-final_test.csv"
+
+
+def test_gtsrb_in_torchvisions_layout_has_its_test_labels_from_the_table(tmp_path, monkeypatch):
+    """Catches test signs without a class, or with that of the folder before, and the whole taken for two classes."""
+    torchvisions_gtsrb(tmp_path)
+    monkeypatch.setenv("EDGERKD_DATA", str(tmp_path))
+    for data in (load("gtsrb"), load(tmp_path)):
+        assert (data.name, data.classes) == ("gtsrb", ("00000", "00001"))
+        assert data.test.pixels.shape[1:] == (32, 32, 3)
+        assert {Path(file).stem: int(label) for file, label in zip(data.test.files, data.test.labels, strict=True)} == {
+            "00000": 1,
+            "00001": 0,
+            "00002": 1,
+            "00003": 0,
+        }
+        assert len(set(data.train.groups)) in (2, 3), "one or two of four objects are held out for validation"
+        assert not set(data.train.groups) & set(data.val.groups)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("00001.ppm", "00009.ppm", "line 3: .*00009.ppm is not there"),
+        ("00001.ppm", "../../../../etc/passwd", "line 3: .*passwd is not there"),
+        (";0\n", ";7\n", "line 3: class 7 has no training pictures"),
+        (";1\n", ";one\n", "damaged, or not the table of GTSRB"),
+        ("Filename", "Path", "damaged, or not the table of GTSRB"),
+        (";", ",", "damaged, or not the table of GTSRB"),
+        ("00000.ppm", "\0", "damaged, or not the table of GTSRB|is not there"),
+        ("00000.ppm", '"', "damaged, or not the table of GTSRB"),
+    ],
+)
+def test_a_damaged_table_of_gtsrb_is_named_with_its_line(old, new, said, tmp_path):
+    """Catches a KeyError, and a picture read from anywhere on the disk."""
+    table = torchvisions_gtsrb(tmp_path)
+    table.write_text(table.read_text().replace(old, new, 1 if old.endswith(("ppm", "\n")) else -1))
+    message = refused(tmp_path)
+    assert re.search(said, message), message
+    assert "GT-final_test.csv" in message
 
 
 def idx(path: Path, array: np.ndarray) -> None:
