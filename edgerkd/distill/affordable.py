@@ -15,6 +15,7 @@ from edgerkd.distill.validation import STEPS as VAL_STEPS
 from edgerkd.models.build import build
 
 MEASURED = 3  # steps, after one that warms up; ours
+RESERVE = 0.1  # of the time, for checkpoints and whatever else the machine does; ours: a run of 20 minutes took 22
 LEAST, EPOCHS = 5, 30
 """Epochs of a training: fewer than the first leave a network near chance, more than the second are not worth their time
 here. Ours."""
@@ -75,7 +76,7 @@ def climb(measured: Iterable[tuple[Rung, float]], seconds: float) -> tuple[Rung,
     """
     found: tuple[Rung, int, float] | None = None
     for rung, epoch in measured:
-        epochs = min(EPOCHS, int(seconds / epoch))
+        epochs = min(EPOCHS, int(seconds * (1 - RESERVE) / epoch))
         if found is not None and epochs < rung.epochs:
             break
         epochs = max(rung.epochs, epochs)

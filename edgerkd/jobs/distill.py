@@ -14,7 +14,7 @@ from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress, Silent
-from edgerkd.core.recipe import MethodName, Recipe, parse_settings
+from edgerkd.core.recipe import MethodName, Recipe, eps_warmup_for, parse_settings
 from edgerkd.core.run import RUNS, RunFolder, mark_latest
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
@@ -79,6 +79,7 @@ def start(
             epochs=EPOCHS if epochs is None else epochs,
             seed=seed,
             batch=batch_for(dataset),
+            eps_warmup=eps_warmup_for(threat_model),
         )
         recipe = with_settings(recipe, changed, "--set")
         with _claimed(folder, f"{dataset.name}-{profile.name}-{method}", ranks) as run:

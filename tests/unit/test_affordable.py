@@ -6,7 +6,7 @@ import pytest
 from torch.testing import assert_close
 
 from edgerkd.core.recipe import Recipe
-from edgerkd.distill.affordable import EPOCHS, LEAST, Rung, affordable_training, architecture_of, climb, ladder
+from edgerkd.distill.affordable import EPOCHS, LEAST, RESERVE, Rung, affordable_training, architecture_of, climb, ladder
 from edgerkd.models.cost import count_cost
 from tests.zoo import THREAT, dataset
 
@@ -33,7 +33,7 @@ SECONDS = {CHEAP: 1.0, MIDDLE: 2.0, DEAR: 10.0}
 )
 def test_the_dearest_training_that_the_time_pays_for_is_taken(seconds, rung, epochs):
     """Catches a training of too few epochs to learn, one longer than what was asked for, and a limit off by one."""
-    assert climb(SECONDS.items(), seconds) == (rung, epochs, epochs * SECONDS[rung])
+    assert climb(SECONDS.items(), 1e-9 + seconds / (1 - RESERVE)) == (rung, epochs, epochs * SECONDS[rung])
 
 
 def test_nothing_dearer_is_measured_than_the_first_that_cannot_be_paid_for():

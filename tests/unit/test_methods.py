@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.core.errors import ConfigError
-from edgerkd.core.recipe import MethodName, Recipe
+from edgerkd.core.recipe import MethodName, Recipe, eps_warmup_for
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import to_float
@@ -486,6 +486,27 @@ def test_edgerkd_steps_once_from_noise_up_the_divergence():
     expected = (x + EPS * gradient.sign()).clamp(0, 1)
     # Folding rounds: where the gradient is nearly 0 its sign may differ.
     assert (edgerkd.attack(given) - expected).abs().gt(1e-6).float().mean() < 0.01
+
+
+def test_edgerkd_at_a_large_radius_steps_once_within_the_ball():
+    """Catches noise that leaves nothing of an image, with which MNIST is not learned, and ten steps paid for."""
+    given = step(progress=LAST, attack_steps=10, label_share=0, linf="0.3")
+    noise = torch.from_numpy(np.random.default_rng(0).random(tuple(given.images.shape), np.float32))
+    x = (given.images + 0.3 * (2 * noise - 1)).clamp(0, 1).requires_grad_()
+    given.student.eval()
+    (gradient,) = torch.autograd.grad(kl(given.cached_teacher.logits, given.student(x)).sum(), x)
+    given.student.train()
+    expected = (x + 0.3 * gradient.sign()).clamp(given.images - 0.3, given.images + 0.3).clamp(0, 1)
+    assert (edgerkd.attack(given) - expected).abs().gt(1e-5).float().mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps", "share"),
+    [("Linf", "8/255", 0), ("Linf", "32/255", 0), ("Linf", "0.2", 0), ("Linf", "0.3", 0.3), ("L2", "0.5", 0)],
+)
+def test_the_radius_rises_by_itself_where_it_is_large(norm, eps, share):
+    """Catches MNIST at 0.3 that ends in a constant answer, and another recipe for everybody else."""
+    assert eps_warmup_for(ThreatModel(norm=norm, eps=Radius(eps))) == share
 
 
 @pytest.mark.parametrize("method", [n_fgsm, edgerkd])

@@ -10,21 +10,31 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgerkd.attacks.losses import kl_divergence
-from edgerkd.core.recipe import Recipe
+from edgerkd.core.recipe import Recipe, is_large
 from edgerkd.distill.losses.covariance import covariance_loss, gram_loss
 from edgerkd.distill.methods import mixacm
-from edgerkd.distill.methods.inner_attack import noisy_step
+from edgerkd.distill.methods.inner_attack import ascent, noisy_step, uniform_start
 from edgerkd.distill.methods.method import Method, Terms
 from edgerkd.distill.methods.step import Outputs, Step
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs
 
 
 def attack(step: Step) -> Tensor:
-    """In the last `adversarial_share` of the run one noisy step up KL(p; S(x')); before it the images themselves."""
+    """In the last `adversarial_share` of the run one step up KL(p; S(x')); before it the images themselves.
+
+    The step begins at noise of two radii, and is not brought back into the ball (N-FGSM). At a large radius such noise
+    leaves little of an image, and the step is that of PGD from a point of the ball.
+    """
     if not _late(step):
         return step.images
     p = target(step)
-    return noisy_step(step, lambda z: kl_divergence(z, p)[1], training=False)
+
+    def cotangent(z: Tensor) -> Tensor:
+        return kl_divergence(z, p)[1]
+
+    if is_large(step.recipe.threat_model):
+        return ascent(step, cotangent, start=uniform_start, steps=1)
+    return noisy_step(step, cotangent, training=False)
 
 
 def terms(step: Step, seen: Outputs) -> Terms:

@@ -47,15 +47,17 @@ def ascent(
     start: Start,
     training: bool = False,
     network: nn.Module | None = None,
+    steps: int | None = None,
 ) -> Tensor:
     """Images in the threat model that maximise the loss of this derivative in the logits of `network`.
 
     The network is the student unless another is named, in evaluation mode and with its batch norms folded (a
     fifth faster), or with `training` in training mode, where each step moves its batch-norm statistics. The
     step size is 2.5 eps / steps, as in the code of Madry et al. 2018 (2/255 for ten steps of 8/255), with
-    which every point of the ball can be reached from every other; but eps at most.
+    which every point of the ball can be reached from every other; but eps at most. `steps` are the recipe's unless
+    given.
     """
-    eps, steps, norm = step.eps, step.recipe.attack_steps, step.recipe.threat_model.norm
+    eps, steps, norm = step.eps, steps or step.recipe.attack_steps, step.recipe.threat_model.norm
     if eps == 0:
         return step.images
     autocast = torch.is_autocast_enabled(step.images.device.type)
