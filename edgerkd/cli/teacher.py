@@ -56,7 +56,7 @@ def teacher(
         int | None, typer.Option("--epochs", help="For train: epochs; as many as fit if not given.", min=1)
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", help="For train: what it may take; 20 if not given.", min=0.1, max=1e5)
+        int | None, typer.Option("--minutes", help="For train: what it may take; 20 if not given.", min=1, max=10**5)
     ] = None,
     seed: Seed = 0,
     sha256: Annotated[

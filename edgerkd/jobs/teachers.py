@@ -32,7 +32,7 @@ from edgerkd.models.network import Network
 
 METHODS: tuple[MethodName, ...] = ("pgd-at", "trades", "n-fgsm")
 """What trains a robust network without a teacher."""
-MINUTES = 20.0
+MINUTES = 20
 """What a training may take where nothing else is said. Ours."""
 EPS_WARMUP = 0.3
 """See Recipe.eps_warmup; the share is ours (docs/sources.md)."""
@@ -96,7 +96,7 @@ def train_teacher(
     progress: Progress,
     method: MethodName | None = None,
     epochs: int | None = None,
-    minutes: float | None = None,
+    minutes: int | None = None,
     seed: int = 0,
     name: str | None = None,
 ) -> tuple[Network, TeacherCard]:
