@@ -162,6 +162,10 @@ def _planned(kept: Path, dataset: Dataset, recipe: Recipe, *, limit: float | Non
         f"teacher: {training.architecture}, {training.recipe.epochs} epochs of {training.recipe.method}, attack steps: "
         f"{training.recipe.attack_steps}; about {duration(seconds)}{longer}"
     )
+    if training.architecture != architecture_of(rungs[-1], dataset):
+        progress.say(
+            "a larger teacher, beside which a larger student fits, takes longer: edgerkd teacher train --minutes N"
+        )
     write_atomic(kept, encode_json(training))
     return training
 

@@ -31,6 +31,7 @@ from edgerkd.jobs.teacher_cache import CARD, cache_folder, known_teachers
 from edgerkd.jobs.teacher_import import import_teacher
 from edgerkd.jobs.teachers import METHODS, find_teacher, train_teacher
 from edgerkd.models.network import Network
+from tests.listening import Listening
 from tests.zoo import THREAT, architecture, dataset, network, split
 
 CONTENT = b"weights" * 1000
@@ -400,11 +401,16 @@ def test_a_stopped_training_goes_on_with_the_plan_that_was_made_for_it(monkeypat
 
     monkeypatch.setattr(teachers, "affordable_training", plan)
     monkeypatch.setattr(teachers, "train", stopped)
+    heard = Listening()
     with pytest.raises(KeyboardInterrupt):
-        train_teacher(data, THREAT, progress=Silent(), minutes=2)
+        train_teacher(data, THREAT, progress=heard, minutes=2)
     monkeypatch.setattr(teachers, "train", real)
     network, card = train_teacher(data, THREAT, progress=Silent(), minutes=2)
     assert asked == [120]
+    assert heard.lines[-2:] == [
+        f"teacher: {planned}, 8 epochs of pgd-at, attack steps: 2; about 5 s",
+        "a larger teacher, beside which a larger student fits, takes longer: edgerkd teacher train --minutes N",
+    ]
     assert network.architecture == planned
     assert "trained here by pgd-at with 2 steps, 8 epochs, seed 0" in card.origin
     assert sorted(path.name for path in cache_folder().iterdir() if path.suffix != ".lock") == [card.name]
