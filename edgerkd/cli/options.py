@@ -62,7 +62,11 @@ def _data_parameters(
     from edgerkd.files.decode import with_settings
     from edgerkd.files.paths import given_path
 
-    plain = DataRequest(source=str(given_path(data)) if ("/" in data or data.startswith("~")) else data)
+    source = data
+    if "/" in data or data.startswith("~"):
+        path = given_path(data)
+        source = str(path) if path.is_absolute() else f"./{path}"  # else ./mnist would be the MNIST that is known
+    plain = DataRequest(source=source)
     asked = {
         "size": None if size is None else list(parse_size(size)),
         "fit": fit,

@@ -98,8 +98,10 @@ class LostRankError(EdgerkdError):
     exit_code = 70
 
 
-def problems_text(where: object, problems: Sequence[str]) -> str:
-    """One message for all problems of one file: the file first, then a line each."""
-    if len(problems) == 1:
+def problems_text(where: object, problems: Sequence[str], *, of: int | None = None) -> str:
+    """One message for all problems of one file, or the first `of` so many: the file first, then a line each."""
+    if len(problems) == 1 and of in (None, 1):
         return f"{where}: {problems[0]}"
-    return f"{where}: {len(problems)} problems\n" + "\n".join(f"  - {problem}" for problem in problems)
+    many = len(problems) if of is None else of
+    more = [] if many == len(problems) else [f"and {many - len(problems)} more"]
+    return f"{where}: {many} problems\n" + "\n".join(f"  - {problem}" for problem in (*problems, *more))

@@ -19,7 +19,7 @@ from edgerkd.core.units import format_size
 from edgerkd.data.samples import Bytes, image_digests
 from edgerkd.files.atomic import folder_atomic, locked, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
-from edgerkd.files.paths import check_file
+from edgerkd.files.paths import check_file, own_folder
 
 Say = Callable[[str], None]
 
@@ -55,7 +55,16 @@ class CachedImages:
 
 def data_cache() -> Path:
     """The folder `data` in EDGERKD_CACHE, else in `~/.cache/edgerkd`."""
-    return Path(os.environ.get("EDGERKD_CACHE", "~/.cache/edgerkd")).expanduser() / "data"
+    return own_folder("EDGERKD_CACHE", "~/.cache/edgerkd") / "data"
+
+
+def identity(file: Path) -> tuple[int, ...]:
+    """Numbers that another file, or another content, does not have: its place on the disk, size and times.
+
+    The time of the last change of any kind is among them, for no program can set it back.
+    """
+    stat = file.stat()
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def key_of(facts: dict[str, object]) -> str:

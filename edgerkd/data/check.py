@@ -3,6 +3,8 @@
 Nothing is converted in silence and nothing is clipped. All problems of a data set are named at once.
 """
 
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -35,14 +37,14 @@ def check(raw: Raw, *, classes: int | None) -> Checked:
         raise ConfigError(problems_text(raw.where, list(dict.fromkeys(problems))))
     names = _class_names(raw, classes)
     notes = list(raw.notes)
-    splits = {name: _samples(split, notes) for name, split in raw.splits().items()}
-    notes += _left_out(raw, names)
+    splits = {name: _samples(split, raw.where, notes) for name, split in raw.splits().items()}
     return Checked(
         name=raw.name,
         train=splits["train"],
         val=splits.get("val"),
         test=splits.get("test"),
         classes=names,
+        size=raw.size,
         notes=tuple(notes),
     )
 
@@ -98,9 +100,13 @@ def _kind_problem(sample: NDArray[Any], name: str) -> str | None:
         low, high = sample.min(), sample.max()
         if low >= 0 and high <= 255:
             return f"{name} is {sample.dtype}: write {name}.astype(np.uint8)."
-        if low >= 0 and sample.dtype.itemsize == 2:
-            return f"{name} is {sample.dtype}, from {low} to {high}: write ({name} // 257).astype(np.uint8) for 8 bits."
-        return f"{name} is {sample.dtype}, from {low} to {high}: scale it to 0 to 255, as uint8."
+        if low >= 0:
+            white = 2 ** max(10, int(high).bit_length()) - 1
+            return (
+                f"{name} is {sample.dtype}, from {low} to {high}: if white is {white}, write "
+                f"np.rint({name} * (255 / {white})).astype(np.uint8) for 8 bits."
+            )
+        return f"{name} is {sample.dtype}, from {low} to {high}: bring it to 0 to 255, as uint8, black being 0."
     return f"{name} is {sample.dtype}: expected uint8."
 
 
@@ -154,10 +160,12 @@ def _class_problems(raw: Raw, classes: int | None) -> Iterator[str]:
     """Labels that leave gaps, classes that nobody can learn."""
     labels = {split.labels_name: _column(split.labels) for split in raw.splits().values()}
     train, name = _column(raw.train.labels), raw.train.labels_name
-    every = np.unique(np.concatenate(list(labels.values())))
-    low, high = int(every[0]), int(every[-1])
+    found = {name: np.unique(column).tolist() for name, column in labels.items()}
+    every = sorted({label for those in found.values() for label in those})
+    low, high = every[0], every[-1]
     if low < 0:
-        yield f"A label is {low}: classes are counted from 0."
+        where = next(name for name, those in found.items() if low in those)
+        yield f"A label in {where} is {low}: classes are counted from 0. Leave such images out, or renumber."
         return
     given = None if raw.names is None else len(raw.names)
     most = classes or given
@@ -168,15 +176,29 @@ def _class_problems(raw: Raw, classes: int | None) -> Iterator[str]:
         yield from _gap_problems(every, name)
     known = np.unique(train)
     if len(known) < 2:
-        yield f"{name} holds one class only, {int(known[0]) if len(known) else '-'}: at least two are needed."
-    if untaught := sorted(set(every.tolist()) - set(known.tolist())):
+        only = _named(raw, int(known[0])) if len(known) else "none"
+        deeper = " Name the folder that the classes lie in." if raw.train.files is not None else ""
+        yield f"{name} holds one class only, {only}: at least two are needed.{deeper}"
+    if untaught := sorted(set(every) - set(known.tolist())):
         shown = ", ".join(_named(raw, label) for label in untaught[:5]) + (", ..." if len(untaught) > 5 else "")
-        yield f"Without any training image: {shown}. A class must be in the training split to be learned."
+        yield (
+            f"Without any training image: {shown}{_alike(raw, untaught)}. A class must be in the training split to be "
+            "learned."
+        )
 
 
-def _gap_problems(every: Ints, name: str) -> Iterator[str]:
+def _alike(raw: Raw, untaught: Sequence[int]) -> str:
+    """A hint where a class has the name of another one, in other letters: written by two programs, most likely."""
+    if raw.names is None:
+        return ""
+    plain = [unicodedata.normalize("NFKC", name).casefold() for name in raw.names]
+    twins = [label for label in untaught if label < len(plain) and plain.count(plain[label]) > 1]
+    return f" ({raw.names[twins[0]]!r} looks like another class, in other letters: rename one)" if twins else ""
+
+
+def _gap_problems(every: Sequence[int], name: str) -> Iterator[str]:
     """Labels that do not count 0, 1, 2 ... without a gap."""
-    low, high, n = int(every[0]), int(every[-1]), len(every)
+    low, high, n = every[0], every[-1], len(every)
     if high - low + 1 == n and low > 0:
         how = "counted from 1" if low == 1 else f"shifted by {low}"
         yield (
@@ -201,22 +223,25 @@ def _class_names(raw: Raw, classes: int | None) -> tuple[str, ...]:
     empty = [f"class {i} has no name" for i, n in enumerate(raw.names) if not n.strip()]
     if odd or empty:
         raise ConfigError(problems_text(raw.where, [*odd, *empty]))
-    return (*raw.names, *(str(label) for label in range(len(raw.names), classes or 0)))
+    names = (*raw.names, *(f"class {label}" for label in range(len(raw.names), classes or 0)))
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ConfigError(f"{raw.where}: several classes are named {twice[0]!r}: reports could not tell them apart.")
+    return names
 
 
-def _left_out(raw: Raw, names: Sequence[str]) -> Iterator[str]:
-    """Classes that a split has no image of."""
-    for name, split in raw.splits().items():
-        there = set(np.unique(_column(split.labels)).tolist())
-        absent = [names[label] for label in range(len(names)) if label not in there]
+def left_out(data: Checked) -> Iterator[str]:
+    """A line for each split that has no image of some class."""
+    for name, split in data.splits().items():
+        there = set(np.unique(split.labels).tolist())
+        absent = [data.classes[label] for label in range(len(data.classes)) if label not in there]
         if absent:
             yield f"The {name} split has no image of {', '.join(absent[:8])}{', ...' if len(absent) > 8 else ''}."
 
 
-def _samples(split: RawSplit, notes: list[str]) -> Samples:
+def _samples(split: RawSplit, where: str, notes: list[str]) -> Samples:
     images = _with_channels(split.images)
     if images.dtype != np.uint8:
-        images = _rounded(images, split.images_name, notes)
+        images = _rounded(images, where, split.images_name, notes)
     return Samples(
         pixels=images,
         rows=np.arange(len(images)),
@@ -227,16 +252,21 @@ def _samples(split: RawSplit, notes: list[str]) -> Samples:
     )
 
 
-def _rounded(images: NDArray[Any], name: str, notes: list[str]) -> Bytes:
+def _rounded(images: NDArray[Any], where: str, name: str, notes: list[str]) -> Bytes:
     """Floats in [0, 1] as bytes. Raises ConfigError for a value outside that the sample did not hold."""
     found, furthest = np.empty(images.shape, np.uint8), 0.0
     for first in range(0, len(images), _BLOCK):
         part = images[first : first + _BLOCK] * 255.0
         if not (part.min() >= 0 and part.max() <= 255):  # NaN is neither
-            raise ConfigError(f"{name}: {_float_problem(images[first : first + _BLOCK], name)}")
+            raise ConfigError(f"{where}: {_float_problem(images[first : first + _BLOCK], name)}")
         whole = np.rint(part)
         furthest = max(furthest, float(np.abs(part - whole).max()))
         found[first : first + _BLOCK] = whole
+    if found.max(initial=0) <= 1:
+        raise ConfigError(
+            f"{where}: {name} are floats that become 0 and 1 of 255: they were divided by 255 twice, it seems. Images "
+            "lie in [0, 1], where 1 is white."
+        )
     if furthest > 1e-3:
         notes.append(f"{name} are floats: they were rounded to 8 bits, by up to {furthest / 255:.4f}.")
     return found

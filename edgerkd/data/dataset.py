@@ -132,9 +132,9 @@ def dataset_from_checked(data: Checked, request: DataRequest) -> Dataset:
     assert data.test is not None
     splits = [_split(samples) for samples in (data.train, data.val, data.test)]
     train, val, test = splits
-    channels, height, _ = train.image_shape
+    channels, height, width = train.image_shape
     known = KNOWN.get(request.source)
-    crop = known.crop if known is not None and known.crop is not None else height // 8
+    crop = known.crop if known is not None and known.crop is not None else min(height, width) // 8
     flip = request.flip if request.flip is not None else known is not None and known.flip
     facts = DataFacts(
         name=data.name,
@@ -144,7 +144,7 @@ def dataset_from_checked(data: Checked, request: DataRequest) -> Dataset:
         val=len(val),
         test=len(test),
         per_class=tuple(np.bincount(data.train.labels, minlength=len(data.classes)).tolist()),
-        preprocessing=Preprocessing(size=request.size, fit=request.fit, alpha=request.alpha, channels=channels),
+        preprocessing=Preprocessing(size=data.size, fit=request.fit, alpha=request.alpha, channels=channels),
         augmentation=Augmentation(crop=crop, flip=flip),
     )
     mean, std = moments(train)

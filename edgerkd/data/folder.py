@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgerkd.core.errors import ConfigError, problems_text
-from edgerkd.core.text import LONGEST_NAME, text_problem
+from edgerkd.core.text import LONGEST_NAME, printable, text_problem
 from edgerkd.files.paths import shown, unreadable
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".pbm", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+PICTURES = frozenset(
+    {".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".pbm", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif"}
+)
 SPLITS = {
     "train": frozenset({"train", "training", "train_set", "training_set", "trainset"}),
     "val": frozenset({"val", "valid", "validation", "val_set", "validation_set", "valset"}),
@@ -33,6 +35,7 @@ class _Skipped:
     links: int = 0
     loose: int = 0
     beside: list[str] = field(default_factory=list[str])
+    empty: list[str] = field(default_factory=list[str])
 
     def notes(self) -> Iterator[str]:
         if self.hidden:
@@ -44,6 +47,8 @@ class _Skipped:
             yield f"Links that lead out of the folder, or in a circle, not followed: {self.links}."
         if self.loose:
             yield f"Pictures that lie in no class's folder passed over: {self.loose}."
+        if self.empty:
+            yield f"Folders without pictures, which are no classes: {', '.join(map(printable, self.empty[:5]))}."
         if self.beside:
             yield f"Folders beside the splits not read: {', '.join(self.beside[:5])}."
 
@@ -95,9 +100,11 @@ def _classes(folder: Path, folders: list[Path], inside: Path, skipped: _Skipped)
         raise ConfigError(problems_text(shown(folder), [f"the name of a class's folder {line}" for line in odd[:5]]))
     if not found:
         why = f"its folders ({', '.join(empty[:5])}) hold none" if empty else "it has no folders"
+        seen = "".join(f" {note}" for note in skipped.notes())
         raise ConfigError(
-            f"{shown(folder)}: not a folder of pictures: {why}. Expected {shown(folder.name)}/CLASS/picture.png."
+            f"{shown(folder)}: not a folder of pictures: {why}. Expected {shown(folder.name)}/CLASS/picture.png.{seen}"
         )
+    skipped.empty += empty
     return found
 
 

@@ -25,7 +25,10 @@ def find_gtsrb(root: Path) -> Found:
     that is not there.
     """
     found = find_pictures(root / _TRAINING)
-    classes, table = found.splits["all"], root / _TABLE
+    classes, table = found.splits.get("all"), root / _TABLE
+    if classes is None:
+        there = ", ".join(found.splits)
+        raise ConfigError(f"{shown(root / _TRAINING)}: expected folders 00000 to 00042 there, not splits ({there}).")
     number = {int(name): name for name in classes if name.isdecimal()}
     test: dict[str, list[Path]] = {name: [] for name in classes}
     for line, (picture, label) in enumerate(_rows(table), start=2):

@@ -1,7 +1,6 @@
 """Data sets that are known by name: where they lie, what is customary for them, and who says so."""
 
 import gzip
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from edgerkd.core.errors import ConfigError, MissingDependencyError
 from edgerkd.core.units import Radius
 from edgerkd.data.samples import Raw, RawSplit
+from edgerkd.files.paths import own_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Known:
     """Of the radius."""
     flip: bool
     crop: int | None = None
-    """Pixels an image is shifted by; None: an eighth of its height."""
+    """Pixels an image is shifted by; None: an eighth of its shorter side."""
     size: tuple[int, int] | None = None
     group_by: str | None = None
     """What pictures in a folder are brought to, and which of them show one object, where nothing else is asked."""
@@ -57,7 +57,7 @@ KNOWN = {
             source="that of other small colour images",
             flip=False,
             size=(32, 32),
-            group_by=r"^(\d+)_|^\d+",
+            group_by=r"^(?:\d+_)?(\d+)_\d+|^\d+",
         ),
     )
 }
@@ -68,7 +68,7 @@ arXiv 2010.09670, section 3."""
 
 def data_folder() -> Path:
     """Where data sets are kept: EDGERKD_DATA, else `~/.cache/edgerkd-data`."""
-    return Path(os.environ.get("EDGERKD_DATA", "~/.cache/edgerkd-data")).expanduser()
+    return own_folder("EDGERKD_DATA", "~/.cache/edgerkd-data")
 
 
 def load_digits() -> Raw:

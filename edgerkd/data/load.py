@@ -14,8 +14,8 @@ from edgerkd.core.data_request import DataRequest
 from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.progress import Progress
 from edgerkd.core.text import LONGEST_NAME, printable
-from edgerkd.data.cache import CachedImages, cached, key_of
-from edgerkd.data.check import check
+from edgerkd.data.cache import CachedImages, cached, identity, key_of
+from edgerkd.data.check import check, left_out
 from edgerkd.data.folder import Found, find_pictures
 from edgerkd.data.gtsrb import find_gtsrb, is_gtsrb
 from edgerkd.data.known import KNOWN, Known, data_folder, download, find_torchvision, load_digits, unavailable
@@ -41,7 +41,8 @@ def load_data(request: DataRequest, *, progress: Progress) -> Checked:
     """
     raw = _raw(request, progress)
     checked = check(raw, classes=request.classes)
-    return _with_splits(checked.with_notes(*shared_images(checked.splits())))
+    whole = _with_splits(checked.with_notes(*shared_images(checked.splits())), raw.where)
+    return whole.with_notes(*left_out(whole))
 
 
 def _raw(request: DataRequest, progress: Progress) -> Raw:
@@ -54,8 +55,12 @@ def _raw(request: DataRequest, progress: Progress) -> Raw:
         if is_gtsrb(path):
             return _gtsrb(path, request, progress)
         found = find_torchvision(path)
-        return found() if found is not None else _folder(path, find_pictures(path), request, progress)
+        if found is None:
+            return _folder(path, find_pictures(path), request, progress)
+        _check_no_pictures(request)
+        return found()
     if path.suffix == ".npz":
+        _check_no_pictures(request)
         return load_npz(path, say=progress.say)
     if kind is not None:
         raise ConfigError(f"{shown(path)}: this is {kind}: --data takes an .npz file or a folder of pictures.")
@@ -66,10 +71,13 @@ def _known(request: DataRequest, progress: Progress) -> Raw:
     """From the data folder: NAME.npz there, torchvision's own layout, a folder of pictures, or a download."""
     name, folder = request.source, data_folder()
     if name == "digits":
+        _check_no_pictures(request)
         return load_digits()
     if (folder / f"{name}.npz").exists():
+        _check_no_pictures(request)
         return replace(load_npz(folder / f"{name}.npz", say=progress.say), name=name)
     if (found := find_torchvision(folder, name)) is not None:
+        _check_no_pictures(request)
         return found()
     if name == "gtsrb" and is_gtsrb(folder):
         return _gtsrb(folder, request, progress)
@@ -79,6 +87,18 @@ def _known(request: DataRequest, progress: Progress) -> Raw:
     if name == "gtsrb":
         raise unavailable(name, folder)
     return download(name, folder)
+
+
+def _check_no_pictures(request: DataRequest) -> None:
+    """Raises ConfigError where something was asked of pictures in files, and the data are arrays."""
+    plain = DataRequest(source=request.source)
+    for name in ("size", "fit", "group_by", "skip_bad", "alpha"):
+        if getattr(request, name) != getattr(plain, name):
+            arrays = "; an .npz file has group_train for it" if name == "group_by" else ""
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: {shown(request.source)} holds arrays, and this is about pictures in a "
+                f"folder: leave it out{arrays}."
+            )
 
 
 def _gtsrb(path: Path, request: DataRequest, progress: Progress) -> Raw:
@@ -112,9 +132,12 @@ def _folder(path: Path, found: Found, request: DataRequest, progress: Progress) 
             )
         return bad_files(path, kept, problems, request)
 
-    stats = [(str(file.relative_to(path)), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in kept]
-    key = key_of({"shape": shape, "files": stats, "fit": request.fit, "alpha": request.alpha})
+    files = [(str(file.relative_to(path)), *identity(file)) for file in kept]
+    key = key_of({"shape": shape, "files": files, "fit": request.fit, "alpha": request.alpha})
     images = cached(key, shape, fill, say=progress.say)
+    if images.bad:  # found when they were decoded, which may have been with --skip-bad
+        damaged = set(images.bad)
+        bad_files(path, kept, ["is damaged" if row in damaged else None for row in range(len(kept))], request)
     notes = list(found.notes)
     if skipped := len(unfit) + len(images.bad):
         notes.append(f"Pictures that could not be used, left out by --skip-bad: {skipped}.")
@@ -133,6 +156,7 @@ def _folder(path: Path, found: Found, request: DataRequest, progress: Progress) 
         val=splits.get("val"),
         test=splits.get("test"),
         names=names,
+        size=request.size,
         notes=tuple(notes),
     )
 
@@ -174,7 +198,7 @@ def _groups(path: Path, members: Sequence[tuple[Path, int]], request: DataReques
         if match is None:
             name = shown(file.relative_to(path))
             raise ConfigError(f"{shown(path)}: --group-by {shown_pattern} matches nothing in the name of {name}.")
-        keys.append((label, match[1] if pattern.groups else match[0]))
+        keys.append((label, match[0] if not pattern.groups or match[1] is None else match[1]))
     number = {key: index for index, key in enumerate(dict.fromkeys(keys))}
     return np.asarray([number[key] for key in keys], np.int64)
 
@@ -183,10 +207,10 @@ def _name_of(path: Path) -> str:
     return printable(path.resolve().name or "data", LONGEST_NAME // 2)
 
 
-def _with_splits(data: Checked) -> Checked:
+def _with_splits(data: Checked, where: str) -> Checked:
     """Test and validation images drawn where the data bring none: by class, and no object on both sides."""
     if data.test is None:
-        kept, held = hold_out(data.train, TEST_SHARE, most=None, seed=SPLIT_SEED)
+        kept, held = _held_out(data, where, TEST_SHARE, most=None)
         data = replace(
             data,
             train=data.train.take(kept),
@@ -194,6 +218,17 @@ def _with_splits(data: Checked) -> Checked:
             notes=(*data.notes, f"There is no test split: {TEST_SHARE:.0%} of the images, drawn by class, are one."),
         )
     if data.val is None:
-        kept, held = hold_out(data.train, VALIDATION_SHARE, most=MOST_VALIDATION, seed=SPLIT_SEED)
+        kept, held = _held_out(data, where, VALIDATION_SHARE, most=MOST_VALIDATION)
         data = replace(data, train=data.train.take(kept), val=data.train.take(held))
     return data
+
+
+def _held_out(data: Checked, where: str, share: float, *, most: int | None) -> tuple[Ints, Ints]:
+    kept, held = hold_out(data.train, share, most=most, seed=SPLIT_SEED)
+    if len(held) == 0:
+        whole = "no object (--group-by, group_train)" if data.train.groups is not None else "no image"
+        raise ConfigError(
+            f"{where}: {whole} can be held out to choose or to judge by, for some class would have none left to "
+            "learn from: bring a validation and a test split, or more of each class."
+        )
+    return kept, held

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.text import LONGEST_NAME, printable
-from edgerkd.data.cache import Say, cached, key_of
+from edgerkd.data.cache import Say, cached, identity, key_of
 from edgerkd.data.samples import Raw, RawSplit
 from edgerkd.files.arrays import Archive, open_arrays
 from edgerkd.files.paths import shown
@@ -27,8 +27,8 @@ def load_npz(path: Path, *, say: Say) -> Raw:
     """
     with open_arrays(path, error=ConfigError) as archive:
         missing = [name for name in NEEDED if name not in archive.names]
-        if "x_val" in archive.names and "y_val" not in archive.names:
-            missing.append("y_val")
+        if ("x_val" in archive.names) != ("y_val" in archive.names):
+            missing.append("y_val" if "x_val" in archive.names else "x_val")
         if missing:
             known = ", ".join(printable(name, 40) for name in archive.names[:8]) or "none"
             raise ConfigError(
@@ -43,7 +43,15 @@ def load_npz(path: Path, *, say: Say) -> Raw:
         names = _names(path, archive)
     others = [name for name in archive.names if name not in (*NEEDED, *OPTIONAL)]
     notes = (f"Arrays not read: {', '.join(printable(name, 40) for name in others[:5])}.",) if others else ()
-    return Raw(name=printable(path.stem, LONGEST_NAME // 2), where=shown(path), names=names, notes=notes, **splits)
+    return Raw(
+        name=printable(path.stem, LONGEST_NAME // 2),
+        where=shown(path),
+        train=splits["train"],
+        val=splits.get("val"),
+        test=splits["test"],
+        names=names,
+        notes=notes,
+    )
 
 
 def _split(path: Path, archive: Archive, split: str, say: Say) -> RawSplit:
@@ -63,8 +71,7 @@ def _images(path: Path, archive: Archive, name: str, say: Say) -> NDArray[Any]:
     if header.nbytes <= IN_MEMORY or header.dtype != np.uint8 or len(header.shape) not in (3, 4) or header.fortran:
         return archive.read(name, limit=_LARGEST)
     n, height, width, *channels = header.shape
-    stat = path.stat()
-    key = key_of({"npz": str(path.resolve()), "name": name, "size": stat.st_size, "time": stat.st_mtime_ns})
+    key = key_of({"npz": identity(path), "name": name})
 
     def fill(pixels: NDArray[np.uint8]) -> list[int]:
         archive.read(name, limit=_LARGEST, make=lambda header: pixels.reshape(header.shape))

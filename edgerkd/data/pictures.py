@@ -43,19 +43,31 @@ def look_at(paths: Sequence[Path], alpha: Alpha, after: Heard) -> list[Look]:
 def _look(path: Path, alpha: Alpha) -> Look:
     try:
         with open_file(path) as file, _pillow().open(file) as picture:
+            problem = _mode_problem(picture, alpha)  # first: looking for Exif data may load the picture
             width, height = _upright(picture)
-            return Look(size=(height, width), colour=_is_colour(picture), problem=_mode_problem(picture, alpha))
+            return Look(size=(height, width), colour=_is_colour(picture), problem=problem)
     except (EdgerkdError, *_damage()) as e:
         return Look(size=(0, 0), colour=False, problem=_said(e))
 
 
 def _mode_problem(picture: "Image", alpha: Alpha) -> str | None:
     """Why the picture's kind of pixels is refused, with the conversion to use."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return f"has more than 8 bits a pixel ({picture.mode}): convert it, with ImageMagick: -depth 8"
+    if picture.mode.startswith("I") or picture.mode == "F" or _is_deep(picture):
+        return f"has more than 8 bits a value ({picture.mode}): convert it, with ImageMagick: -depth 8"
     if alpha == "refuse" and has_alpha(picture):
         return "is transparent: say what is behind it, --alpha white or --alpha black"
     return None
+
+
+def _is_deep(picture: "Image") -> bool:
+    """Whether a file has 16 bits a value of which Pillow keeps eight: the format that it reads says so."""
+    for name, _, _, arguments in getattr(picture, "tile", ()):
+        parts = arguments if isinstance(arguments, tuple) else (arguments,)
+        if any(isinstance(part, str) and ";16" in part for part in parts):
+            return True
+        if name.startswith("ppm") and any(isinstance(part, int) and part > 255 for part in parts):
+            return True
+    return False
 
 
 def has_alpha(picture: "Image") -> bool:
@@ -156,9 +168,8 @@ def bad_files(where: object, paths: Sequence[Path], problems: Sequence[str | Non
     bad = [row for row, problem in enumerate(problems) if problem is not None]
     if bad and not request.skip_bad:
         named = [f"{shown(paths[row])}: {problems[row]}" for row in bad[:_SHOWN]]
-        more = [f"and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else []
         raise ConfigError(
-            problems_text(f"{shown(str(where))}: pictures that cannot be used", [*named, *more])
+            problems_text(f"{shown(str(where))}: pictures that cannot be used", named, of=len(bad))
             + "\nRepair or remove them, or go on without them: --skip-bad"
         )
     return bad

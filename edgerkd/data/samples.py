@@ -47,6 +47,8 @@ class Raw:
     val: RawSplit | None = None
     test: RawSplit | None = None
     names: tuple[str, ...] | None = None
+    size: tuple[int, int] | None = None
+    """(height, width) that pictures were brought to; None where the images are as they came."""
     notes: tuple[str, ...] = ()
 
     def splits(self) -> dict[str, RawSplit]:
@@ -100,6 +102,7 @@ class Checked:
     val: Samples | None
     test: Samples | None
     classes: tuple[str, ...]
+    size: tuple[int, int] | None
     notes: tuple[str, ...]
 
     def splits(self) -> dict[str, Samples]:

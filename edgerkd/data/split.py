@@ -49,8 +49,8 @@ def shares(counts: NDArray[np.integer], n: int, generator: np.random.Generator) 
 def hold_out(samples: Samples, share: float, *, most: int | None, seed: int) -> tuple[Ints, Ints]:
     """Rows to keep and rows to hold out: of each class about `share`, `most` in all, and of no object a part.
 
-    Images of one group, and images that are the same to the last byte, stay on one side. A class keeps an image at
-    least to learn from, and one that has a single group gives none.
+    Images of one group, and images that are the same to the last byte, stay on one side. Each class keeps an image at
+    least to learn from. Where that leaves nothing to hold out, nothing is.
     """
     labels = samples.labels
     n = max(1, round(len(labels) * share))
@@ -59,17 +59,21 @@ def hold_out(samples: Samples, share: float, *, most: int | None, seed: int) -> 
     objects = _objects(samples)
     classes, place = np.unique(labels, return_inverse=True)
     wanted = shares(np.bincount(place), max(n, min(len(classes), len(labels) - 1)), generator)
+    order = np.argsort(objects, kind="stable")
+    first = np.searchsorted(objects, np.arange(objects.max() + 2), sorter=order)
+    left = np.bincount(place)
     held = np.zeros(len(labels), bool)
     for number in range(len(classes)):
-        rows = np.flatnonzero(place == number)
-        members = np.unique(objects[rows])
-        for member in generator.permutation(len(members))[:-1]:  # the last one stays, to be learned from
-            if held[rows].sum() >= wanted[number]:
+        members, lacking = np.unique(objects[place == number]), wanted[number] - held[place == number].sum()
+        for member in generator.permutation(members):
+            if lacking <= 0:
                 break
-            held |= objects == members[member]
-    if held.all() or not held.any():  # every object shows every class, or there is one image a class
-        held = np.zeros(len(labels), bool)
-        held[draw(labels, n, seed=seed)] = True
+            rows = order[first[member] : first[member + 1]]
+            taken = np.bincount(place[rows], minlength=len(classes))
+            if held[rows[0]] or (taken[taken > 0] >= left[taken > 0]).any():  # of whom none would be left to learn from
+                continue
+            held[rows] = True
+            left, lacking = left - taken, lacking - taken[number]
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 

@@ -44,13 +44,14 @@ class Rung:
 def ladder(side: int) -> tuple[Rung, ...]:
     """From the cheapest training to the dearest, for images of so many pixels a side. Ours: see docs/sources.md."""
     compact, deep = ((16, 32, 64), (1, 1, 1)), ((16, 32, 64), (2, 2, 2))
-    middle = deep
+    middle: tuple[Rung, ...] = ()
     if side >= 32:
-        middle, deep = ((32, 64, 128), (1, 1, 1)), ((32, 64, 128, 256), (2, 2, 2, 2))
+        middle = (Rung((32, 64, 128), (1, 1, 1), attack_steps=3, epochs=LEAST),)
+        deep = (32, 64, 128, 256), (2, 2, 2, 2)
     return (
         Rung(*compact, attack_steps=1, epochs=LEAST),
         Rung(*compact, attack_steps=3, epochs=8),
-        Rung(*middle, attack_steps=3, epochs=20),
+        *middle,
         Rung(*deep, attack_steps=3, epochs=20),
         Rung(*deep, attack_steps=10, epochs=EPOCHS),
     )

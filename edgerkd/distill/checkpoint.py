@@ -53,11 +53,11 @@ def load_checkpoint(path: Path, recipe: Recipe) -> Checkpoint:
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch.load raises what the damage happens to cause, and advises to load it unsafely
-        raise ArtefactError(f"{path}: not a readable checkpoint ({type(e).__name__}): start a new run") from e
+        raise ArtefactError(f"{path}: not a readable checkpoint ({type(e).__name__})") from e
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise ArtefactError(f"{path}: a checkpoint of another schema: start a new run")
+        raise ArtefactError(f"{path}: a checkpoint of another schema")
     if data["recipe"] != encode_json(recipe):
-        raise ArtefactError(f"{path}: made with another recipe than the run's: start a new run")
+        raise ArtefactError(f"{path}: made with another recipe than the run's")
     return Checkpoint(epoch=data["epoch"], states=data["states"], generator=data["generator"], noise=data["noise"])
 
 

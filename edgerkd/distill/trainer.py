@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from edgerkd.core.epoch import Epoch
-from edgerkd.core.errors import ConfigError, DivergedError
+from edgerkd.core.errors import ArtefactError, ConfigError, DivergedError
 from edgerkd.core.progress import Advance, Progress
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.units import duration
@@ -68,7 +68,10 @@ def train(
     loop = Loop.begin(student, dataset, recipe, teacher=teacher, ranks=ranks)
     state = loop.state
     if resume and checkpoint is not None and checkpoint.exists():
-        state.restore(load_checkpoint(checkpoint, recipe))
+        try:
+            state.restore(load_checkpoint(checkpoint, recipe))
+        except ArtefactError as e:
+            raise ArtefactError(f"{e}: start a new run") from e
     if METHODS[recipe.method].caches_teacher and not state.done(recipe):
         loop = loop.with_cached_teacher(progress)
     shown = f"{len(loop.rows):,} of {len(dataset.train):,} images"

@@ -104,7 +104,7 @@ def open_arrays(path: Path, *, error: MakeError = ArtefactError) -> Iterator[Arc
         try:
             archive = zipfile.ZipFile(file)
         except DAMAGE as e:
-            raise error(f"{shown(path)}: not a readable .npz file: {_reason(e)}.") from e
+            raise error(f"{shown(path)}: not a readable .npz file: {_reason(e)}. Write it anew, by np.savez.") from e
         with archive:
             yield Archive(path, archive, error)
 

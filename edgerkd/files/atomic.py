@@ -19,6 +19,7 @@ from pathlib import Path
 from edgerkd.core.errors import ConfigError, StorageError
 from edgerkd.files.paths import MakeError, kind_of, open_file, shown
 
+CLAIM = ".claim"
 _SUFFIX = ".part"
 _FRESH = 10.0  # seconds within which an empty temporary file may not be locked yet; ours
 
@@ -156,11 +157,11 @@ def claimed_folder(path: Path) -> Iterator[bool]:
     It is ours until this is left; where it is empty even then, it is removed, and so is the folder that was made for
     it. A killed process claims nothing. Raises StorageError where it cannot be made.
     """
-    claim, made = path / ".claim", not path.parent.exists()
+    made = not path.parent.exists()
 
     def taken() -> bool:
         try:
-            return any(entry != claim for entry in path.iterdir())
+            return any(entry.name != CLAIM for entry in path.iterdir())
         except FileNotFoundError:  # given back by somebody just now
             return True
 
@@ -169,18 +170,31 @@ def claimed_folder(path: Path) -> Iterator[bool]:
         if taken():
             yield False
             return
-        handle = os.open(claim, os.O_RDWR | os.O_CREAT, 0o644)
-    alone = _alone(handle)
     try:
-        yield alone and not taken()
+        with claim(path) as alone:
+            yield alone and not taken()
     finally:
-        if alone:
-            claim.unlink(missing_ok=True)
-        os.close(handle)
         with suppress(OSError):
             path.rmdir()
             if made:
                 path.parent.rmdir()
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[bool]:
+    """Whether nobody else works in the folder; then nobody else can, until this is left.
+
+    A killed process claims nothing. Raises StorageError where the folder cannot be written.
+    """
+    with storage(folder):
+        handle = os.open(folder / CLAIM, os.O_RDWR | os.O_CREAT, 0o644)
+    alone = _alone(handle)
+    try:
+        yield alone
+    finally:
+        if alone:
+            (folder / CLAIM).unlink(missing_ok=True)
+        os.close(handle)
 
 
 def _alone(handle: int) -> bool:

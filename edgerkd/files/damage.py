@@ -23,4 +23,4 @@ DAMAGE = (
     lzma.LZMAError,
     zipfile.BadZipFile,
 )
-"""Every reader catches this list and says what is wrong in its own words. `tests/device/test_damage.py` adds to it."""
+"""Every reader catches this list and says what is wrong in its own words. `tests/device/test_paths.py` adds to it."""

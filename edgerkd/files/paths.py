@@ -56,6 +56,17 @@ def given_path(text: str | Path) -> Path:
         raise ConfigError(f"{shown(name)}: there is no such user here.") from e
 
 
+def own_folder(variable: str, default: str) -> Path:
+    """The folder that an environment variable names, or where it is not set, or empty, `default`.
+
+    Raises ConfigError where it cannot be a folder's name.
+    """
+    try:
+        return given_path(os.environ.get(variable) or default)
+    except ConfigError as e:
+        raise ConfigError(f"{variable}: {e} Set it to a folder for edgerkd's own files.") from e
+
+
 def find_kind(path: Path, *, error: MakeError = ConfigError) -> str | None:
     """`a file`, `a folder` or what else is there, links followed; None where nothing is.
 

@@ -21,7 +21,7 @@ from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill.methods.registry import NEEDS_TEACHER
 from edgerkd.distill.trainer import train
-from edgerkd.files.atomic import check_writable, claimed_folder, write_atomic
+from edgerkd.files.atomic import check_writable, claim, claimed_folder, write_atomic
 from edgerkd.files.decode import decode_json, decode_lines, encode_json, encode_line, with_settings
 from edgerkd.files.paths import find_kind, shown
 from edgerkd.jobs.attack import attack_network
@@ -127,9 +127,12 @@ def resume(run: RunFolder, *, progress: Progress, show: Show = lambda run, evalu
                 f"which is another training: resume it with {record.processes} (torchrun's --nproc-per-node)."
             )
         progress = progress if ranks.first else Silent()
-        dataset, network = _first_alone(ranks, lambda: load_inputs(run, record, progress=progress))
-        ranks.agree(digest_of({"run": encode_json(record)}))
-        return _carry_out(run, record, dataset, network, resume=True, progress=progress, ranks=ranks, show=show)
+        with ExitStack() as stack:
+            if ranks.first and not stack.enter_context(claim(run.path)):
+                raise ConfigError(f"{shown(run.path)}: another process trains this run now: wait for its end.")
+            dataset, network = _first_alone(ranks, lambda: load_inputs(run, record, progress=progress))
+            ranks.agree(digest_of({"run": encode_json(record)}))
+            return _carry_out(run, record, dataset, network, resume=True, progress=progress, ranks=ranks, show=show)
 
 
 def check_run_folder(folder: Path | None) -> None:

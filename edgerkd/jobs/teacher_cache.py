@@ -1,7 +1,6 @@
 """The teachers kept on this machine: a folder each, with the network and a card that says what it is."""
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Dataset
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.files.paths import own_folder
 from edgerkd.models.network import Network
 from edgerkd.models.store import WEIGHTS, load_network, save_network, weights_bytes
 
@@ -21,7 +21,7 @@ CARD = "card.json"
 
 def cache_folder() -> Path:
     """Where teachers are kept: the folder `teachers` in EDGERKD_CACHE, else in `~/.cache/edgerkd`."""
-    return Path(os.environ.get("EDGERKD_CACHE", "~/.cache/edgerkd")).expanduser() / "teachers"
+    return own_folder("EDGERKD_CACHE", "~/.cache/edgerkd") / "teachers"
 
 
 def kept_names() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from edgerkd.core.errors import ConfigError, UnknownNameError
+from edgerkd.core.errors import ArtefactError, ConfigError, UnknownNameError
 from edgerkd.core.progress import Progress
 from edgerkd.core.recipe import MethodName, Recipe
 from edgerkd.core.teacher import TeacherCard
@@ -14,6 +14,7 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import duration
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill.affordable import EPOCHS, Training, affordable_training, architecture_of, ladder
+from edgerkd.distill.checkpoint import load_checkpoint
 from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import check_writable, locked, sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
@@ -58,6 +59,13 @@ def find_teacher(
         teacher = kept
     network, card = kept_teacher(teacher)
     check_fit(network.architecture, dataset, teacher)
+    if card.data_sha256 != dataset.sha256:
+        progress.say(
+            f"note: teacher {card.name} was made on other data ({card.dataset}): if it was trained on images of this "
+            "test split, what a student of it is said to know is not about new images."
+        )
+    if card.threat_model != threat_model:
+        progress.say(f"note: teacher {card.name} was measured under {card.threat_model}, not under {threat_model}.")
     return network, card
 
 
@@ -120,12 +128,13 @@ def train_teacher(
         if name in kept_names() and (found := kept_teacher(name))[1].origin.endswith(f"request {asked}"):
             return found  # another process was quicker
         check_name(name, dataset, threat_model)
-        plan, checkpoint = cache_folder() / f"{asked}.plan.json", cache_folder() / f"{asked}.training.pt"
+        plan = cache_folder() / f"{asked}.plan.json"
         training = _planned(plan, dataset, recipe, limit=limit, progress=progress)
-        network = _trained(training, dataset, checkpoint, progress)
+        digest = hashlib.sha256(encode_json(training).encode()).hexdigest()[:12]  # of another plan, another checkpoint
+        network = _trained(training, dataset, cache_folder() / f"{asked}.{digest}.training.pt", progress)
         measured = measure_teacher(network, dataset, threat_model, name=name, n=SAMPLE, progress=progress)
         kept = keep_teacher(network, name, dataset, f"{_origin(training.recipe)}, request {asked}", measured)
-        for path in (checkpoint, plan):
+        for path in (plan, *cache_folder().glob(f"{asked}.*.training.pt")):
             path.unlink(missing_ok=True)
     return kept
 
@@ -154,7 +163,10 @@ def _planned(kept: Path, dataset: Dataset, recipe: Recipe, *, limit: float | Non
     if limit is None:
         return Training(architecture=architecture_of(rungs[-1], dataset), recipe=recipe)
     if find_kind(kept) == "a file":
-        return decode_json(Training, kept)
+        try:
+            return decode_json(Training, kept)
+        except ArtefactError as e:
+            progress.say(f"{e}; the training begins anew")
     progress.say(f"measuring which teacher can be trained here in {duration(limit)}")
     training, seconds = affordable_training(dataset, recipe, seconds=limit, rungs=rungs)
     longer = "" if seconds <= limit else " (the least that teaches anything)"
@@ -171,6 +183,12 @@ def _planned(kept: Path, dataset: Dataset, recipe: Recipe, *, limit: float | Non
 
 
 def _trained(training: Training, dataset: Dataset, checkpoint: Path, progress: Progress) -> Network:
+    if find_kind(checkpoint) == "a file":
+        try:
+            load_checkpoint(checkpoint, training.recipe)
+        except ArtefactError as e:
+            progress.say(f"{e}; the training begins anew")
+            checkpoint.unlink()
     torch.manual_seed(training.recipe.seed)
     return train(
         build(training.architecture),

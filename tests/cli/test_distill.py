@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from edgerkd.files.atomic import claim
 from edgerkd.jobs.teacher_cache import cache_folder
 from tests.runs import write_data
 from tests.zoo import network
@@ -202,3 +203,23 @@ def test_a_run_is_resumed_by_as_many_processes_as_it_began_with(bars, edgerkd, w
     Path("runs/latest/evaluation.json").unlink()
     ended = edgerkd("distill", "--resume")
     assert (ended.code, "began with 4 processes and would go on with 1" in ended.err) == (3, True)
+
+
+def test_a_run_that_is_trained_elsewhere_is_not_gone_on_with(bars, edgerkd, workdir):
+    """Catches two processes that write one run's metrics."""
+    assert edgerkd(*bars, "--method", "standard", "--epochs", 1, "--run", "r").code == 0
+    (workdir / "r" / "evaluation.json").unlink()
+    with claim(workdir / "r"):
+        ended = edgerkd("distill", "--resume", "--run", "r")
+    assert ended.code == 3
+    assert "another process trains this run now" in ended.err
+    assert edgerkd("distill", "--resume", "--run", "r").code == 0
+
+
+def test_a_folder_called_like_a_known_data_set_is_that_folder(edgerkd, workdir):
+    """Catches the embedded digits in place of the user's own pictures."""
+    (workdir / "digits").mkdir()
+    for given in ("./digits", "digits/", str(workdir / "digits")):
+        ended = edgerkd("plan", "--data", given)
+        assert ended.code == 3
+        assert "not a folder of pictures" in ended.err

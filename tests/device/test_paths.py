@@ -22,7 +22,7 @@ from edgerkd.files.arrays import read_arrays
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.damage import DAMAGE
 from edgerkd.files.decode import decode_json, decode_toml
-from edgerkd.files.paths import check_folder, given_path, read_file
+from edgerkd.files.paths import check_folder, given_path, own_folder, read_file
 from edgerkd.files.profiles import load_profile
 
 AS_ROOT = os.geteuid() == 0
@@ -107,6 +107,19 @@ def test_a_path_that_is_none_is_refused(path, said, workdir):
         read_file(given_path(path))
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize(("value", "found"), [(None, "~/mine"), ("", "~/mine"), ("/x/y", "/x/y"), ("~/z", "~/z")])
+def test_a_variable_names_a_folder_or_the_default_is_taken(value, found, monkeypatch):
+    """Catches a variable that is set to nothing, and a folder in the working folder for it."""
+    if value is None:
+        monkeypatch.delenv("EDGERKD_CACHE", raising=False)
+    else:
+        monkeypatch.setenv("EDGERKD_CACHE", value)
+    assert own_folder("EDGERKD_CACHE", "~/mine") == Path(found).expanduser()
+    monkeypatch.setenv("EDGERKD_CACHE", "~nobody-of-this-name/x")
+    with pytest.raises(ConfigError, match=r"EDGERKD_CACHE: .*there is no such user here"):
+        own_folder("EDGERKD_CACHE", "~/mine")
 
 
 def test_folders_are_held_to_the_same(tmp_path):

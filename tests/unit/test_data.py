@@ -27,7 +27,7 @@ from edgerkd.data.dataset import dataset_from_checked, to_float
 from edgerkd.data.folder import split_of
 from edgerkd.data.known import KNOWN
 from edgerkd.data.load import load_data
-from edgerkd.data.samples import Checked
+from edgerkd.data.samples import Checked, Samples, image_digests
 from edgerkd.data.split import draw, hold_out, shares
 from edgerkd.jobs.data import open_data
 from tests.listening import Listening
@@ -60,6 +60,33 @@ def saved(folder: Path, **changes) -> Path:
     return folder / "mine.npz"
 
 
+def test_other_pictures_of_the_same_names_sizes_and_times_are_other_data(tmp_path):
+    """Catches a cache that takes one folder for another, and classes exchanged that nobody notices."""
+    roots = [tmp_path / name for name in ("one", "two")]
+    for root in roots:
+        for name in ("cat", "dog"):
+            for index in range(5):
+                path = root / name / f"{index}.bmp"
+                picture(path, seed=zlib.crc32(root.name.encode()))
+                os.utime(path, (1e9, 1e9))
+    one, two = (load(root) for root in roots)
+    assert not (one.train.images == two.train.images).all()
+    (roots[0] / "cat").rename(roots[0] / "aside")
+    (roots[0] / "dog").rename(roots[0] / "cat")
+    (roots[0] / "aside").rename(roots[0] / "dog")
+    again = load(roots[0])
+    assert {row.tobytes() for row in one.train.digests[one.train.labels == 0]} & {
+        row.tobytes() for row in again.train.digests[again.train.labels == 1]
+    }
+
+
+@pytest.mark.parametrize("flags", [{"size": (8, 8)}, {"fit": "stretch"}, {"group_by": "^a"}, {"skip_bad": True}])
+def test_what_is_about_pictures_is_refused_for_arrays(flags, tmp_path):
+    """Catches a flag without effect, and a resize that is recorded and was never done."""
+    assert "is about pictures in a folder: leave it out" in refused(saved(tmp_path), **flags)
+    assert load(saved(tmp_path)).size is None
+
+
 # npz: what is refused, and with which words
 
 
@@ -67,6 +94,7 @@ IMAGES = arrays()["x_train"]
 BOTH = np.arange(40) % 2
 REFUSED = {
     "no labels": ({"y_train": None}, "there is no array named y_train"),
+    "labels of validation without values": ({"y_val": BOTH[:3]}, "there is no array named x_val"),
     "values of validation without labels": ({"x_val": IMAGES[:3]}, "there is no array named y_val"),
     "floats of a byte's range": ({"x_train": IMAGES.astype(np.float32)}, "np.rint(x_train).astype(np.uint8)"),
     "floats around zero": ({"x_train": IMAGES / np.float32(127.5) - 1}, "(x_train + 1) / 2"),
@@ -76,9 +104,11 @@ REFUSED = {
     "infinity": ({"x_train": np.where(IMAGES == 7, np.inf, IMAGES / 255)}, "NaN or infinite"),
     "only zero and one": ({"x_train": (IMAGES > 127).astype(np.uint8)}, "x_train.astype(np.uint8) * 255"),
     "truth values": ({"x_train": IMAGES > 127}, "x_train.astype(np.uint8) * 255"),
-    "16 bits": ({"x_train": IMAGES.astype(np.uint16) * 257}, "(x_train // 257).astype(np.uint8)"),
+    "16 bits": ({"x_train": IMAGES.astype(np.uint16) * 257}, "np.rint(x_train * (255 / 65535)).astype(np.uint8)"),
     "whole numbers of another type": ({"x_train": IMAGES.astype(np.int64)}, "x_train.astype(np.uint8)"),
-    "negative numbers": ({"x_train": IMAGES.astype(np.int16) - 128}, "scale it to 0 to 255"),
+    "negative numbers": ({"x_train": IMAGES.astype(np.int16) - 128}, "bring it to 0 to 255"),
+    "12 bits": ({"x_train": IMAGES.astype(np.int16) * 16}, "np.rint(x_train * (255 / 4095)).astype(np.uint8)"),
+    "divided by 255 twice": ({"x_train": IMAGES / np.float32(255**2)}, "divided by 255 twice"),
     "text for images": ({"x_train": np.full((40, 6, 6), "a")}, "expected uint8"),
     "one colour": ({"x_train": np.full((40, 6, 5, 3), 7, np.uint8)}, "every pixel of every image is 7"),
     "channels first": ({"x_train": IMAGES.transpose(0, 3, 1, 2)}, "x_train.transpose(0, 2, 3, 1)"),
@@ -103,7 +133,12 @@ REFUSED = {
     "whole labels as floats": ({"y_train": (np.arange(40) % 2).astype(np.float32)}, "y_train.astype(np.int64)"),
     "labels as text": ({"y_train": np.array(["cat", "dog"] * 20)}, "np.unique(y_train, return_inverse=True)[1]"),
     "labels as truth values": ({"y_train": np.arange(40) % 2 == 0}, "y_train is bool: expected whole numbers"),
-    "a negative label": ({"y_train": np.arange(40) % 2 - 1}, "classes are counted from 0"),
+    "a negative label": ({"y_train": np.arange(40) % 2 - 1}, "A label in y_train is -1: classes are counted from 0"),
+    "labels of two types": (
+        {"y_train": BOTH.astype(np.uint64), "y_test": np.arange(10) % 3, "class_names": np.array(["a", "b", "c"])},
+        "Without any training image: c.",
+    ),
+    "a label beyond all numbers": ({"y_train": BOTH.astype(np.uint64) + 2**63}, "at most 10,000 classes"),
     "labels from 1": ({"y_train": BOTH + 1, "y_test": BOTH[:10] + 1}, "they are counted from 1: write y_train - 1"),
     "labels from 7": ({"y_train": BOTH + 7, "y_test": BOTH[:10] + 7}, "they are shifted by 7: write y_train - 7"),
     "sparse labels": ({"y_train": np.arange(40) % 2 * 9, "y_test": np.arange(10) % 2 * 9}, "--classes 10"),
@@ -115,6 +150,11 @@ REFUSED = {
     "fewer names than classes": ({"class_names": np.array(["cat"])}, "1 classes are named"),
     "names that are numbers": ({"class_names": np.arange(2)}, "expected a text for each class"),
     "a name that would deceive": ({"class_names": np.array(["cat", "\x1b[2J"])}, "could deceive"),
+    "two classes of one name": ({"class_names": np.array(["cat", "cat"])}, "several classes are named 'cat'"),
+    "a name in two spellings": (
+        {"class_names": np.array(["Cat", "dog", "cat"]), "y_test": np.arange(10) % 3},
+        "looks like another class",
+    ),
     "a name that is empty": ({"class_names": np.array(["cat", " "])}, "class 1 has no name"),
 }  # fmt: skip
 """Kinds of arrays that people have, each with the words that tell them what to do."""
@@ -258,13 +298,30 @@ def test_a_class_of_one_object_is_learned_from(tmp_path):
     assert set(data.val.labels) == {0}
 
 
-def test_hold_out_without_any_objects_apart_still_holds_out(tmp_path):
-    """Catches an empty validation split where one group is all there is."""
-    data = load(saved(tmp_path, group_train=np.zeros(40, int)))
-    assert len(data.val) >= 1
-    kept, held = hold_out(data.train, 0.2, most=3, seed=0)
-    assert len(held) <= 3
-    assert set(kept) | set(held) == set(range(len(data.train)))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"group_train": np.zeros(40, int)},
+        {"group_train": BOTH},
+        {"x_train": IMAGES[:3], "y_train": np.arange(3), "y_test": np.arange(10) % 3},
+    ],
+)
+def test_where_nothing_can_be_held_out_that_is_said(changes, tmp_path):
+    """Catches objects that are torn apart where none can be spared, and a class that loses its only image."""
+    assert "can be held out" in refused(saved(tmp_path, **changes))
+
+
+@given(st.integers(0, 10**6))
+def test_no_class_loses_its_last_image_to_another_split(seed):
+    """Catches an object of several classes whose other classes are left with nothing to learn from."""
+    rng = np.random.default_rng(seed)
+    labels, groups = rng.integers(0, 6, 60), rng.integers(0, 8, 60)
+    pixels = rng.integers(0, 256, (60, 4, 4, 1), dtype=np.uint8)
+    samples = Samples(pixels=pixels, rows=np.arange(60), labels=labels, digests=image_digests(pixels), groups=groups)
+    kept, held = hold_out(samples, 0.3, most=None, seed=0)
+    assert set(labels[kept]) == set(labels)
+    assert set(groups[kept]) & set(groups[held]) == set()
+    assert sorted([*kept, *held]) == list(range(60))
 
 
 # Folders of pictures
@@ -356,6 +413,11 @@ FOLDERS = {
         lambda root: (folder(root), picture(root / os.fsdecode(b"c\xffat") / "0.png")),
         "the name of a class's folder",
     ),
+    "a folder too far up": (lambda root: folder(root / "animals"), "Name the folder that the classes lie in"),
+    "a class of what are no pictures": (
+        lambda root: ((root / "cat").mkdir(parents=True), (root / "cat" / "0.heic").touch()),
+        "Files that are no pictures passed over: 1 .heic.",
+    ),
     "too small": (lambda root: folder(root, size=(3, 8)), "at least 4x4 are needed"),
 }
 
@@ -369,6 +431,22 @@ def test_a_folder_that_is_no_data_set_is_refused(make, said, tmp_path):
     assert "\x1b" not in message
 
 
+def deep_png(path: Path) -> None:
+    """Red, green and blue of 16 bits, which Pillow reads and does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0))
+    rows = zlib.compress((b"\0" + b"\x0f\xff" * 24) * 8)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+
+
+def deep_ppm(path: Path) -> None:
+    path.write_bytes(b"P6 8 8 65535\n" + b"\x00\x07" * 192)
+
+
 def cut(path: Path) -> None:
     picture(path, size=(64, 64))
     path.write_bytes(path.read_bytes()[:200])
@@ -377,7 +455,9 @@ def cut(path: Path) -> None:
 BAD = {
     "no picture": (lambda path: path.write_bytes(b"no picture"), "is no picture, or damaged"),
     "empty": (lambda path: path.write_bytes(b""), "is no picture, or damaged"),
-    "16 bits": (lambda path: picture(path, mode="I;16"), "more than 8 bits a pixel"),
+    "16 bits": (lambda path: picture(path, mode="I;16"), "more than 8 bits a value"),
+    "16 bits and colour": (lambda path: deep_png(path), "more than 8 bits a value"),
+    "16 bits and colour, as PPM": (lambda path: deep_ppm(path), "more than 8 bits a value"),
     "transparent": (lambda path: picture(path, mode="RGBA"), "--alpha white or --alpha black"),
     "grey and transparent": (lambda path: picture(path, mode="LA"), "--alpha white or --alpha black"),
     "cut short": (lambda path: cut(path), "cannot be read"),
@@ -399,6 +479,7 @@ def test_a_picture_that_cannot_be_used_is_named_or_left_out_by_a_flag(make, said
     assert said in message
     assert "--skip-bad" in message
     data = load(root, skip_bad=True)
+    assert "bad.png" in refused(root), "what was said once is not said for ever"
     assert len(data.train) + len(data.val) + len(data.test) == 20
     assert any("left out by --skip-bad: 1" in note for note in data.notes)
 
@@ -606,14 +687,17 @@ def test_a_known_name_is_found_as_npz_in_the_data_folder(name, tmp_path, monkeyp
 
 def test_gtsrb_is_found_as_a_folder_with_its_size_and_its_objects(tmp_path, monkeypatch):
     """Catches road signs of differing sizes refused, and frames of one sign on both sides."""
-    for split, stem in (("train", "00001_0000"), ("test", "0000")):
+    for split in ("train", "test"):
         for name in ("00000", "00001"):
             for index in range(6):
-                picture(tmp_path / "gtsrb" / split / name / f"{stem}{index}.ppm", size=(20 + index, 25))
+                file = f"0000{index // 2}_0000{index % 2}.ppm" if split == "train" else f"0000{index}.ppm"
+                picture(tmp_path / "gtsrb" / split / name / file, size=(20 + index, 25))
     monkeypatch.setenv("EDGERKD_DATA", str(tmp_path))
     data = load("gtsrb")
     assert data.train.pixels.shape[1:] == (32, 32, 3)
-    assert len(set(data.train.groups)) == 2
+    assert data.size == (32, 32)
+    assert len(set(data.train.groups)) == 4, "one of three objects is held out in each class"
+    assert not set(data.train.groups) & set(data.val.groups)
     monkeypatch.setenv("EDGERKD_DATA", str(tmp_path / "none"))
     with pytest.raises(MissingDependencyError, match=r"gtsrb is not in .*put gtsrb\.npz there"):
         load("gtsrb")
@@ -654,6 +738,16 @@ def test_gtsrb_in_torchvisions_layout_has_its_test_labels_from_the_table(tmp_pat
         }
         assert len(set(data.train.groups)) in (2, 3), "one or two of four objects are held out for validation"
         assert not set(data.train.groups) & set(data.val.groups)
+
+
+def test_gtsrb_unpacked_a_folder_too_deep_is_refused(tmp_path):
+    """Catches a KeyError."""
+    torchvisions_gtsrb(tmp_path)
+    training = tmp_path / "gtsrb/GTSRB/Training"
+    training.rename(tmp_path / "aside")
+    training.mkdir()
+    (tmp_path / "aside").rename(training / "Training")
+    assert "expected folders 00000 to 00042 there, not splits (train)" in refused(training.parents[2])
 
 
 @pytest.mark.parametrize(

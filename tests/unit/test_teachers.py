@@ -27,7 +27,7 @@ from edgerkd.data.dataset import Dataset
 from edgerkd.distill.affordable import Training, architecture_of, ladder
 from edgerkd.files.download import download
 from edgerkd.jobs import teacher_import, teachers, zoo
-from edgerkd.jobs.teacher_cache import CARD, cache_folder, known_teachers
+from edgerkd.jobs.teacher_cache import CARD, cache_folder, kept_names, known_teachers
 from edgerkd.jobs.teacher_import import import_teacher
 from edgerkd.jobs.teachers import METHODS, find_teacher, train_teacher
 from edgerkd.models.network import Network
@@ -417,6 +417,51 @@ def test_a_stopped_training_goes_on_with_the_plan_that_was_made_for_it(monkeypat
     assert train_teacher(data, THREAT, progress=Silent(), minutes=2)[1] == card
     with pytest.raises(ConfigError, match="is kept already"):
         train_teacher(data, THREAT, progress=Silent(), minutes=3)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:50]), Path.unlink])
+@pytest.mark.parametrize("kind", ["*.plan.json", "*.training.pt"])
+def test_a_stopped_training_whose_files_are_damaged_or_gone_begins_anew(kind, damage, monkeypatch):
+    """Catches a name that no teacher can be trained under any more, and a checkpoint put into another network."""
+    data, rungs, heard = dataset(n=192), iter(ladder(8)), Listening()
+
+    def plan(data, recipe, **limits):
+        architecture = architecture_of(next(rungs), data)  # another one each time
+        return Training(architecture=architecture, recipe=replace(recipe, epochs=8, attack_steps=2)), 5.0
+
+    monkeypatch.setattr(teachers, "affordable_training", plan)
+    real = teachers.train
+
+    def stopped(*given, **more):
+        def stop(epoch):
+            raise KeyboardInterrupt
+
+        real(*given, **{**more, "on_epoch": lambda epoch: epoch.epoch == 2 and stop(epoch)})
+
+    monkeypatch.setattr(teachers, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train_teacher(data, THREAT, progress=Silent(), minutes=2)
+    (path,) = cache_folder().glob(kind)
+    damage(path)
+    monkeypatch.setattr(teachers, "train", real)
+    train_teacher(data, THREAT, progress=heard, minutes=2)
+    assert sorted(path.name for path in cache_folder().iterdir() if path.suffix != ".lock") == [*kept_names()]
+    if damage is not Path.unlink:
+        assert any(line.endswith("; the training begins anew") for line in heard.lines)
+
+
+def test_a_teacher_of_other_data_or_another_radius_is_taken_with_a_word():
+    """Catches a student judged on images that its teacher learned from, and nobody knows."""
+    data = dataset(n=192)
+    _, card = train_teacher(data, THREAT, progress=Silent(), method="pgd-at", epochs=4)
+    heard = Listening()
+    find_teacher(card.name, data, THREAT, progress=heard)
+    assert heard.lines == []
+    other = replace(data, facts=replace(data.facts, sha256="1" * 64))
+    find_teacher(card.name, other, replace(THREAT, eps=Radius("1/255")), progress=heard)
+    assert [line.partition(":")[0] for line in heard.lines] == ["note", "note"]
+    assert "was made on other data (bars)" in heard.lines[0]
+    assert "was measured under Linf 16/255, not under Linf 1/255" in heard.lines[1]
 
 
 @pytest.mark.parametrize("chosen", [{"method": "trades"}, {"epochs": 5}])
