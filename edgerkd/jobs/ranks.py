@@ -40,9 +40,7 @@ class Ranks(Parallel):
         """What the first rank says, for all. Raises LostRankError where one has ended."""
         if self.world == 1:
             return text
-        content = text.encode()
-        padded = torch.zeros(_LONGEST, dtype=torch.uint8)
-        padded[: len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        padded = torch.frombuffer(bytearray(text.encode().ljust(_LONGEST, b"\0")), dtype=torch.uint8)
         with peers():
             dist.broadcast(padded, src=0, group=self.group)
         return bytes(padded.tolist()).rstrip(b"\0").decode()

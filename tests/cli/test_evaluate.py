@@ -95,6 +95,7 @@ def test_a_killed_evaluation_goes_on_and_ends_the_same(run):
     assert run.evaluation.read_bytes() == text
 
 
+@pytest.mark.slow
 def test_two_processes_of_torchrun_find_what_one_finds(tmp_path, edgerkd):
     """Catches a rank that prints, writes or keeps another result, and the CLI without its ranks."""
     run = write_small_run(tmp_path / "runs" / "large", n=1800)
@@ -118,6 +119,7 @@ def test_two_processes_of_torchrun_find_what_one_finds(tmp_path, edgerkd):
     assert not run.evaluations.exists()
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_others(run):
     """Catches a barrier that waits for ever for a process that is gone."""
     meeting = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}

@@ -62,6 +62,7 @@ def recipe(**changes) -> Recipe:
     return Recipe(**{**given, "lr": 0.02, "ema_decay": 0.5, "cutout": 0.25, **changes})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["pgd-at", "edgerkd"])
 def test_two_processes_train_the_network_that_one_trains(tmp_path, monkeypatch, method):
     """Catches batch norms of half a batch, gradients that are summed, noise that both share, and weights that part.
