@@ -247,7 +247,8 @@ def test_what_is_whole_is_read_as_numpy_reads_it(tmp_path):
         save(tmp_path / "x.npz", **arrays)
         found = read_arrays(tmp_path / "x.npz", tuple(arrays), limit=1000)
         for name, array in arrays.items():
-            assert_array_equal(found[name], array, strict=True)
+            assert (found[name].shape, found[name].dtype) == (array.shape, array.dtype)  # NumPy 1.23 has no strict=
+            assert_array_equal(found[name], array)
     with pytest.raises(ArtefactError, match="there is no array named gone: it has floats, columns"):
         read_arrays(tmp_path / "x.npz", ["gone"], limit=1000)
 
