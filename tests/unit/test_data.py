@@ -484,6 +484,40 @@ def test_a_picture_that_cannot_be_used_is_named_or_left_out_by_a_flag(make, said
     assert any("left out by --skip-bad: 1" in note for note in data.notes)
 
 
+def test_bad_pictures_are_counted_beyond_those_that_are_named(tmp_path):
+    """Catches the line that says how many more there are counted as one of them."""
+    root = folder(tmp_path / "pets")
+    for index in range(13):
+        (root / "cat" / f"bad{index}.png").write_bytes(b"no picture")
+    message = refused(root)
+    assert "13 problems" in message
+    assert "and 3 more" in message
+
+
+def test_a_part_of_the_pattern_that_is_optional_does_not_join_what_lacks_it(tmp_path):
+    """Catches all files without the group taken for one object."""
+    root = folder(tmp_path / "pets", n=30)
+    for index in range(10):
+        picture(root / "cat" / f"{index // 2 + 100}_{index % 2}.png")
+    data = load(root, group_by=r"^(\d+)_|^\d+")
+    groups = Counter(data.train.groups.tolist())
+    assert max(groups.values()) == 2
+    assert len(data.test) < 0.3 * (len(data.train) + len(data.val) + len(data.test))
+
+
+def test_a_class_that_a_drawn_split_lacks_is_named(tmp_path):
+    """Catches a class that nothing is measured of, and no word of it."""
+    root = folder(tmp_path / "pets", n=20)
+    picture(root / "eel" / "0.png")
+    assert "The test split has no image of eel." in load(root).notes
+
+
+def test_narrow_images_are_shifted_by_a_share_of_their_width(tmp_path):
+    """Catches a shift that pushes a narrow image out of itself."""
+    dataset, _, _ = opened(folder(tmp_path / "tall", size=(16, 64)))
+    assert dataset.facts.augmentation.crop == 2
+
+
 def test_transparent_pictures_are_composed_over_the_colour_that_is_named(tmp_path):
     """Catches opacity that is dropped, so that what nobody sees is learned from."""
     for name in ("cat", "dog"):
