@@ -36,14 +36,18 @@ Ours: between 32/255 of the digits, where the usual way is no worse, and 0.3 of 
 (docs/sources.md)."""
 
 
+EPS_WARMUP = 0.3
+"""The share of a run in which the radius rises, where it does. Ours (docs/sources.md)."""
+
+
 def is_large(threat_model: ThreatModel) -> bool:
     """Whether the radius is above LARGE_EPS, in L-inf."""
     return threat_model.norm == "Linf" and threat_model.eps > LARGE_EPS
 
 
 def eps_warmup_for(threat_model: ThreatModel) -> float:
-    """The `eps_warmup` of a run that is not given one: 0.3 for a large radius, else 0. Ours (docs/sources.md)."""
-    return 0.3 if is_large(threat_model) else 0.0
+    """The `eps_warmup` of a run that is not given one: EPS_WARMUP for a large radius, else 0."""
+    return EPS_WARMUP if is_large(threat_model) else 0.0
 
 
 def load_method(name: str) -> MethodName:

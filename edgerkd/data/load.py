@@ -40,6 +40,8 @@ def load_data(request: DataRequest, *, progress: Progress) -> Checked:
     of the data, MissingDependencyError for known data that cannot be had here.
     """
     raw = _raw(request, progress)
+    if raw.train.files is None:
+        _check_no_pictures(request)
     checked = check(raw, classes=request.classes)
     whole = _with_splits(checked.with_notes(*shared_images(checked.splits())), raw.where)
     return whole.with_notes(*left_out(whole))
@@ -55,12 +57,8 @@ def _raw(request: DataRequest, progress: Progress) -> Raw:
         if is_gtsrb(path):
             return _gtsrb(path, request, progress)
         found = find_torchvision(path)
-        if found is None:
-            return _folder(path, find_pictures(path), request, progress)
-        _check_no_pictures(request)
-        return found()
+        return found() if found is not None else _folder(path, find_pictures(path), request, progress)
     if path.suffix == ".npz":
-        _check_no_pictures(request)
         return load_npz(path, say=progress.say)
     if kind is not None:
         raise ConfigError(f"{shown(path)}: this is {kind}: --data takes an .npz file or a folder of pictures.")
@@ -71,13 +69,10 @@ def _known(request: DataRequest, progress: Progress) -> Raw:
     """From the data folder: NAME.npz there, torchvision's own layout, a folder of pictures, or a download."""
     name, folder = request.source, data_folder()
     if name == "digits":
-        _check_no_pictures(request)
         return load_digits()
     if (folder / f"{name}.npz").exists():
-        _check_no_pictures(request)
         return replace(load_npz(folder / f"{name}.npz", say=progress.say), name=name)
     if (found := find_torchvision(folder, name)) is not None:
-        _check_no_pictures(request)
         return found()
     if name == "gtsrb" and is_gtsrb(folder):
         return _gtsrb(folder, request, progress)

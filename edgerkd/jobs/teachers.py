@@ -8,7 +8,7 @@ import torch
 
 from edgerkd.core.errors import ArtefactError, ConfigError, UnknownNameError
 from edgerkd.core.progress import Progress
-from edgerkd.core.recipe import MethodName, Recipe
+from edgerkd.core.recipe import EPS_WARMUP, MethodName, Recipe
 from edgerkd.core.teacher import TeacherCard
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import duration
@@ -35,8 +35,6 @@ METHODS: tuple[MethodName, ...] = ("pgd-at", "trades", "n-fgsm")
 """What trains a robust network without a teacher."""
 MINUTES = 20
 """What a training may take where nothing else is said. Ours."""
-EPS_WARMUP = 0.3
-"""See Recipe.eps_warmup; the share is ours (docs/sources.md)."""
 
 
 def find_teacher(
