@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from edgerkd.bundle.twin import gradient_twin
 from edgerkd.bundle.write import write_bundle
 from edgerkd.core.manifest import HostResult, Manifest
 from edgerkd.core.progress import Silent
 from edgerkd.files.profiles import load_profile
+from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import attack_network
 from edgerkd.models.cost import count_cost
 from edgerkd.models.onnx_graph import OPSET, onnx_from_network

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from edgerkd.bundle.plugins import load_exporter, load_runtime
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.replay import ReplaySet
-from edgerkd.bundle.twin import gradient_twin
 from edgerkd.bundle.write import write_bundle
 from edgerkd.core.errors import MissingDependencyError, ParityError
 from edgerkd.core.manifest import HostResult, Manifest
@@ -18,6 +17,7 @@ from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.files.atomic import check_writable
 from edgerkd.files.decode import decode_json
+from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.distill import load_inputs
 from edgerkd.jobs.versions import host_versions

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from itertools import product
 
-from edgerkd.bundle.twin import gradient_twin
 from edgerkd.core.architecture import LARGE, LIBRARIES, Architecture, Cost, load_family
 from edgerkd.core.budget import Violation, violations
 from edgerkd.core.errors import BudgetError, ConfigError, ExportError
 from edgerkd.core.profile import Profile
 from edgerkd.core.record import Record
 from edgerkd.core.units import format_count
+from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.build import build
 from edgerkd.models.cost import count_cost
 from edgerkd.models.library import check_library_name

@@ -17,12 +17,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from edgerkd.bundle.plugins import load_exporter
-from edgerkd.bundle.twin import gradient_twin
 from edgerkd.core.architecture import StudentFamily, load_family
 from edgerkd.core.errors import UnknownNameError
 from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
 from edgerkd.distill.trainer import train
+from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.build import build, feature_channels
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.cost import count_cost

@@ -7,8 +7,8 @@ training framework. See docs/adr/0011.
 
 from typing import Any
 
-from edgerkd.bundle.gradient_rules import RULES, Tape
 from edgerkd.core.errors import ExportError
+from edgerkd.graphs.gradient_rules import RULES, Tape
 
 
 def gradient_twin(student: bytes) -> bytes:

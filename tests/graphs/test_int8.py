@@ -10,9 +10,9 @@ from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import assess
 from edgerkd.attacks.suite import attacks_named
 from edgerkd.bundle.plugins import load_runtime
-from edgerkd.bundle.twin import gradient_twin
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
+from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.verify.classifier import EngineClassifier

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from numpy.testing import assert_allclose
 from onnx import TensorProto, helper, numpy_helper
 
-from edgerkd.bundle.twin import gradient_twin
 from edgerkd.core.errors import ExportError
+from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.onnx_graph import OPSET, onnx_from_network
 from tests.zoo import network
