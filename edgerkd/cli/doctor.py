@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def doctor(json: Json = False) -> None:
-    """Show what this machine can run, and how to fix the rest; exit code 4 where no runtime works."""
+    """Show what this machine can run, and how to fix the rest; exit code 4 where no backend works."""
     from edgerkd.verify.doctor import examine
 
     found = examine()
     emit_json(found) if json else _show(found)
-    if not any(runtime.works for runtime in found.runtimes):
-        raise MissingDependencyError("no runtime works here: pip install 'edgerkd[ort]' brings one for any CPU")
+    if not any(backend.runs is None for backend in found.backends):
+        raise MissingDependencyError("no backend works here: pip install 'edgerkd[ort]' brings one for any CPU")
 
 
 def _show(found: "Examination") -> None:
@@ -30,8 +30,8 @@ def _show(found: "Examination") -> None:
     if jetson:
         put_line(f"Jetson   {jetson.model}, power mode {jetson.power_mode or 'unknown'}")
         put_line(f"JetPack  {jetson.jetpack or 'unknown'} (L4T {jetson.l4t or 'unknown'})")
-    rows = [("runtime", plugin) for plugin in found.runtimes] + [("exporter", plugin) for plugin in found.exporters]
-    show_table(["name", "kind", "works", "why not"], [(p.name, k, _word(p.works), p.problem or "") for k, p in rows])
+    rows = [(b.name, _word(b.builds), _word(b.runs), b.runs or b.builds or "") for b in found.backends]
+    show_table(["backend", "builds here", "runs here", "why not"], rows)
     show_table(["package", "version"], [(name, version or "-") for name, version in found.packages.items()])
     host = "works" if found.host else "some packages are missing: pip install 'edgerkd[host]'"
     put_line(f"The host's half (plan, distill, evaluate, export): {host}")
@@ -39,5 +39,5 @@ def _show(found: "Examination") -> None:
         put_line(f"problem: {problem}")
 
 
-def _word(works: bool) -> str:
-    return "yes" if works else "no"
+def _word(problem: str | None) -> str:
+    return "yes" if problem is None else "no"

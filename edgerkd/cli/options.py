@@ -33,6 +33,12 @@ AttackName = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0, max=2**53)]
+Backend = Annotated[
+    str | None, typer.Option("--backend", help="onnx, trt, trt-rtx, or another's name; the best here if not given.")
+]
+Variant = Annotated[
+    str | None, typer.Option("--variant", help="The bundle's variant; the first that fits if not given.")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Where to write the result, if not in its usual place.")]
 
 

@@ -64,7 +64,7 @@ def _show_all(found: Profiles) -> None:
 
 
 def _show(profile: Profile) -> None:
-    put_line(f"{profile.name}: {profile.title}\nruntimes: {', '.join(profile.runtimes)}")
+    put_line(f"{profile.name}: {profile.title}\nbackends: {', '.join(profile.backends)}")
     parts = {"device": profile.device, "budget": profile.budget, "gates": profile.gates}
     values = {f"{part}.{f.name}": getattr(record, f.name) for part, record in parts.items() for f in fields(record)}
     rows = [(key, _text(value), profile.sources.get(key, "")) for key, value in values.items()]
