@@ -11,6 +11,7 @@ import typer
 from edgerkd import __version__
 from edgerkd.cli.analyze import analyze
 from edgerkd.cli.build import build
+from edgerkd.cli.bundle import bundle
 from edgerkd.cli.demo import demo
 from edgerkd.cli.distill import distill
 from edgerkd.cli.doctor import doctor
@@ -23,7 +24,7 @@ from edgerkd.cli.report import report
 from edgerkd.cli.teacher import teacher
 from edgerkd.cli.verify import verify
 
-COMMANDS = (demo, profiles, doctor, teacher, plan, distill, evaluate, analyze, export, build, verify, report)
+COMMANDS = (demo, profiles, doctor, teacher, plan, distill, evaluate, analyze, export, bundle, build, verify, report)
 
 # Plain help text: rich would more than double the time that `--help` takes.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)

@@ -26,11 +26,19 @@ Family = Annotated[
     ),
 ]
 Eps = Annotated[str | None, typer.Option("--eps", help="Radius of the threat model, like 8/255.")]
+Norm = Annotated[str, typer.Option("--norm", help="The norm of the threat model: Linf or L2.")]
 AttackName = Annotated[
     str,
     typer.Option(
         "--attack", help="pgd, apgd, autoattack, fgsm, pgd-100, pgd-kl, apgd-ce, apgd-dlr, apgd-t, fab-t or square."
     ),
+]
+Images = Annotated[int, typer.Option("-n", "--images", help="How many images are drawn to verify on.", min=1)]
+MinRobust = Annotated[
+    float | None, typer.Option("--min-robust", help="The robust accuracy that is required, such as 0.4.", min=0, max=1)
+]
+MinClean = Annotated[
+    float | None, typer.Option("--min-clean", help="The clean accuracy that is required, such as 0.8.", min=0, max=1)
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0, max=2**53)]
 Backend = Annotated[

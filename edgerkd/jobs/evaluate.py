@@ -3,15 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
 
 from edgerkd.attacks.suite import Attack, attacks_named
-from edgerkd.core.errors import ConfigError, UnknownNameError
+from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress, Silent
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
-from edgerkd.core.threat import Norm, ThreatModel
+from edgerkd.core.threat import ThreatModel, load_norm
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset, Split
 from edgerkd.distill.adapters import Adapters
@@ -159,18 +158,10 @@ def begin(
 
 def requested_threat_model(own: ThreatModel, request: Request) -> ThreatModel:
     """The run's threat model with what the flags change. Raises ConfigError, UnknownNameError."""
-    norm = own.norm if request.norm is None else _norm(request.norm)
+    norm = own.norm if request.norm is None else load_norm(request.norm)
     if norm != own.norm and request.eps is None:
         raise ConfigError(f"--norm {norm} needs --eps: the run's {own.eps} is a radius in {own.norm}")
     return ThreatModel(norm=norm, eps=own.eps if request.eps is None else request.eps)
-
-
-def _norm(text: str) -> Norm:
-    known: tuple[Norm, ...] = get_args(Norm)
-    for norm in known:
-        if norm.lower() == text.lower():
-            return norm
-    raise UnknownNameError("norm", text, known)
 
 
 def subject_in(folder: Path, name: str) -> Subject:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from edgerkd.core.by_class import ByClass
 from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
+from edgerkd.core.manifest import Manifest
 from edgerkd.core.recipe import MethodName
 from edgerkd.core.threat import ThreatModel
-from edgerkd.core.units import format_size
+from edgerkd.core.units import format_count, format_size
 from edgerkd.core.verification import TWIN_AGREEMENT, Limit, Skipped, Verdict, VerifyReport
 
 HEADLINES: dict[Verdict, tuple[str, str]] = {
@@ -231,3 +232,23 @@ def missing_words(found: ByClass) -> tuple[str, ...]:
         return ()
     more = ", ..." if len(found.missing) > 8 else ""
     return (f"no image of {', '.join(found.missing[:8])}{more}: nothing here is about these classes",)
+
+
+_ANY = "any backend"
+
+
+def bundle_lines(manifest: Manifest) -> tuple[str, ...]:
+    """What is in a bundle, and what the host measured of it."""
+    model, reference = manifest.model, manifest.reference
+    channels, height, width = model.image_shape
+    lines = [
+        f"model: {width}x{height} {'grey' if channels == 1 else 'colour'} images, {len(model.classes)} classes, "
+        f"{format_count(model.cost.params)} parameters, {format_count(model.cost.macs)} MACs",
+        f"variants: {', '.join(f'{v.name} for {v.backend or _ANY}' for v in manifest.variants)}",
+    ]
+    if reference is not None:
+        lines.append(
+            f"on the host: clean {reference.clean_acc}, robust {reference.robust_acc} under {manifest.threat_model} "
+            f"({', '.join(reference.attacks)})"
+        )
+    return tuple(lines)
