@@ -26,7 +26,7 @@ from setting import opened, robust_network
 from torch import Tensor, nn
 
 from edgerkd.attacks.active_set import AttackInputs
-from edgerkd.attacks.assess import assess
+from edgerkd.attacks.assess import assess_chunk
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.suite import Attack, attacks_named
@@ -81,7 +81,7 @@ def by_edgerkd(attacks: tuple[Attack, ...], threat_model: ThreatModel) -> Run:
         images = images.contiguous(memory_format=torch.channels_last)
         index = np.arange(len(labels))
         inputs = AttackInputs(images=images, labels=labels, threat_model=threat_model, seed=0, index=index)
-        found = assess(TorchClassifier(network), attacks, inputs, after=lambda *_: None)
+        found = assess_chunk(TorchClassifier(network), attacks, inputs)
         after = {row.attack: row.robust_acc.value for row in found.rows(attacks)}
         return torch.from_numpy(found.images_adv).to(images.device), after
 

@@ -11,7 +11,7 @@ GOOD = """
 schema = 1
 name = "mine"
 title = "My board"
-runtimes = ["onnxruntime"]
+backends = ["onnx"]
 [device]
 soc = "an SoC"
 [budget]
@@ -91,7 +91,7 @@ def test_an_unknown_name_suggests_the_nearest(run):
         ("retention = 0.95", "retention = 95", ["gates", "95"]),
         ("schema = 1", "schema = 2", ["of schema 2", "reads schema 1"]),
         ('name = "mine"', 'name = "yours"', ["name", "'yours'", "'mine'"]),
-        ('["onnxruntime"]', "[]", ["runtimes", "at least 1 entries are needed"]),
+        ('["onnx"]', "[]", ["backends", "at least 1 entries are needed"]),
         ('soc = "an SoC"', 'soc = "an SoC"\nmemory = "4 G"', ["device.memory", "'4 G'"]),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from edgerkd.attacks.assess import Assessment
+from edgerkd.attacks.assess import Outcomes
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.by_class import by_class
 from edgerkd.core.comparison import mcnemar_exact, newcombe_interval, paired
@@ -166,9 +166,9 @@ def test_another_norm_needs_its_own_radius():
         requested_threat_model(LINF, Request(norm="Linff"))
 
 
-def stored(tmp_path, first: int = 0) -> tuple[ChunkStore, Assessment]:
+def stored(tmp_path, first: int = 0) -> tuple[ChunkStore, Outcomes]:
     rng = np.random.default_rng(first)
-    found = Assessment(
+    found = Outcomes(
         clean=rng.random(3) < 0.7,
         resisted=rng.random((2, 3)) < 0.5,
         images_adv=rng.random((3, 1, 2, 2)).astype(np.float32),
@@ -355,7 +355,7 @@ def test_shares_put_together_are_the_whole(tmp_path, monkeypatch):
     assert sorted(saved) == list(range(0, 100, 16))
     for share in shares:
         assert share.evaluation == alone.evaluation
-        assert_array_equal(share.replay.images_adv, alone.replay.images_adv)
+        assert_array_equal(share.samples.images_adv, alone.samples.images_adv)
 
 
 def test_the_environment_of_torchrun_is_checked(monkeypatch):

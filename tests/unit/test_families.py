@@ -16,7 +16,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from torch import nn
 from torch.testing import assert_close
 
-from edgerkd.bundle.plugins import load_exporter
+from edgerkd.bundle.plugins import load_backend
 from edgerkd.core.architecture import StudentFamily, load_family
 from edgerkd.core.errors import UnknownNameError
 from edgerkd.core.progress import Silent
@@ -262,8 +262,8 @@ def test_tensorrt_rtx_builds_student_and_twin(family, tmp_path):
     student = onnx_from_network(settled(family))
     for name, graph in (("student", student), ("twin", gradient_twin(student))):
         (tmp_path / f"{name}.onnx").write_bytes(graph)
-        notes = load_exporter("trt-rtx").export(tmp_path / f"{name}.onnx", tmp_path / f"{name}.plan", max_batch=8)
-        assert "strongly typed" in notes
+        log = load_backend("trt-rtx").build(tmp_path / f"{name}.onnx", tmp_path / f"{name}.plan", max_batch=8)
+        assert log.typing == "strong"
 
 
 @families
