@@ -17,7 +17,7 @@ EdgerkdError
 A message says in plain sentences what is wrong (with the value), where (file, key) and how to fix it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from edgerkd.core.text import LONGEST_NAME, printable
@@ -36,14 +36,17 @@ class ConfigError(EdgerkdError, ValueError):
 
 
 class UnknownNameError(ConfigError):
-    """A name that is not among the known ones."""
+    """A name that is not among the known ones, which are listed; one a line with its words where `known` has them."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        known = sorted(known)
-        near = get_close_matches(name[:LONGEST_NAME], known, n=1, cutoff=0.5)
+    def __init__(self, kind: str, name: str, known: Iterable[str] | Mapping[str, str]) -> None:
+        names = sorted(known)
+        near = get_close_matches(name[:LONGEST_NAME], names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         shown = printable(name, LONGEST_NAME)
-        super().__init__(f"There is no {kind} named {shown!r}: {hint}known: {', '.join(known) or 'none'}")
+        listed = f" {', '.join(names) or 'none'}"
+        if isinstance(known, Mapping):
+            listed = "".join(f"\n  - {each}: {known[each]}" for each in known)
+        super().__init__(f"There is no {kind} named {shown!r}: {hint}known:{listed}")
 
 
 class BudgetError(ConfigError):

@@ -35,7 +35,6 @@ from edgerkd.report.words import (
     GATES_MEANING,
     HEADLINES,
     LIMITS,
-    METHODS,
     NETWORKS,
     SOURCES,
     TERMS,
@@ -43,6 +42,7 @@ from edgerkd.report.words import (
     missing_words,
     percent,
     sample_words,
+    sentence,
     threat_words,
 )
 
@@ -339,7 +339,7 @@ def provenance(facts: Facts) -> Markup:
         tag("h3", "Digests (SHA-256)"),
         pairs([(name, tag("code", digest)) for name, digest in digests if digest is not None]),
         tag("h3", "Recipe"),
-        tag("p", f"{METHODS[record.recipe.method][0].upper()}{METHODS[record.recipe.method][1:]}."),
+        tag("p", f"{sentence(record.method.description)} Source: {'; '.join(record.method.sources)}."),
         many_pairs(field_texts(record.recipe)),
         tag("h3", "Network"),
         many_pairs([*field_texts(record.architecture), *cost]),

@@ -1,7 +1,6 @@
 """Plain words for what the files call by short names, and numbers as people read them."""
 
 from edgerkd.core.by_class import ByClass
-from edgerkd.core.recipe import MethodName
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import format_size
 from edgerkd.core.verification import Engine, Limit, Verdict
@@ -16,26 +15,6 @@ NETWORKS = {
     "teacher": "the large, robust network the student learned from",
     "student": "the compact network this report is about",
     "standard-trained": "a network of the student's size, trained on clean images only",
-}
-
-METHODS: dict[MethodName, str] = {
-    "standard": "training on clean images only, without a teacher",
-    "pgd-at": "adversarial training, without a teacher",
-    "trades": "TRADES, without a teacher: clean accuracy weighed against equal answers to clean and adversarial images",
-    "n-fgsm": "fast adversarial training (N-FGSM), without a teacher: one step of attack from a noisy image",
-    "kd": "distillation on clean images only: the teacher's soft labels beside the labels",
-    "ard": "ARD: the robust teacher's answers to clean images, asked of the student on adversarial ones",
-    "rslad": "RSLAD: the robust teacher's soft labels in the attack and in the loss, and no labels",
-    "iad": "IAD: as ARD, the student trusting its own clean answers where the teacher is fooled",
-    "adaad": "AdaAD: adversarial images on which teacher and student disagree most, and the teacher's answers to them",
-    "igdm-rslad": "RSLAD, with the student's input gradients matched to the robust teacher's indirectly (IGDM)",
-    "igdm-adaad": "AdaAD, with the student's input gradients matched to the robust teacher's indirectly (IGDM)",
-    "mixacm": "MixACM distillation: the robust teacher's channel maps and soft labels on mixed images; "
-    "no adversarial image is made",
-    "covariance": "distillation on clean and adversarial images with the covariance of features aligned "
-    "to the robust teacher's",
-    "edgerkd": "adversarial images made in one step from noise, matched to the labels and to what the robust teacher "
-    "said of the clean images, with the covariance of features aligned to the teacher's",
 }
 
 SOURCES = {
@@ -75,6 +54,11 @@ TERMS = {
     "gram": "score Gram matrix",
     "gram_adv": "score Gram matrix, adv.",
 }
+
+
+def sentence(words: str) -> str:
+    """A description as a sentence of its own."""
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def percent(share: float) -> str:

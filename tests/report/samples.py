@@ -11,6 +11,7 @@ from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve
 from edgerkd.core.data_request import Augmentation, DataFacts, DataRequest, Preprocessing
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
+from edgerkd.core.method import MethodFacts
 from edgerkd.core.profile import Budget, Device, Gates, Profile
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.run import RunFolder
@@ -107,7 +108,8 @@ RECORD = RunRecord(
     teacher="digits-teacher",
     teacher_sha256="7e" * 32,
     profile=PROFILE,
-    recipe=Recipe(method="edgerkd", threat_model=THREAT, epochs=12, seed=11),
+    recipe=Recipe(method="toy", threat_model=THREAT, epochs=12, seed=11, options={"weight_toy": 0.625}),
+    method=MethodFacts(name="toy", description="what a toy does", sources=("Toy et al. 1901, eq. 7", "ours")),
     architecture=architecture((4, 8)),
     cost=STUDENT_COST,
     versions={"python": "3.11.2", "edgerkd": "0.0.7", "torch": "2.98.1"},
