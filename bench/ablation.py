@@ -84,7 +84,7 @@ def measure(
         on_epoch=lambda epoch: None,
         progress=Silent(),
     ).network
-    stronger, _ = attacks_named("apgd", threat_model=recipe.threat_model, classes=data.classes)
+    stronger, _ = attacks_named("apgd", classes=data.classes)
     found = attack_network(
         student,
         data.test.sample(n, seed=0),

@@ -13,12 +13,10 @@ Run = Callable[[Classifier, AttackInputs], Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attack:
-    """One attack, ready to run: `run(classifier, inputs)` gives adversarial images (n, c, h, w).
+class AttackFacts:
+    """What is said of an attack: reports store its `id`, and show its `title`.
 
-    `id` is what a user types and what reports store; `title` and `description` are shown. `evidence` says what its
-    figure alone is worth: "none" of robustness (one step, or a loss that does not ask for the label), "little" (too
-    short, it over-reports), or "good".
+    `source` says where its images come from; `sources` are papers, or "ours". `unit` is what its budget counts.
     """
 
     id: str
@@ -26,12 +24,34 @@ class Attack:
     description: str
     sources: tuple[str, ...]
     source: Source
+    unit: Literal["steps", "queries"] = "steps"
+
+    def ready(self, run: Run) -> "Attack":
+        """The attack that `run` carries out."""
+        return Attack(
+            id=self.id,
+            title=self.title,
+            description=self.description,
+            sources=self.sources,
+            source=self.source,
+            unit=self.unit,
+            run=run,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack(AttackFacts):
+    """One attack, ready to run. A user types its `id`.
+
+    `evidence` is what its figure alone is worth: "none" of robustness (one step, or a loss that does not ask for the
+    label), "little" (too short: it over-reports), or "good".
+    """
+
     run: Run
     evidence: Literal["none", "little", "good"] = "good"
     least_classes: int = 2
-    """Fewer, and the margin stands in for its loss."""
+    """For its own loss; of fewer classes the margin stands in for it."""
 
-
-def with_budget(attack: Attack, budget: int, unit: str, run: Run) -> Attack:
-    """The same attack with another budget, as id `square:300` and title `Square, 300 queries`."""
-    return replace(attack, id=f"{attack.id}:{budget}", title=f"{attack.title}, {budget} {unit}", run=run)
+    def with_budget(self, budget: int, run: Run) -> "Attack":
+        """The same with another budget, which its id names: `square:300`."""
+        return replace(self, id=f"{self.id}:{budget}", title=f"{self.title}, {budget} {self.unit}", run=run)

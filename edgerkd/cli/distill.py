@@ -1,5 +1,6 @@
 """`edgerkd distill`: a robust student for a device."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,12 +19,23 @@ from edgerkd.cli.options import (
 )
 from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table
 from edgerkd.core.data_request import DataRequest
+from edgerkd.core.method import MethodFacts
+from edgerkd.core.recipe import Option
+from edgerkd.core.record import Record
 
 if TYPE_CHECKING:
     from edgerkd.core.evaluation import Evaluation
     from edgerkd.core.run import RunFolder
 
 _RECIPE = ("profile", *DATA_OPTIONS, "teacher", "family", "method", "epochs", "eps", "seed", "set")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Methods(Record):
+    """Every method, and by its name its own options with their defaults."""
+
+    methods: tuple[MethodFacts, ...]
+    options: dict[str, dict[str, Option]]
 
 
 @with_data
@@ -93,13 +105,12 @@ def distill(
 
 
 def _show_methods(*, json: bool) -> None:
-    from edgerkd.core.method import MethodList
     from edgerkd.distill.methods.recipes import defaults_of
     from edgerkd.distill.methods.registry import METHODS
 
     options = {name: defaults_of(method) for name, method in METHODS.items()}
     if json:
-        emit_json(MethodList(methods=tuple(method.facts for method in METHODS.values()), options=options))
+        emit_json(Methods(methods=tuple(method.facts for method in METHODS.values()), options=options))
         return
 
     def written(value: object) -> str:

@@ -29,7 +29,7 @@ Eps = Annotated[str | None, typer.Option("--eps", help="Radius of the threat mod
 AttackName = Annotated[
     str,
     typer.Option(
-        "--attack", help="pgd, apgd, autoattack, fgsm, pgd-100, pgd-kl, apgd-ce, apgd-dlr, apgd-t, fab-t or square."
+        "--attack", help="pgd, apgd, autoattack, or one attack of them; `edgerkd evaluate --list-attacks` names all."
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0, max=2**53)]

@@ -36,16 +36,18 @@ class ConfigError(EdgerkdError, ValueError):
 
 
 class UnknownNameError(ConfigError):
-    """A name that is not among the known ones, which are listed; one a line with its words where `known` has them."""
+    """A name that is not among the known ones, which are listed: by name, or in order with the `words` on each."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str] | Mapping[str, str]) -> None:
-        names = sorted(known)
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str] = (), *, words: Mapping[str, str] | None = None
+    ) -> None:
+        names = sorted(words or known)
         near = get_close_matches(name[:LONGEST_NAME], names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         shown = printable(name, LONGEST_NAME)
         listed = f" {', '.join(names) or 'none'}"
-        if isinstance(known, Mapping):
-            listed = "".join(f"\n  - {each}: {known[each]}" for each in known)
+        if words:
+            listed = "".join(f"\n  - {each}: {said}" for each, said in words.items())
         super().__init__(f"There is no {kind} named {shown!r}: {hint}known:{listed}")
 
 

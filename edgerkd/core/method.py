@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from edgerkd.core.ranges import Name
-from edgerkd.core.recipe import Option
 from edgerkd.core.record import Record
 
 
@@ -14,11 +13,3 @@ class MethodFacts(Record):
     name: Name
     description: str
     sources: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodList(Record):
-    """Every method, and by its name its own options with their defaults."""
-
-    methods: tuple[MethodFacts, ...]
-    options: dict[str, dict[str, Option]]

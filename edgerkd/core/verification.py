@@ -6,6 +6,7 @@ from typing import Literal
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.by_class import ByClass
 from edgerkd.core.evaluation import Row
+from edgerkd.core.flag import Flag
 from edgerkd.core.ranges import Amount, Count, Name, Positive, Sha256, Share, Weight
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
@@ -91,7 +92,7 @@ class VerifyReport(Record):
     robust_acc: Accuracy
     by_class: ByClass
     rows: tuple[Row, ...]
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     retention: Weight
     gates: tuple[Gate, ...]
     latency_ms: Latency

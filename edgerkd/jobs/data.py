@@ -1,12 +1,12 @@
 """The data of a command: loaded, described before anything is made of them, and the radius that goes with them."""
 
+from edgerkd.core.customary import customary_for
 from edgerkd.core.data_request import DataFacts, DataRequest
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.progress import Progress
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset, dataset_from_checked
-from edgerkd.data.known import COLOUR_EPS, KNOWN
 from edgerkd.data.load import load_data
 
 FEW = 10  # images of a class below which it is hardly learned; ours
@@ -22,9 +22,8 @@ def open_data(request: DataRequest, *, eps: Radius | None, progress: Progress) -
         check_radius(eps)
     checked = load_data(request, progress=progress)
     dataset = dataset_from_checked(checked, request)
-    radius, why = radius_for(request, dataset, eps)
-    threat_model = ThreatModel(norm="Linf", eps=radius)
-    progress.say(describe(dataset.facts, dataset.train.image_shape, f"radius {radius} ({why})"))
+    threat_model, why = threat_model_for(request, dataset, eps)
+    progress.say(describe(dataset.facts, dataset.train.image_shape, f"radius {threat_model.eps} ({why})"))
     for line in (*checked.notes, *warnings(dataset.facts)):
         progress.say(f"note: {line}")
     return dataset, threat_model
@@ -47,15 +46,13 @@ def check_radius(eps: Radius) -> None:
         raise ConfigError("--eps 0: nothing is attacked within a radius of 0. Write one above 0, like 8/255.")
 
 
-def radius_for(request: DataRequest, dataset: Dataset, eps: Radius | None) -> tuple[Radius, str]:
-    """The radius, and who says so: the user, what is customary for known data, or for colour images."""
+def threat_model_for(request: DataRequest, dataset: Dataset, eps: Radius | None) -> tuple[ThreatModel, str]:
+    """The threat model, and who says so: the user, or custom. Raises ConfigError where neither does."""
     if eps is not None:
-        return eps, "as given"
-    if request.source in KNOWN:
-        known = KNOWN[request.source]
-        return known.eps, known.source
-    if dataset.train.image_shape[0] == 3:
-        return COLOUR_EPS, "customary for small colour images; --eps sets another"
+        return ThreatModel(norm="Linf", eps=eps), "as given"
+    found = customary_for(request.source, channels=dataset.train.image_shape[0])
+    if found is not None:
+        return found.threat_model, found.source
     raise ConfigError(
         f"--eps: {dataset.name} is grey, and no radius is customary for grey images: ink on paper bears 0.3 (MNIST), "
         "clothes 0.1 (Fashion-MNIST), fine shades like those of X-rays 4/255. The right one is the largest at which a "

@@ -144,7 +144,7 @@ def _recipe(
     chosen = FOR_TEACHERS if method is None else load_method(method)
     if not chosen.trains_teachers:
         known = {each.name: each.description for each in METHODS.values() if each.trains_teachers}
-        raise UnknownNameError("method that trains a teacher", chosen.name, known)
+        raise UnknownNameError("method that trains a teacher", chosen.name, words=known)
     settings = {"seed": seed, "batch": batch_for(dataset), "eps_warmup": EPS_WARMUP}
     return recipe_for(chosen, threat_model, epochs=epochs or EPOCHS, settings=settings, where="the teacher's recipe")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from edgerkd.attacks.words import flag_words
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.evaluation import Row
 from edgerkd.report.chart import accuracy_chart, interval_bar, small_chart
@@ -141,7 +142,7 @@ def attacks(facts: Facts) -> Markup:
         sample = sample_words(student.n, student.of, student.seed, student.split)
         where = f"{sample}, {student.threat_model}"
         parts.append(_attacks("On the host, before export", student.rows, student.robust_acc, where))
-        parts.append(bullets(student.flags))
+        parts.append(bullets(map(flag_words, student.flags)))
     return section("What was attacked, and how", *parts, tag("p", _BARS, class_="aside"))
 
 

@@ -9,8 +9,10 @@ import numpy as np
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import assess_in_chunks
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
+from edgerkd.attacks.replay import replayed
 from edgerkd.attacks.sanity import check_arrays, check_classifier
-from edgerkd.attacks.suite import WEAK, Attack, attacks_named
+from edgerkd.attacks.suite import WEAK, attacks_named
+from edgerkd.attacks.words import flag_words, title_of
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.core.budget import limits
 from edgerkd.core.by_class import by_class, chance_of, floor_above
@@ -47,9 +49,8 @@ def verify(
     manifest, replay = bundle.manifest, bundle.replay()
     runtime, why_not = choose_runtime(runtime_name, manifest.profile.runtimes)
     built = build_engine(bundle, runtime.exporter, engines)
-    stored = Attack(name="replay", source="replay", run=lambda _, inputs: replay.images_adv[inputs.index])
-    named, notices = attacks_named(attack, threat_model=manifest.threat_model, classes=manifest.architecture.classes)
-    attacks = (stored, *named)
+    named, notices = attacks_named(attack, classes=manifest.architecture.classes)
+    attacks = (replayed(replay.images_adv), *named)
 
     with ExitStack() as stack:
         engine, twin, built = load_engines(bundle, runtime, built, engines, stack)
@@ -104,7 +105,9 @@ def verify(
         retention=retention,
     )
     budget = _budget(bundle, built.student, latency, on_target=on_target(manifest.profile, facts))
-    verdict, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=twin_agreement, flags=flags)
+    verdict, reasons = decide(
+        gates=gates, budget=budget, rows=rows, twin_agreement=twin_agreement, flags=tuple(map(flag_words, flags))
+    )
     if not parity.ok:
         verdict = "fail"
         reasons = (
@@ -115,7 +118,7 @@ def verify(
     return VerifyReport(
         verdict=verdict,
         reasons=reasons,
-        notes=(*why_not, *built.record.notes, *notices, *_scope(bundle, facts, rows)),
+        notes=(*why_not, *built.record.notes, *map(flag_words, notices), *_scope(bundle, facts, rows)),
         bundle=manifest.name,
         manifest_sha256=bundle.sha256,
         threat_model=manifest.threat_model,
@@ -171,12 +174,18 @@ def _scope(bundle: Bundle, engine: Engine, rows: Sequence[Row]) -> tuple[str, ..
     notes: list[str] = []
     if made != host.attack:
         notes.append(
-            f"the teacher and the host's student were attacked by {host.attack}, this engine by {made}: "
+            f"the teacher and the host's student were attacked by {_titles(host.attack)}, this engine by "
+            f"{_titles(made)}: "
             "where the latter is stronger, the gates are harder to pass than they say"
         )
     if not on_target(profile, engine):
         notes.append(_elsewhere(profile, engine))
     return tuple(notes)
+
+
+def _titles(attacks: str) -> str:
+    """Attacks' ids between commas, as they are shown."""
+    return ", ".join(title_of(attack) for attack in attacks.split(", "))
 
 
 def _elsewhere(profile: Profile, engine: Engine) -> str:

@@ -92,7 +92,7 @@ def test_json_is_one_document_with_what_the_design_promises(road, edgerkd, monke
 def test_verify_runs_the_attacks_that_are_named(copied, edgerkd):
     """Catches --attack that goes nowhere, and an unknown name that falls back in silence."""
     found = json.loads(edgerkd("verify", copied, "--attack", "apgd-ce", "--json").out)
-    assert [(row["attack"], row["source"]) for row in found["rows"]] == [("replay", "replay"), ("APGD-CE", "direct")]
+    assert [(row["attack"], row["source"]) for row in found["rows"]] == [("replay", "replay"), ("apgd-ce", "direct")]
     assert not any("over-reports" in note for note in found["notes"])
     assert any("over-reports" in note for note in json.loads(edgerkd("verify", copied, "--json").out)["notes"])
     assert edgerkd("verify", copied, "--attack", "apdg").code == 3

@@ -11,6 +11,7 @@ from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve
 from edgerkd.core.data_request import Augmentation, DataFacts, DataRequest, Preprocessing
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
+from edgerkd.core.flag import Flag
 from edgerkd.core.method import MethodFacts
 from edgerkd.core.profile import Budget, Device, Gates, Profile
 from edgerkd.core.recipe import Recipe
@@ -211,7 +212,7 @@ def curve() -> CurveReport:
             )
             for name, each in hits.items()
         ),
-        flags=("PGD-23 alone over-reports",),
+        flags=(Flag(id="over-reports", facts={"name": "pgd-23"}),),
     )
 
 

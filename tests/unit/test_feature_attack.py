@@ -59,11 +59,11 @@ def test_the_attack_drives_the_features_apart_and_stays_in_the_ball():
         seed=0,
         index=np.arange(len(images)),
     )
-    attack = feature_attack(student, teacher, adapters, threat_model)
+    attack = feature_attack(student, teacher, adapters)
     found = attack.run(FeatureDistance(student, teacher, adapters), inputs)
     assert (found - images).abs().max() <= 8 / 255 + 1e-6
     assert distance(student, teacher, adapters, found) > distance(student, teacher, adapters, images)
-    assert (attack.name, attack.source) == ("PGD-40 features", "direct")
+    assert (attack.id, attack.title, attack.source) == ("pgd-40-features", "PGD-40 features", "direct")
 
 
 @pytest.mark.parametrize(

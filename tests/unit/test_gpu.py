@@ -31,7 +31,7 @@ def test_an_attack_leaves_the_same_images_whatever_the_device_and_its_neighbours
     images = torch.rand(N, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     labels = net(images).argmax(1)
     threat_model = ThreatModel(norm="Linf", eps=Radius("12/255"))
-    attack = attacks_named(name, threat_model=threat_model, classes=10)[0][0]
+    attack = attacks_named(name, classes=10)[0][0]
 
     def robust(rows: slice, where: str) -> list[bool]:
         inputs = AttackInputs(

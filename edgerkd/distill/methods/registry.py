@@ -37,5 +37,5 @@ UNDEFENDED = METHODS["standard"]
 def load_method(name: str) -> AnyMethod:
     """The method of that name. Raises UnknownNameError, which says what each known one is."""
     if name not in METHODS:
-        raise UnknownNameError("method", name, {method.name: method.description for method in METHODS.values()})
+        raise UnknownNameError("method", name, words={each.name: each.description for each in METHODS.values()})
     return METHODS[name]
