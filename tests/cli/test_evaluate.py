@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edgerkd.attacks.suite import descriptions
 from edgerkd.core.run import RunFolder
 from edgerkd.files.atomic import sha256_of
 from edgerkd.jobs import evaluate as job
@@ -295,14 +295,13 @@ def test_a_run_whose_training_has_not_ended_says_how_to_end_it(tmp_path, edgerkd
     assert f"training is not finished: go on with `edgerkd distill --resume --run {run.path}`" in ended.err
 
 
-def test_every_attack_is_named_by_help(edgerkd):
-    """Catches an attack that nobody finds."""
-    from edgerkd.attacks.suite import attacks_named
-    from edgerkd.cli.options import AttackName
-    from edgerkd.core.errors import UnknownNameError
-
-    with pytest.raises(UnknownNameError) as error:
-        attacks_named("", classes=10)
-    known = str(error.value).partition("known: ")[2].split(", ")
-    (option,) = AttackName.__metadata__
-    assert sorted(re.findall(r"[\w-]+", option.help.replace(" or ", " "))) == sorted(known)
+def test_the_attacks_are_listed_with_what_they_are(edgerkd):
+    """Catches a list of its own that lacks an attack, and an ensemble that does not say what it holds."""
+    shown = edgerkd("evaluate", "--list-attacks")
+    assert shown.code == 0
+    found = json.loads(edgerkd("evaluate", "--list-attacks", "--json").out)["attacks"]
+    assert found == descriptions()
+    for name, words in found.items():
+        assert name in shown.out
+        assert words in shown.out
+    assert "APGD-CE, APGD-T, FAB-T, Square" in found["autoattack"]
