@@ -47,9 +47,7 @@ def main() -> None:
     with open_session(bundle, engines=engines, backend=given.backend, variant=given.variant) as session:
         images = session.samples.images
         latency = [measure_latency(session.live, np.resize(images, (n, *images.shape[1:]))) for n in given.batches]
-        found = Result(
-            machine=facts, bundle=bundle.manifest.name, engine=session.facts, latency_ms=tuple(latency)
-        )
+        found = Result(machine=facts, bundle=bundle.manifest.name, engine=session.facts, latency_ms=tuple(latency))
     show_machine(facts)
     print(f"\n{found.bundle}: {engine_words(found.engine)}")
     print(f"{'batch':>5}{'p50 ms':>10}{'p95 ms':>10}{'p99 ms':>10}{'images/s':>12}")

@@ -87,7 +87,7 @@ def attack(
         classes = int(first.shape[-1])
         check_arrays(inputs.images, inputs.labels, classes=classes)
         check_classifier(classifier, inputs.images[:32], classes=classes)
-        attacks, _ = attacks_named(attack, threat_model=threat_model, classes=classes)
+        attacks, _ = attacks_named(attack, classes=classes)
         found = joined(assess(classifier, attacks, inputs, chunk=chunk))
     return Attacked(
         clean=found.clean,

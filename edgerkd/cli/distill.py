@@ -1,7 +1,8 @@
 """`edgerkd distill`: a robust student for a device."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,13 +19,23 @@ from edgerkd.cli.options import (
 )
 from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table
 from edgerkd.core.data_request import DataRequest
-from edgerkd.core.recipe import MethodName
+from edgerkd.core.method import MethodFacts
+from edgerkd.core.recipe import Option
+from edgerkd.core.record import Record
 
 if TYPE_CHECKING:
     from edgerkd.core.evaluation import Evaluation
     from edgerkd.core.run import RunFolder
 
 _RECIPE = ("profile", *DATA_OPTIONS, "teacher", "family", "method", "epochs", "eps", "seed", "set")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Methods(Record):
+    """Every method, and by its name its own options with their defaults."""
+
+    methods: tuple[MethodFacts, ...]
+    options: dict[str, dict[str, Option]]
 
 
 @with_data
@@ -35,8 +46,8 @@ def distill(
     teacher: Teacher = None,
     family: Family = "resnet",
     method: Annotated[
-        str, typer.Option("--method", help=f"How it is trained: {', '.join(get_args(MethodName))}.")
-    ] = "edgerkd",
+        str | None, typer.Option("--method", help="How it is trained, like rslad; see --list-methods.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", help="Epochs of training.", min=1)] = None,
     eps: Eps = None,
     seed: Seed = 0,
@@ -48,6 +59,9 @@ def distill(
         Path | None, typer.Option("--run", help="The run's folder; a new one below runs/ if not given.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run, by its own recipe.")] = False,
+    list_methods: Annotated[
+        bool, typer.Option("--list-methods", help="List the methods and the options of each, for --set; train nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Distill a compact student from a robust teacher, under the device's budget, and evaluate it.
@@ -55,7 +69,9 @@ def distill(
     Where no robust teacher is kept for these data, one is trained first. run.json holds every value of the recipe.
     Under `torchrun --nproc-per-node=N -m -- edgerkd distill` N processes share each batch.
     """
-    from edgerkd.core.recipe import load_method
+    if list_methods:
+        _show_methods(json=json)
+        return
     from edgerkd.files.paths import given_path
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs import distill as job
@@ -76,7 +92,7 @@ def distill(
             load_profile(profile),
             request=request,
             teacher=teacher,
-            method=load_method(method),
+            method=method,
             epochs=epochs,
             eps=radius(eps),
             seed=seed,
@@ -86,6 +102,25 @@ def distill(
             family=family,
             show=show,
         )
+
+
+def _show_methods(*, json: bool) -> None:
+    from edgerkd.distill.methods.recipes import defaults_of
+    from edgerkd.distill.methods.registry import METHODS
+
+    options = {name: defaults_of(method) for name, method in METHODS.items()}
+    if json:
+        emit_json(Methods(methods=tuple(method.facts for method in METHODS.values()), options=options))
+        return
+
+    def written(value: object) -> str:
+        return f"{value:.4g}" if isinstance(value, float) else str(value).lower()
+
+    rows = [
+        (name, method.description, ", ".join(f"{key}={written(value)}" for key, value in options[name].items()))
+        for name, method in METHODS.items()
+    ]
+    show_table(["method", "what it is", "its own options"], rows)
 
 
 def _show(folder: "RunFolder", evaluation: "Evaluation") -> None:

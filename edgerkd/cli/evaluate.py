@@ -1,6 +1,7 @@
 """`edgerkd evaluate`: clean and robust accuracy of a run's student."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,12 +9,20 @@ import typer
 
 from edgerkd.cli.options import AttackName, Eps, Run, Seed, radius, run_folder
 from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table
+from edgerkd.core.record import Record
 
 if TYPE_CHECKING:
     from edgerkd.core.comparison import Comparison, Paired
     from edgerkd.core.curve import CurveReport
     from edgerkd.core.evaluation import Evaluation
     from edgerkd.core.run import RunFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attacks(Record):
+    """What `--attack` takes, and what each is."""
+
+    attacks: dict[str, str]
 
 
 def evaluate(
@@ -33,6 +42,9 @@ def evaluate(
         int, typer.Option("--eot", help="For networks that answer at random: attack the mean of so many calls.", min=1)
     ] = 1,
     seed: Seed = 0,
+    list_attacks: Annotated[
+        bool, typer.Option("--list-attacks", help="List what --attack takes, and what each is; attack nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Attack the student of the newest run, on the host, and print its clean and robust accuracy.
@@ -40,6 +52,9 @@ def evaluate(
     A stopped evaluation goes on where it was when it is started again with the same flags. Under
     `torchrun --nproc-per-node=N -m -- edgerkd evaluate` N processes share the work.
     """
+    if list_attacks:
+        _show_attacks(json=json)
+        return
     _check_together(curve=curve, eps=eps, against=against, with_teacher=with_teacher)
     from edgerkd.core.curve import parse_radii
     from edgerkd.jobs.compare import compare_runs
@@ -63,6 +78,19 @@ def evaluate(
             evaluate_run(folder, request, progress=bars, show=show)
 
 
+def _show_attacks(*, json: bool) -> None:
+    from edgerkd.attacks.suite import ATTACKS, descriptions
+
+    if json:
+        emit_json(Attacks(attacks=descriptions()))
+        return
+    sources = {name: "; ".join(attack.sources) for name, attack in ATTACKS.items()}
+    show_table(
+        ["attack", "what it is", "source"],
+        [(name, words, sources.get(name, "")) for name, words in descriptions().items()],
+    )
+
+
 def _check_together(*, curve: str | None, eps: str | None, against: Path | None, with_teacher: bool) -> None:
     if curve is not None and eps is not None:
         raise typer.BadParameter("give --curve with all its radii, or --eps with one")
@@ -73,6 +101,7 @@ def _check_together(*, curve: str | None, eps: str | None, against: Path | None,
 
 
 def _show(found: "Evaluation | CurveReport | Comparison", folder: "RunFolder") -> None:
+    from edgerkd.attacks.words import flag_words, title_of
     from edgerkd.core.comparison import Comparison
     from edgerkd.core.curve import CurveReport
     from edgerkd.report.table import class_table
@@ -83,7 +112,8 @@ def _show(found: "Evaluation | CurveReport | Comparison", folder: "RunFolder") -
 
         show_table(*curve_table(found))
         _show_end(
-            f"{found.norm}, {sample_words(found.n, found.of, found.seed)}, {', '.join(found.attacks)}", found.flags
+            f"{found.norm}, {sample_words(found.n, found.of, found.seed)}, {', '.join(map(title_of, found.attacks))}",
+            map(flag_words, found.flags),
         )
         put_line(f"picture: {folder.curve_page}")
     elif isinstance(found, Comparison):
@@ -100,14 +130,17 @@ def _show(found: "Evaluation | CurveReport | Comparison", folder: "RunFolder") -
         _show_end(
             f"{first.threat_model}, {sample_words(first.n, first.of, first.seed)}; difference: first less second, with "
             "Newcombe's paired 95 % interval; p: McNemar's exact test",
-            found.flags,
+            map(flag_words, found.flags),
         )
     else:
-        rows = [("clean", "", found.clean_acc), *((row.attack, row.source, row.robust_acc) for row in found.rows)]
+        rows = [
+            ("clean", "", found.clean_acc),
+            *((title_of(row.attack), row.source, row.robust_acc) for row in found.rows),
+        ]
         show_table(["attack", "source", "accuracy"], [*rows, ("worst case", "", found.robust_acc)])
         show_table(*class_table(found.by_class))
         sample = sample_words(found.n, found.of, found.seed)
-        _show_end(f"{found.threat_model}, {sample}", [*missing_words(found.by_class), *found.flags])
+        _show_end(f"{found.threat_model}, {sample}", [*missing_words(found.by_class), *map(flag_words, found.flags)])
 
 
 def _pair_row(name: str, pair: "Paired") -> tuple[object, ...]:

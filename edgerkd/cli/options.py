@@ -30,7 +30,7 @@ Norm = Annotated[str, typer.Option("--norm", help="The norm of the threat model:
 AttackName = Annotated[
     str,
     typer.Option(
-        "--attack", help="pgd, apgd, autoattack, fgsm, pgd-100, pgd-kl, apgd-ce, apgd-dlr, apgd-t, fab-t or square."
+        "--attack", help="pgd, apgd, autoattack, or one attack of them; `edgerkd evaluate --list-attacks` names all."
     ),
 ]
 Images = Annotated[int, typer.Option("-n", "--images", help="How many images are drawn to verify on.", min=1)]

@@ -50,7 +50,7 @@ def teacher(
     eps: Eps = None,
     name: Annotated[str | None, typer.Option("--name", help="The name to keep it under.")] = None,
     method: Annotated[
-        str | None, typer.Option("--method", help="For train: pgd-at, trades or n-fgsm; what fits if not given.")
+        str | None, typer.Option("--method", help="For train: a method that needs no teacher; what fits if not given.")
     ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", help="For train: epochs; as many as fit if not given.", min=1)
@@ -77,7 +77,6 @@ def teacher(
         name_of = option.name or ""
         if name_of not in _OPTIONS[action] and str(context.get_parameter_source(name_of)).endswith("COMMANDLINE"):
             raise typer.BadParameter(f"{action.value} takes none: leave it out", param_hint=option.opts[0])
-    from edgerkd.core.recipe import load_method
     from edgerkd.jobs import teachers as job
     from edgerkd.jobs.data import open_data
     from edgerkd.jobs.teacher_cache import known_teachers
@@ -86,7 +85,6 @@ def teacher(
     if action is Action.list:
         cards = known_teachers()
     else:
-        chosen = None if method is None else load_method(method)
         with progress() as bars:
             dataset, threat_model = open_data(request, eps=radius(eps), progress=bars)
             if source is None:
@@ -94,7 +92,7 @@ def teacher(
                     dataset,
                     threat_model,
                     progress=bars,
-                    method=chosen,
+                    method=method,
                     epochs=epochs,
                     minutes=minutes,
                     seed=seed,

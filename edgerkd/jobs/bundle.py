@@ -166,7 +166,7 @@ def _attacked(
     )
     with open_graph(graph, twin) as classifier:
         classes = classifier.logits(inputs.images[:1]).shape[1]
-        attacks, _ = attacks_named(attack, threat_model=threat_model, classes=classes)
+        attacks, _ = attacks_named(attack, classes=classes)
         with progress.stage("attacking the model on the host", len(samples) * len(attacks)) as advance:
             outcomes = joined(assess(classifier, attacks, inputs, chunk=BATCH, after=advance))
     result = ReferenceResult(

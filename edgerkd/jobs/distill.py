@@ -14,15 +14,16 @@ from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress, Silent
-from edgerkd.core.recipe import MethodName, Recipe, eps_warmup_for, parse_settings
+from edgerkd.core.recipe import eps_warmup_for, parse_settings
 from edgerkd.core.run import RUNS, RunFolder, mark_latest
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
-from edgerkd.distill.methods.registry import NEEDS_TEACHER
+from edgerkd.distill.methods.recipes import recipe_for
+from edgerkd.distill.methods.registry import DEFAULT, load_method
 from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import check_writable, claim, claimed_folder, write_atomic
-from edgerkd.files.decode import decode_json, decode_lines, encode_json, encode_line, with_settings
+from edgerkd.files.decode import decode_json, decode_lines, encode_json, encode_line
 from edgerkd.files.paths import find_kind, shown
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.data import open_data, reopen_data
@@ -50,7 +51,7 @@ def start(
     *,
     request: DataRequest,
     teacher: str | None,
-    method: MethodName,
+    method: str | None,
     epochs: int | None,
     eps: Radius | None,
     seed: int,
@@ -62,27 +63,21 @@ def start(
 ) -> tuple[RunFolder, Evaluation | None]:
     """Plan, train and evaluate a student in a new run folder, which becomes the newest.
 
-    `settings` are further values of the recipe, as `KEY=VALUE`; `family` is the student's. The processes of
-    torchrun train together; the first alone writes, and returns an evaluation. Raises ConfigError for settings
-    no recipe has and for a folder that holds something, UnknownNameError for the family, BudgetError where no
-    student fits, StorageError where the run cannot be written.
+    `method` is a method's name, None the default; `settings` are further values of the recipe and of the method's
+    options, as `KEY=VALUE`; `family` is the student's. The processes of torchrun train together; the first alone
+    writes, and returns an evaluation. Raises ConfigError for settings that neither has and for a folder that holds
+    something, UnknownNameError for the method and the family, BudgetError where no student fits, StorageError where
+    the run cannot be written.
     """
-    changed = parse_settings(settings)
+    changed, chosen = parse_settings(settings), DEFAULT if method is None else load_method(method)
     check_family(family)
     check_run_folder(folder)
     with open_ranks() as ranks:
         progress = progress if ranks.first else Silent()
         dataset, threat_model = _first_alone(ranks, lambda: open_data(request, eps=eps, progress=progress))
-        recipe = Recipe(
-            method=method,
-            threat_model=threat_model,
-            epochs=EPOCHS if epochs is None else epochs,
-            seed=seed,
-            batch=batch_for(dataset),
-            eps_warmup=eps_warmup_for(threat_model),
-        )
-        recipe = with_settings(recipe, changed, "--set")
-        with _claimed(folder, f"{dataset.name}-{profile.name}-{method}", ranks) as run:
+        own = {"seed": seed, "batch": batch_for(dataset), "eps_warmup": eps_warmup_for(threat_model)}
+        recipe = recipe_for(chosen, threat_model, epochs=EPOCHS if epochs is None else epochs, settings=own | changed)
+        with _claimed(folder, f"{dataset.name}-{profile.name}-{chosen.name}", ranks) as run:
             network, card = _first_alone(ranks, lambda: find_teacher(teacher, dataset, threat_model, progress=progress))
             plan = plan_student(profile, network.architecture, family)
             if (line := warning(plan)) is not None:
@@ -94,6 +89,7 @@ def start(
                 teacher_sha256=card.weights_sha256,
                 profile=profile,
                 recipe=recipe,
+                method=chosen.facts,
                 architecture=plan.chosen.architecture,
                 cost=plan.chosen.cost,
                 versions=host_versions(),
@@ -210,7 +206,7 @@ def _carry_out(
             build(record.architecture),
             dataset,
             recipe,
-            teacher=teacher if recipe.method in NEEDS_TEACHER else None,
+            teacher=teacher if load_method(recipe.method).needs_teacher else None,
             checkpoint=run.checkpoint,
             resume=resume,
             on_epoch=on_epoch,

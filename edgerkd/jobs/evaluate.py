@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgerkd.attacks.suite import Attack, attacks_named
+from edgerkd.attacks.attack import Attack
+from edgerkd.attacks.suite import attacks_named
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress, Silent
@@ -119,7 +120,7 @@ class Campaign:
                 "norm": threat_model.norm,
                 "eps": str(threat_model.eps),
                 "attack": self.request.attack,
-                "more": {attack.name: [self.record.teacher_sha256, sha256_of(self.run.adapters)] for attack in more},
+                "more": {attack.id: [self.record.teacher_sha256, sha256_of(self.run.adapters)] for attack in more},
                 "seed": self.request.seed,
                 "eot": self.request.eot,
                 "chunk": self.request.chunk,
@@ -143,7 +144,7 @@ def begin(
         check_writable(path)
     dataset = reopen_data(record.request, record.data.sha256, run.recipe, progress=progress)
     # Here, before the work begins: an unknown attack should not wait for the other ranks.
-    attacks_named(request.attack, threat_model=threat_model, classes=dataset.classes)
+    attacks_named(request.attack, classes=dataset.classes)
     return Campaign(
         run=run,
         record=record,
@@ -199,4 +200,4 @@ def _at_features(campaign: Campaign, student: Subject) -> tuple[Attack, ...]:
         return ()
     adapters = Adapters.load(run.adapters, student.network.architecture, teacher.architecture).to(device)
     teacher, network = (net.to(device).eval().requires_grad_(False) for net in (teacher, student.network))
-    return (feature_attack(network, teacher, adapters, campaign.threat_model),)
+    return (feature_attack(network, teacher, adapters),)

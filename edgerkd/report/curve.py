@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
+from edgerkd.attacks.words import flag_words, title_of
 from edgerkd.core.curve import CurvePoint, CurveReport
 from edgerkd.report.chart import spread
 from edgerkd.report.document import document
@@ -89,8 +90,8 @@ def render_curve(report: CurveReport) -> str:
 
 def curve_parts(report: CurveReport) -> tuple[Markup, ...]:
     """The chart, its figures as a table, and notes."""
-    caption = f"of {report.n} images, {', '.join(report.attacks)}; the worst case of each image counts"
-    return curve_chart(report), data_table(curve_table(report), caption), bullets(report.flags)
+    caption = f"of {report.n} images, {', '.join(map(title_of, report.attacks))}; the worst case of each image counts"
+    return curve_chart(report), data_table(curve_table(report), caption), bullets(map(flag_words, report.flags))
 
 
 def _labelled(radii: Sequence[Fraction]) -> list[Fraction]:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from edgerkd.attacks.words import title_of
 from edgerkd.core.by_class import ByClass
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.units import format_count
@@ -53,12 +54,16 @@ def comparison_rows(facts: Facts) -> Table:
 def conditions(facts: Facts) -> tuple[str, ...]:
     """How the networks of `comparison_rows` were attacked: one line where all alike, else a warning and one each."""
     found = {
-        name: f"{e.threat_model}, {sample_words(e.n, e.of, e.seed, e.split)}, {', '.join(row.attack for row in e.rows)}"
+        name: f"{e.threat_model}, {sample_words(e.n, e.of, e.seed, e.split)}, {_titles(e)}"
         for name, e in networks(facts).items()
     }
     if len(set(found.values())) <= 1:
         return tuple(found.values())[:1]
     return (UNLIKE, *(f"{name}: {how}" for name, how in found.items()))
+
+
+def _titles(evaluation: Evaluation) -> str:
+    return ", ".join(title_of(row.attack) for row in evaluation.rows)
 
 
 def class_table(found: ByClass) -> Table:
@@ -84,7 +89,7 @@ def gate_table(report: VerifyReport) -> Table:
 
 def attack_table(rows: tuple[Row, ...], worst: str) -> Table:
     """Each attack, and the worst case over all of them, which is the robust accuracy."""
-    lines = tuple((row.attack, row.source, str(row.robust_acc)) for row in rows)
+    lines = tuple((title_of(row.attack), row.source, str(row.robust_acc)) for row in rows)
     return Table(("attack", "source", "robust accuracy [95%]"), (*lines, ("worst case", "all of them", worst)))
 
 

@@ -30,7 +30,7 @@ def _folder(tmp_path, monkeypatch):
         (["train", "--eps", "0"], 3, "--eps 0"),
         (["import", "https://[x", "--sha256", "0" * 64], 3, "not an address"),
         (["import", "https://example.invalid/\u00e4.pt", "--sha256", "0" * 64], 3, "not an address"),
-        (["train", "--method", "rslad"], 3, "known: n-fgsm, pgd-at, trades"),
+        (["train", "--method", "rslad"], 3, "known:\n  - pgd-at: adversarial training"),
         (["import", "gone.pt"], 3, "there is no such file"),
         (["import", "https://example.invalid/w.pt"], 3, "--sha256"),
         (["import", "robustbench:Wong2020Fast"], 4, "load_model('Wong2020Fast'"),

@@ -59,7 +59,7 @@ def task_of(images, labels) -> AttackInputs:
 
 
 def robust(classifier, inputs):
-    attacks = attacks_named("apgd-ce", threat_model=inputs.threat_model, classes=10)[0]
+    attacks = attacks_named("apgd-ce", classes=10)[0]
     return assess_chunk(classifier, attacks, inputs).robust
 
 

@@ -12,6 +12,8 @@ from edgerkd.core.data_request import Augmentation, DataFacts, DataRequest, Prep
 from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
+from edgerkd.core.flag import Flag
+from edgerkd.core.method import MethodFacts
 from edgerkd.core.profile import Budget, Device, Gates, Profile
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -109,7 +111,8 @@ RECORD = RunRecord(
     teacher="digits-teacher",
     teacher_sha256="7e" * 32,
     profile=PROFILE,
-    recipe=Recipe(method="edgerkd", threat_model=THREAT, epochs=12, seed=11),
+    recipe=Recipe(method="toy", threat_model=THREAT, epochs=12, seed=11, options={"weight_toy": 0.625}),
+    method=MethodFacts(name="toy", description="what a toy does", sources=("Toy et al. 1901, eq. 7", "ours")),
     architecture=architecture((4, 8)),
     cost=STUDENT_COST,
     versions={"python": "3.11.2", "edgerkd": "0.0.7", "torch": "2.98.1"},
@@ -227,7 +230,7 @@ def curve() -> CurveReport:
             )
             for name, each in hits.items()
         ),
-        flags=("PGD-23 alone over-reports",),
+        flags=(Flag(id="over-reports", facts={"name": "pgd-23"}),),
     )
 
 

@@ -11,6 +11,8 @@ import pytest
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.engine import BuildLog, DeviceRecord
 from edgerkd.core.evaluation import Row
+from edgerkd.core.flag import Flag
+from edgerkd.core.method import MethodFacts
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
@@ -113,6 +115,8 @@ def _hostile(facts: Facts) -> Facts:
             request=replace(record.request, source=HOSTILE),
             data=replace(record.data, name=HOSTILE, sha256=HOSTILE, classes=(HOSTILE,) * 10),
             teacher=HOSTILE,
+            method=MethodFacts(name=HOSTILE, description=HOSTILE, sources=(HOSTILE,)),
+            recipe=replace(record.recipe, method=HOSTILE, options={HOSTILE: HOSTILE}),
             profile=replace(
                 record.profile,
                 name=HOSTILE,
@@ -124,7 +128,7 @@ def _hostile(facts: Facts) -> Facts:
             versions={HOSTILE: HOSTILE},
         ),
         epochs=tuple(replace(epoch, terms={HOSTILE: 1.0}) for epoch in facts.epochs),
-        student=replace(facts.student, split=HOSTILE, flags=(HOSTILE,), rows=(row,)),
+        student=replace(facts.student, split=HOSTILE, flags=(Flag(id=HOSTILE, facts={HOSTILE: HOSTILE}),), rows=(row,)),
         verification=replace(
             report,
             bundle=HOSTILE,
@@ -313,6 +317,13 @@ def test_each_number_is_taken_from_its_file(path):
     assert render_page(_changed(_FACTS, path, other)) != render_page(_FACTS)
 
 
+def test_the_method_is_what_the_run_says_of_it_with_its_options_and_sources():
+    """Catches words of the report's own, which a method from elsewhere would lack, and options nobody can see."""
+    text = render_page(_FACTS)
+    assert "What a toy does. Source: Toy et al. 1901, eq. 7; ours." in text
+    assert "<dt>weight_toy</dt><dd>0.625</dd>" in text
+
+
 def test_no_accuracy_is_made_up():
     """Catches a percentage that no file holds: all come from accuracies, gates, agreements or axes."""
     _, text = read(_FACTS)
@@ -339,7 +350,7 @@ def test_curve_and_variance_gap_are_shown_where_the_run_has_them():
     _, text = read(_FACTS)
     assert "Against larger and smaller attacks" in text
     assert "student 53.3%" in text
-    assert "PGD-23 alone over-reports" in text
+    assert "pgd-23 alone over-reports" in text
     assert "Variance gap, on the host" in text
     assert "student r +0.97" in text
     _, without = read(replace(_FACTS, curve=None, variance_gap=None))

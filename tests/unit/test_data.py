@@ -18,6 +18,7 @@ from PIL import Image
 from torch.testing import assert_close
 from torchvision.datasets import utils
 
+from edgerkd.core.customary import CUSTOMARY
 from edgerkd.core.data_request import DataRequest, parse_size
 from edgerkd.core.errors import ConfigError, MissingDependencyError, StorageError, UnknownNameError
 from edgerkd.core.progress import Silent
@@ -25,7 +26,6 @@ from edgerkd.core.units import Radius
 from edgerkd.data import cache, npz
 from edgerkd.data.dataset import dataset_from_checked, to_float
 from edgerkd.data.folder import split_of
-from edgerkd.data.known import KNOWN
 from edgerkd.data.load import load_data
 from edgerkd.data.samples import Checked, Samples, image_digests
 from edgerkd.data.split import draw, hold_out, shares
@@ -870,7 +870,7 @@ def test_known_data_have_their_customary_radius_and_its_source(tmp_path, monkeyp
         dataset, threat_model, lines = opened(name)
         assert str(threat_model.eps) == eps
         assert f"radius {eps} (" in lines[0]
-        assert f"({KNOWN[name].source})" in lines[0]
+        assert f"({CUSTOMARY[name].source})" in lines[0]
         assert dataset.facts.augmentation.flip is (name in ("fashion-mnist", "cifar10"))
     assert str(opened("mnist", eps="0.25")[1].eps) == "0.25"
 
