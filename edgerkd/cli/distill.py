@@ -16,7 +16,7 @@ from edgerkd.cli.options import (
     run_folder,
     with_data,
 )
-from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table
+from edgerkd.cli.output import Json, emit_json, progress, show_parts
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.recipe import MethodName
 
@@ -35,24 +35,25 @@ def distill(
     teacher: Teacher = None,
     family: Family = "resnet",
     method: Annotated[
-        str, typer.Option("--method", help=f"How it is trained: {', '.join(get_args(MethodName))}.")
+        str,
+        typer.Option("--method", metavar="NAME", help=f"The training method: {', '.join(get_args(MethodName))}."),
     ] = "edgerkd",
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Epochs of training.", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="NUMBER", help="Epochs of training.", min=1)] = None,
     eps: Eps = None,
     seed: Seed = 0,
     set: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other value of the recipe, like lr=0.1; repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other value of the recipe, such as lr=0.1; repeatable."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="The run's folder; a new one below runs/ if not given.")
+        Path | None, typer.Option("--run", metavar="FOLDER", help="The run's folder; a new one in runs/ if not given.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run, by its own recipe.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a stopped run with its own recipe.")] = False,
     json: Json = False,
 ) -> None:
     """Distill a compact student from a robust teacher, under the device's budget, and evaluate it.
 
-    Where no robust teacher is kept for these data, one is trained first. run.json holds every value of the recipe.
+    If the cache has no robust teacher for these data, one is trained first. run.json holds every value of the recipe.
     Under `torchrun --nproc-per-node=N -m -- edgerkd distill` N processes share each batch.
     """
     from edgerkd.core.recipe import load_method
@@ -95,8 +96,9 @@ def _show(folder: "RunFolder", evaluation: "Evaluation") -> None:
     from edgerkd.report.table import class_table, comparison_rows, conditions
 
     facts = replace(load_facts(folder), student=evaluation)  # which is written only after it is shown
-    show_table(*comparison_rows(facts))
-    for line in conditions(facts):
-        put_line(line)
-    show_table(*class_table(evaluation.by_class))
-    put_line(f"run: {folder.path}\nnext: edgerkd export --format trt")
+    show_parts(
+        comparison_rows(facts),
+        "\n".join(conditions(facts)),
+        class_table(evaluation.by_class),
+        f"run: {folder.path}\nnext: edgerkd export --format trt",
+    )

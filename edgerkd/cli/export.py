@@ -9,11 +9,13 @@ from edgerkd.cli.output import Json, emit_json, note, progress, put_line
 
 
 def export(
-    format: Annotated[str, typer.Option("--format", help="onnx, trt, trt-rtx, or another exporter's name.")] = "trt",
+    format: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="The exporter: onnx, trt, trt-rtx, or another one's name.")
+    ] = "trt",
     run: Run = None,
     json: Json = False,
 ) -> None:
-    """Export a run's student as a bundle for the device, with its engine where one can be built here."""
+    """Export a run's student as a bundle for the device, and build its engine where that is possible here."""
     from edgerkd.jobs.export import export as job
 
     folder = run_folder(run)

@@ -15,14 +15,14 @@ EXIT = {"pass": 0, "fail": 1, "inconclusive": 7}
 def verify(
     bundle: Bundle = None,
     runtime: Annotated[
-        str | None, typer.Option("--runtime", help="The runtime to attack; the best here if not given.")
+        str | None, typer.Option("--runtime", metavar="NAME", help="The runtime to attack; the best here if not given.")
     ] = None,
     attack: AttackName = "pgd",
     seed: Seed = 0,
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Attack the deployed engine on this machine, and say pass (0), fail (1) or inconclusive (7)."""
+    """Attack the deployed engine on this machine, and exit with pass (0), fail (1) or inconclusive (7)."""
     from edgerkd.core.errors import ParityError
     from edgerkd.files.atomic import check_writable, write_atomic
     from edgerkd.files.decode import encode_json

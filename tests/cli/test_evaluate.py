@@ -307,4 +307,4 @@ def test_every_attack_is_named_by_help(edgerkd):
         attacks_named("", threat_model=ThreatModel(norm="Linf", eps=Radius("8/255")), classes=10)
     known = str(error.value).partition("known: ")[2].split(", ")
     (option,) = AttackName.__metadata__
-    assert sorted(re.findall(r"[\w-]+", option.help.replace(" or ", " "))) == sorted(known)
+    assert sorted(re.findall(r"[\w-]+", option.help.removeprefix("The attack: ").replace(" or ", " "))) == sorted(known)

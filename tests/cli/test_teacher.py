@@ -18,8 +18,8 @@ def _folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["import"], 2, "import needs a file or a name"),
-        (["train", "w.pt"], 2, "train takes none"),
+        (["import"], 2, "Missing argument 'SOURCE'"),
+        (["train", "w.pt"], 2, "(w.pt)"),
         (["import", "w.pt", "--method", "pgd-at"], 2, "--method"),
         (["import", "w.pt", "--minutes", "5"], 2, "--minutes"),
         (["train", "--minutes", "0"], 2, "--minutes"),
