@@ -64,7 +64,7 @@ def distill(
     given = [name for name in _RECIPE if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
     if resume and given:
         flag = given[0].replace("_", "-")
-        raise typer.BadParameter(f"goes on by the run's own recipe: leave --{flag} out", param_hint="--resume")
+        raise typer.BadParameter(f"resumes with the run's own recipe: leave --{flag} out", param_hint="--resume")
 
     def show(folder: "RunFolder", evaluation: "Evaluation") -> None:
         emit_json(evaluation) if json else _show(folder, evaluation)

@@ -80,11 +80,11 @@ def evaluate(
 
 def _check_together(*, curve: str | None, eps: str | None, against: Path | None, with_teacher: bool) -> None:
     if curve is not None and eps is not None:
-        raise typer.BadParameter("give --curve with all its radii, or --eps with one")
+        raise typer.BadParameter("--curve and --eps cannot be combined: --curve has radii of its own")
     if curve is not None and against is not None:
-        raise typer.BadParameter("--curve and --against are two commands: give one of them")
+        raise typer.BadParameter("--curve and --against cannot be combined: give one of them")
     if with_teacher and curve is None:
-        raise typer.BadParameter("--with-teacher goes with --curve")
+        raise typer.BadParameter("--with-teacher needs --curve")
 
 
 def _show(found: "Evaluation | CurveReport | Comparison", folder: "RunFolder") -> None:

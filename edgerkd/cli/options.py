@@ -151,7 +151,7 @@ def run_folder(run: Path | None, flag: str = "--run") -> RunFolder:
     found = RunFolder(given_path(run))
     check_folder(found.path, error=lambda reason: ConfigError(f"{flag}: {reason}"))
     if find_kind(found.recipe) is None:
-        raise ConfigError(f"{flag}: {shown(run)} is not a run's folder, for run.json is missing there.")
+        raise ConfigError(f"{flag}: {shown(run)} is not a run's folder, because run.json is missing there.")
     return found
 
 

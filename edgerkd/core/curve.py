@@ -69,8 +69,8 @@ def rises(curve: EpsCurve) -> Sequence[str]:
     """A line for each radius at which the accuracy is higher than at a smaller one: there the attack is too weak."""
     return [
         f"{curve.name}: robust accuracy rises from {before.robust_acc.value:.1%} at {before.eps} to "
-        f"{after.robust_acc.value:.1%} at {after.eps}: the larger ball holds the smaller one, so the attack is too "
-        "weak there: take a stronger one"
+        f"{after.robust_acc.value:.1%} at {after.eps}. The larger ball contains the smaller one, so the attack is "
+        "too weak there: use a stronger one"
         for before, after in pairwise(curve.points)
         if after.robust_acc.value > before.robust_acc.value
     ]

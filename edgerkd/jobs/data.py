@@ -14,7 +14,7 @@ UNEVEN = 20  # times as many images as the smallest class has, from which the la
 
 
 def open_data(request: DataRequest, *, eps: Radius | None, progress: Progress) -> tuple[Dataset, ThreatModel]:
-    """The data set and its threat model, after saying what was understood of both.
+    """The data set and its threat model, after describing both in one line.
 
     Raises ConfigError for data that cannot be used, for a radius of 0, and where no radius is customary.
     """
@@ -35,8 +35,8 @@ def reopen_data(request: DataRequest, sha256: str, where: object, *, progress: P
     dataset = dataset_from_checked(load_data(request, progress=progress), request)
     if dataset.sha256 != sha256:
         raise ConfigError(
-            f"{where}: the data {request.source!r} are no longer those the run began with: what the student is tested "
-            "on may be what it learned from. Put the old data back, or start a new run."
+            f"{where}: the data {request.source!r} are not the ones the run was started with: its test images may "
+            "be among those it was trained on. Put the old data back, or start a new run."
         )
     return dataset
 
@@ -57,14 +57,14 @@ def radius_for(request: DataRequest, dataset: Dataset, eps: Radius | None) -> tu
     if dataset.train.image_shape[0] == 3:
         return COLOUR_EPS, "customary for small colour images; --eps sets another"
     raise ConfigError(
-        f"--eps: {dataset.name} is grey, and no radius is customary for grey images: ink on paper bears 0.3 (MNIST), "
-        "clothes 0.1 (Fashion-MNIST), fine shades like those of X-rays 4/255. The right one is the largest at which a "
-        "person still sees each class after every pixel was moved by it. Say it with --eps."
+        f"--eps: {dataset.name} is grey, and there is no customary radius for grey images: ink on paper tolerates 0.3 "
+        "(MNIST), clothes 0.1 (Fashion-MNIST), fine shades like those of X-rays 4/255. The right one is the largest "
+        "at which a person still sees each class after every pixel was moved by it. Set it with --eps."
     )
 
 
 def describe(facts: DataFacts, image_shape: tuple[int, int, int], radius: str) -> str:
-    """One line on what was understood."""
+    """One line that describes both."""
     channels, height, width = image_shape
     how = ""
     if facts.preprocessing.size is not None:
@@ -87,7 +87,7 @@ def warnings(facts: DataFacts) -> list[str]:
     small, large = min(counts, key=lambda name: counts[name]), max(counts, key=lambda name: counts[name])
     if counts[large] >= UNEVEN * max(1, counts[small]):
         lines.append(
-            f"Classes are uneven: {large} has {counts[large]:,} training images, {small} {counts[small]:,}. Look at "
-            "the accuracy class by class."
+            f"Classes are unbalanced: {large} has {counts[large]:,} training images, {small} {counts[small]:,}. Look "
+            "at the accuracy class by class."
         )
     return lines

@@ -21,21 +21,21 @@ NETWORKS = {
 METHODS: dict[MethodName, str] = {
     "standard": "training on clean images only, without a teacher",
     "pgd-at": "adversarial training, without a teacher",
-    "trades": "TRADES, without a teacher: clean accuracy weighed against equal answers to clean and adversarial images",
+    "trades": "TRADES, without a teacher: clean accuracy weighed against equal outputs on clean and adversarial images",
     "n-fgsm": "fast adversarial training (N-FGSM), without a teacher: one step of attack from a noisy image",
     "kd": "distillation on clean images only: the teacher's soft labels beside the labels",
-    "ard": "ARD: the robust teacher's answers to clean images, asked of the student on adversarial ones",
-    "rslad": "RSLAD: the robust teacher's soft labels in the attack and in the loss, and no labels",
-    "iad": "IAD: as ARD, the student trusting its own clean answers where the teacher is fooled",
-    "adaad": "AdaAD: adversarial images on which teacher and student disagree most, and the teacher's answers to them",
+    "ard": "ARD: the student's outputs on adversarial images matched to the robust teacher's on clean ones",
+    "rslad": "RSLAD: the robust teacher's soft labels in the attack and in the loss, without the labels",
+    "iad": "IAD: as ARD, with the student's own outputs on clean images as the target where the teacher is wrong",
+    "adaad": "AdaAD: adversarial images on which teacher and student disagree most, and the teacher's outputs on them",
     "igdm-rslad": "RSLAD, with the student's input gradients matched to the robust teacher's indirectly (IGDM)",
     "igdm-adaad": "AdaAD, with the student's input gradients matched to the robust teacher's indirectly (IGDM)",
     "mixacm": "MixACM distillation: the robust teacher's channel maps and soft labels on mixed images; "
     "no adversarial image is made",
     "covariance": "distillation on clean and adversarial images with the covariance of features aligned "
     "to the robust teacher's",
-    "edgerkd": "adversarial images made in one step from noise, matched to the labels and to what the robust teacher "
-    "said of the clean images, with the covariance of features aligned to the teacher's",
+    "edgerkd": "adversarial images made in one step from noise, matched to the labels and to the robust teacher's "
+    "outputs on the clean images, with the covariance of features aligned to the teacher's",
 }
 
 SOURCES = {

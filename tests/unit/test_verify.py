@@ -219,7 +219,7 @@ def test_a_runtime_asked_for_is_never_replaced():
         choose_runtime("onnxruntim", ())
 
 
-def test_a_runtime_that_does_not_work_says_what_mends_it(monkeypatch):
+def test_a_runtime_that_does_not_work_says_how_to_fix_it(monkeypatch):
     """Catches a name that is listed and cannot be used, and another runtime used in its place."""
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(MissingDependencyError, match=r"pip install .edgerkd\[trt\]"):
