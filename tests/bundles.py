@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
-from edgerkd.bundle.write import write_bundle
-from edgerkd.core.manifest import HostResult, Manifest
+from edgerkd.bundle.write import make_variant, write_bundle
+from edgerkd.core.manifest import Manifest
+from edgerkd.core.model_spec import ModelSpec
 from edgerkd.core.progress import Silent
+from edgerkd.core.requirement import ReferenceResult
 from edgerkd.files.profiles import load_profile
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import attack_network
 from edgerkd.models.cost import count_cost
-from edgerkd.models.onnx_graph import OPSET, onnx_from_network
+from edgerkd.models.onnx_graph import onnx_from_network
 from tests.zoo import THREAT, dataset, network
+
+GRAPH, TWIN, REFERENCE = "fp32.onnx", "fp32.twin.onnx", "fp32.reference.npz"
 
 
 def write_small_bundle(folder: Path, **changes) -> Manifest:
@@ -33,23 +37,28 @@ def write_small_bundle(folder: Path, **changes) -> Manifest:
         **{
             "name": "small",
             "dataset": data.name,
-            "classes": data.class_names,
+            "model": ModelSpec(
+                image_shape=net.architecture.image_shape,
+                classes=data.class_names,
+                architecture=net.architecture,
+                cost=count_cost(net.architecture)[0],
+            ),
             "preprocessing": data.facts.preprocessing,
-            "precision": "fp32",
-            "opset": OPSET,
-            "architecture": net.architecture,
-            "cost": count_cost(net.architecture)[0],
             "threat_model": THREAT,
-            "profile": load_profile("x86-cpu"),
-            "host": HostResult(
+            "format": "onnx",
+            "variants": (),
+            "profiles": (load_profile("x86-cpu"),),
+            "requirement": None,
+            "reference": ReferenceResult(
                 clean_acc=found.clean_acc,
                 robust_acc=found.robust_acc,
+                attacks=tuple(row.attack for row in found.rows),
                 teacher_clean_acc=found.clean_acc,
                 teacher_robust_acc=found.robust_acc,
-                attack="PGD-20",
             ),
             "versions": {},
             **changes,
         }
     )
-    return write_bundle(folder, student=graph, twin=gradient_twin(graph), replay=attacked.replay, manifest=manifest)
+    made = make_variant("fp32", graph=graph, twin=gradient_twin(graph), reference=attacked.reference)
+    return write_bundle(folder, manifest, variants=[made], samples=attacked.samples)

@@ -1,6 +1,6 @@
 """How robust a classifier is: every attack on every image, the worst case kept, a chunk of images at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from edgerkd.core.evaluation import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assessment:
+class Outcomes:
     """Of n images: which were `clean`ly right (n,), and still right after each attack, `resisted` (attacks, n).
 
     An attack only sees what those before it left, so the last row is the worst case over all of them.
@@ -48,9 +48,13 @@ class Assessment:
         )
 
 
-def assess(
-    classifier: Classifier, attacks: Sequence[Attack], inputs: AttackInputs, *, after: Callable[[int, str], None]
-) -> Assessment:
+def assess_chunk(
+    classifier: Classifier,
+    attacks: Sequence[Attack],
+    inputs: AttackInputs,
+    *,
+    after: Callable[[int, str], None] = lambda done, name: None,
+) -> Outcomes:
     """All attacks on one chunk of images; `after` hears (images done, of attacks x images; which attack)."""
     xp = array_namespace(inputs.images)
     n = inputs.images.shape[0]
@@ -75,40 +79,34 @@ def assess(
             left[rows] = _right(classifier, images_adv[where], part.labels)
         resisted.append(left & True)
         after((number + 1) * n, attack.name)
-    return Assessment(
+    return Outcomes(
         clean=clean, resisted=np.stack(resisted), images_adv=np.ascontiguousarray(on_host(images_adv), np.float32)
     )
 
 
-def assess_in_chunks(
+def assess(
     classifier: Classifier,
     attacks: Sequence[Attack],
     inputs: AttackInputs,
     *,
     chunk: int,
-    after: Callable[[int, str], None],
-    earlier: dict[int, Assessment] | None = None,
-    done: Callable[[int, Assessment], None] = lambda first, found: None,
-) -> Assessment:
-    """`assess`, chunk by chunk, joined.
+    after: Callable[[int, str], None] = lambda done, name: None,
+) -> Iterator[Outcomes]:
+    """All attacks, `chunk` images at a time and in order: each chunk's outcomes as soon as they are there.
 
-    Chunks in `earlier` (by their first image) are taken from there; `done` hears of new ones.
+    Whoever has seen enough stops asking. `after` hears (images done, of attacks x images; which attack).
     """
-    found = dict(earlier or {})
-    n = inputs.images.shape[0]
-    for first in range(0, n, chunk):
-        if first not in found:
-            rows = slice(first, first + chunk)
-            part = replace(inputs, images=inputs.images[rows], labels=inputs.labels[rows], index=inputs.index[rows])
-            heard = first * len(attacks)
-            found[first] = assess(classifier, attacks, part, after=lambda k, name, heard=heard: after(heard + k, name))
-            done(first, found[first])
-    return joined([found[first] for first in range(0, n, chunk)])
+    for first in range(0, inputs.images.shape[0], chunk):
+        rows = slice(first, first + chunk)
+        part = replace(inputs, images=inputs.images[rows], labels=inputs.labels[rows], index=inputs.index[rows])
+        heard = first * len(attacks)
+        yield assess_chunk(classifier, attacks, part, after=lambda k, name, heard=heard: after(heard + k, name))
 
 
-def joined(parts: Sequence[Assessment]) -> Assessment:
+def joined(chunks: Iterable[Outcomes]) -> Outcomes:
     """Several chunks as one."""
-    return Assessment(
+    parts = list(chunks)
+    return Outcomes(
         clean=np.concatenate([part.clean for part in parts]),
         resisted=np.concatenate([part.resisted for part in parts], axis=1),
         images_adv=np.concatenate([part.images_adv for part in parts]),

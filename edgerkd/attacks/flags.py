@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.apgd import apgd
 from edgerkd.attacks.arrays import device_of, on_host
-from edgerkd.attacks.assess import Assessment, assess
+from edgerkd.attacks.assess import Outcomes, assess_chunk
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.losses import cross_entropy, margin, margin_targeted, one_hot
@@ -118,12 +118,12 @@ def all_flags(
     classifier: Classifier,
     attacks: Sequence[Attack],
     inputs: AttackInputs,
-    found: Assessment,
+    found: Outcomes,
     *,
     images_transfer: Array | None = None,
     after: Callable[[int, str], None] = lambda done, what: None,
 ) -> tuple[str, ...]:
-    """Every flag of an assessment as text: the probes on the first 32 images, its rows, and its images."""
+    """Every flag of outcomes as text: the probes on the first 32 images, its rows, and its images."""
     sample = AttackInputs(
         images=inputs.images[:SAMPLE],
         labels=inputs.labels[:SAMPLE],
@@ -137,14 +137,14 @@ def all_flags(
         *check_within(found.images_adv, inputs),
         *raise_flags(classifier, sample, images_transfer=transfer, held=found.robust[:SAMPLE], after=after),
     )
-    # The whole assessment and the sample may show the same: the first of a name, from the whole, is kept.
+    # All outcomes and the sample may show the same: the first of a name, from the whole, is kept.
     return tuple(map(str, {flag.name: flag for flag in reversed(flags)}.values()))
 
 
 def flags_of_rows(rows: Sequence[Row]) -> tuple[Flag, ...]:
     """A flag for each query attack that still lowers what the white-box attacks before it left; costs nothing.
 
-    `rows` are an Assessment's: each the worst case so far. Source of the threshold: AutoAttack, flags_doc.md.
+    `rows` are those of `Outcomes`: each the worst case so far. Source of the threshold: AutoAttack, flags_doc.md.
     """
     found: list[Flag] = []
     for number, (before, row) in enumerate(pairwise(rows), 1):
@@ -292,7 +292,7 @@ def _beyond_white_box(
         Attack(name="APGD-T", source="direct", run=partial(climb, loss=margin_targeted, targets=targets)),
         Attack(name=f"Square, {QUERIES} queries", source="query", run=partial(square, queries=QUERIES)),
     )
-    found = assess(classifier, attacks, inputs, after=lambda done, name: None)
+    found = assess_chunk(classifier, attacks, inputs)
     yield from check_within(found.images_adv, inputs)
     yield from flags_of_rows(found.rows(attacks))
     fooled = 0 if held is None else int((held & ~found.resisted[1]).sum())

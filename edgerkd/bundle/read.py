@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgerkd.bundle.replay import ReplaySet, read_replay
+from edgerkd.bundle.samples import Reference, StoredSamples, fit_problems, read_reference, read_samples
 from edgerkd.core.errors import ArtefactError, problems_text
-from edgerkd.core.manifest import MANIFEST, REPLAY, STUDENT_ONNX, TWIN_ONNX, FileEntry, Manifest
+from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
+from edgerkd.core.variant import Variant
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json
 from edgerkd.files.paths import find_kind, shown
+
+_ANEW = "copy the bundle again, or make it anew with `edgerkd export` or `edgerkd bundle`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,23 +24,25 @@ class Bundle:
     """Of the manifest, and so of everything."""
 
     @property
-    def student(self) -> Path:
-        return self.path / STUDENT_ONNX
+    def key(self) -> str:
+        """What engines and reports are filed under."""
+        return bundle_key(self.path, self.sha256)
 
-    @property
-    def twin(self) -> Path:
-        return self.path / TWIN_ONNX
+    def samples(self, variant: Variant) -> tuple[StoredSamples, Reference]:
+        """The samples, with a variant's reference logits. Raises ArtefactError where they do not fit the model."""
+        samples, reference = (
+            read_samples(self.path / self.manifest.samples),
+            read_reference(self.path / variant.reference),
+        )
+        model = self.manifest.model
+        if problems := fit_problems(samples, reference, model.image_shape, len(model.classes)):
+            raise ArtefactError(f"{problems_text(self.path / self.manifest.samples, problems)}\n{_ANEW}")
+        return samples, reference
 
-    def replay(self) -> ReplaySet:
-        """The replay set. Raises ArtefactError where it does not fit the manifest."""
-        replay = read_replay(self.path / REPLAY)
-        shape, classes = self.manifest.architecture.image_shape, self.manifest.architecture.classes
-        if replay.images.shape[1:] != shape or replay.logits.shape[1:] != (classes,):
-            raise ArtefactError(
-                f"{self.path / REPLAY}: images {replay.images.shape[1:]} and {replay.logits.shape[1:]} logits "
-                f"do not fit the manifest's {shape} and {classes} classes"
-            )
-        return replay
+
+def bundle_key(path: Path, sha256: str) -> str:
+    """A bundle's name, which is its folder's, and the beginning of its digest."""
+    return f"{path.resolve().name}-{sha256[:12]}"
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -45,22 +50,17 @@ def read_bundle(path: Path) -> Bundle:
     manifest_path = path / MANIFEST
     if find_kind(manifest_path, error=ArtefactError) is None:
         raise ArtefactError(
-            f"{shown(path)} is not a bundle, for {MANIFEST} is missing there: make one with `edgerkd export`."
+            f"{shown(path)} is not a bundle, for {MANIFEST} is missing there: make one with `edgerkd export`, or from "
+            "a network of your own with `edgerkd bundle`."
         )
     manifest = decode_json(Manifest, manifest_path)
-    problems = [
-        f"{name}: not listed in the manifest"
-        for name in (STUDENT_ONNX, TWIN_ONNX, REPLAY)
-        if name not in manifest.files
-    ]
+    needed = [manifest.samples, *(name for variant in manifest.variants for name in variant.files)]
+    problems = [f"{name}: not listed in the manifest" for name in needed if name not in manifest.files]
     problems += [problem for name, entry in manifest.files.items() if (problem := _problem(path, name, entry))]
-    if len(manifest.classes) != manifest.architecture.classes:
-        named, has = len(manifest.classes), manifest.architecture.classes
-        problems.append(f"{MANIFEST}: names {named} classes, and its network has {has}")
+    names = [variant.name for variant in manifest.variants]
+    problems += [f"{MANIFEST}: names the variant {name} twice" for name in {n for n in names if names.count(n) > 1}]
     if problems:
-        raise ArtefactError(
-            problems_text(shown(path), problems) + "\ncopy the bundle again, or make it anew with `edgerkd export`"
-        )
+        raise ArtefactError(f"{problems_text(shown(path), problems)}\n{_ANEW}")
     return Bundle(path=path, manifest=manifest, sha256=sha256_of(manifest_path, error=ArtefactError))
 
 

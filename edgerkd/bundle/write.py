@@ -1,24 +1,67 @@
 """Writing a bundle: all of it or nothing."""
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgerkd.bundle.replay import ReplaySet, replay_bytes
-from edgerkd.core.manifest import MANIFEST, REPLAY, STUDENT_ONNX, TWIN_ONNX, FileEntry, Manifest
+from edgerkd.bundle.samples import Reference, StoredSamples, arrays_bytes
+from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
+from edgerkd.core.variant import FP32_PARITY, ParityLimits, Precision, Variant
 from edgerkd.files.atomic import folder_atomic, sha256_of, write_atomic
 from edgerkd.files.decode import encode_json
 
 
-def write_bundle(folder: Path, *, student: bytes, twin: bytes, replay: ReplaySet, manifest: Manifest) -> Manifest:
-    """Write the two graphs, the replay set and the manifest, which gets the digest of each of them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeVariant:
+    """A variant with the contents of its files."""
+
+    variant: Variant
+    contents: Mapping[str, bytes]
+
+
+def make_variant(
+    precision: Precision,
+    *,
+    graph: bytes,
+    twin: bytes,
+    reference: Reference,
+    backend: str | None = None,
+    parity: ParityLimits = FP32_PARITY,
+    engine: tuple[str, bytes] | None = None,
+) -> MadeVariant:
+    """The variant named by its precision; `engine` is one built elsewhere, as suffix and content."""
+    name = precision if backend is None else f"{precision}-{backend}"
+    variant = Variant(
+        name=name,
+        precision=precision,
+        backend=backend,
+        graph=f"{name}.onnx",
+        twin=f"{name}.twin.onnx",
+        reference=f"{name}.reference.npz",
+        parity=parity,
+        engine=None if engine is None else f"{name}.engine{engine[0]}",
+    )
+    contents = {variant.graph: graph, variant.twin: twin, variant.reference: arrays_bytes(reference)}
+    if variant.engine is not None and engine is not None:
+        contents[variant.engine] = engine[1]
+    return MadeVariant(variant=variant, contents=contents)
+
+
+def write_bundle(
+    folder: Path, manifest: Manifest, *, variants: Sequence[MadeVariant], samples: StoredSamples
+) -> Manifest:
+    """Write all files and the manifest, which gets the digest of each of them.
 
     An old bundle in `folder` is replaced only once the new one is complete. Returns the manifest written.
     """
     with folder_atomic(folder) as new:
         files: dict[str, FileEntry] = {}
-        for name, content in ((STUDENT_ONNX, student), (TWIN_ONNX, twin), (REPLAY, replay_bytes(replay))):
+        contents = {manifest.samples: arrays_bytes(samples)}
+        for made in variants:
+            contents.update(made.contents)
+        for name, content in contents.items():
             write_atomic(new / name, content)
             files[name] = FileEntry(size=len(content), sha256=sha256_of(new / name))
-        complete = replace(manifest, files=files)
+        complete = replace(manifest, variants=tuple(made.variant for made in variants), files=files)
         write_atomic(new / MANIFEST, encode_json(complete))
     return complete

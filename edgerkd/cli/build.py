@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edgerkd.cli.options import bundle_folders
+from edgerkd.cli.options import Backend, Variant, bundle_folders
 from edgerkd.cli.output import Json, emit_json, note, put_line
 
 Bundle = Annotated[
@@ -13,22 +13,19 @@ Bundle = Annotated[
 ]
 
 
-def build(
-    bundle: Bundle = None,
-    runtime: Annotated[str | None, typer.Option("--runtime", metavar="NAME", help="The runtime to build for.")] = None,
-    json: Json = False,
-) -> None:
+def build(bundle: Bundle = None, backend: Backend = None, variant: Variant = None, json: Json = False) -> None:
     """Build the engine of a bundle for this machine, which `verify` also does where there is none."""
     from edgerkd.bundle.read import read_bundle
-    from edgerkd.verify.build import build_engine, choose_runtime
+    from edgerkd.report.words import build_words, skipped_words
+    from edgerkd.verify.build import build_engine, choose_backend, preferred_backends
 
     folders = bundle_folders(bundle)
     found = read_bundle(folders.bundle)
-    chosen, why_not = choose_runtime(runtime, found.manifest.profile.runtimes)
-    built = build_engine(found, chosen.exporter, folders.engines, again=True)
-    for line in (*why_not, *built.record.notes):
+    chosen, skipped = choose_backend(backend, preferred_backends(found))
+    built = build_engine(found, found.manifest.variant_for(chosen.name, variant), chosen, folders.engines, again=True)
+    for line in (*skipped_words(skipped), *build_words(built.record.log)):
         note(line)
     if json:
         emit_json(built.record)
     else:
-        put_line(f"engine: {built.student}")
+        put_line(f"engine: {built.engine}")

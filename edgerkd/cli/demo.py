@@ -1,5 +1,6 @@
 """`edgerkd demo`: every step in a few minutes."""
 
+from edgerkd.cli.export import engine_line
 from edgerkd.cli.options import ProfileName, Seed
 from edgerkd.cli.output import Json, emit_json, progress, put_line, show_parts, show_verification
 
@@ -12,12 +13,12 @@ def demo(profile: ProfileName = "jetson-orin", seed: Seed = 0, json: Json = Fals
     from edgerkd.report.table import comparison_rows
 
     with progress() as bars:
-        run, verification, engine = job(profile_name=profile, seed=seed, progress=bars)
+        run, verification, exported = job(profile_name=profile, seed=seed, progress=bars)
     page = write_page(run)
     if json:
         emit_json(verification)
         return
-    put_line(engine)
+    put_line(engine_line(exported))
     show_verification(verification)
     put_line("")
     show_parts(comparison_rows(load_facts(run)), f"report: {page}")

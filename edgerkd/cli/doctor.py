@@ -13,26 +13,25 @@ if TYPE_CHECKING:
 def doctor(json: Json = False) -> None:
     """Show what this machine can run, and how to fix what it cannot.
 
-    The exit code is 4 where no runtime works.
+    The exit code is 4 where no backend works.
     """
     from edgerkd.verify.doctor import examine
 
     found = examine()
     emit_json(found) if json else _show(found)
-    if not any(runtime.works for runtime in found.runtimes):
-        raise MissingDependencyError("no runtime works here: pip install 'edgerkd[ort]' brings one for any CPU")
+    if not any(backend.runs is None for backend in found.backends):
+        raise MissingDependencyError("no backend works here: pip install 'edgerkd[ort]' brings one for any CPU")
 
 
 def _show(found: "Examination") -> None:
     from edgerkd.report.text_table import Table
 
-    plugins = [("runtime", plugin) for plugin in found.runtimes] + [("exporter", plugin) for plugin in found.exporters]
-    works = tuple((plugin.name, kind, _word(plugin.works), plugin.problem or "") for kind, plugin in plugins)
+    backends = tuple((b.name, _word(b.builds), _word(b.runs), b.runs or b.builds or "") for b in found.backends)
     packages = tuple((name, version or "-") for name, version in found.packages.items())
     host = "works" if found.host else "some packages are missing: pip install 'edgerkd[host]'"
     show_parts(
         "\n".join(_machine_lines(found)),
-        Table(("name", "kind", "works", "why not"), works),
+        Table(("backend", "builds here", "runs here", "why not"), backends),
         Table(("package", "version"), packages),
         "\n".join(
             [
@@ -57,5 +56,5 @@ def _machine_lines(found: "Examination") -> list[str]:
     return lines
 
 
-def _word(works: bool) -> str:
-    return "yes" if works else "no"
+def _word(problem: str | None) -> str:
+    return "yes" if problem is None else "no"

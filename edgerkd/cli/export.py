@@ -1,28 +1,45 @@
 """`edgerkd export`: the bundle, and an engine where one can be built here."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgerkd.cli.options import Run, run_folder
 from edgerkd.cli.output import Json, emit_json, note, progress, put_line
 
+if TYPE_CHECKING:
+    from edgerkd.jobs.export import Exported
+
 
 def export(
     format: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="The exporter: onnx, trt, trt-rtx, or another one's name.")
+        str,
+        typer.Option("--format", metavar="NAME", help="The bundle's backend: onnx, trt, trt-rtx, or another's name."),
     ] = "trt",
     run: Run = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option("--profile", metavar="NAME", help="One more device whose requirements the bundle carries."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Export a run's student as a bundle for the device, and build its engine where that is possible here."""
+    from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.export import export as job
 
-    folder = run_folder(run)
+    folder, profiles = run_folder(run), tuple(load_profile(name) for name in profile or ())
     with progress() as bars:
-        bundle, engine = job(folder, exporter_name=format, progress=bars)
+        exported = job(folder, format=format, profiles=profiles, progress=bars)
     if json:
-        note(engine)
-        emit_json(bundle.manifest)
+        note(engine_line(exported))
+        emit_json(exported.bundle.manifest)
         return
-    put_line(f"{engine}\nbundle: {bundle.path}\nnext: edgerkd verify")
+    put_line(f"{engine_line(exported)}\nbundle: {exported.bundle.path}\nnext: edgerkd verify")
+
+
+def engine_line(exported: "Exported") -> str:
+    """Where the engine is, or when it will be built."""
+    if exported.engine is not None:
+        return f"engine: {exported.engine}"
+    name = exported.bundle.manifest.format
+    return f"the {name} engine will be built on the device, by `edgerkd verify` there ({exported.postponed})"

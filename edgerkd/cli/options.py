@@ -48,6 +48,18 @@ AttackName = Annotated[
 Seed = Annotated[
     int, typer.Option("--seed", metavar="NUMBER", help="The seed of all random numbers.", min=0, max=2**53)
 ]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="The backend: onnx, trt, trt-rtx, or another's name; the best here if not given.",
+    ),
+]
+Variant = Annotated[
+    str | None,
+    typer.Option("--variant", metavar="NAME", help="The bundle's variant; the first that fits if not given."),
+]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="The file to write the result to, if not the usual one.")
 ]

@@ -86,8 +86,10 @@ def show_verification(report: "VerifyReport") -> None:
     from edgerkd.report.words import HEADLINES
 
     text = Text(verification_text(report, line_width()))
-    colour = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}[report.verdict]
-    text.highlight_regex(rf"(?m)^{HEADLINES[report.verdict][0]}:.*$", colour)
+    colour = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "measured": "bold"}[
+        report.verdict
+    ]
+    text.highlight_regex(rf"(?m)^{HEADLINES[report.verdict][0]} on .*$", colour)
     put(_coloured(text))
 
 

@@ -74,7 +74,7 @@ def _show(profile: Profile) -> None:
     values = {f"{part}.{f.name}": getattr(record, f.name) for part, record in parts.items() for f in fields(record)}
     rows = tuple((key, _text(value), profile.sources.get(key, "")) for key, value in values.items())
     rest = "\n".join(f"{key}: {source}" for key, source in profile.sources.items() if key not in values)
-    head = f"{profile.name}: {profile.title}\nruntimes: {', '.join(profile.runtimes)}"
+    head = f"{profile.name}: {profile.title}\nbackends: {', '.join(profile.backends)}"
     show_parts(head, Table(("key", "value", "source"), rows), rest)
 
 

@@ -1,8 +1,9 @@
 """Every error a user can meet, and the exit code of each.
 
 EdgerkdError
+    MissingGatesError (2)       a verdict is asked for, and no gate is
     ConfigError (3)             bad input or configuration; carries all problems at once
-        UnknownNameError        no such profile, data set, exporter ...: names the nearest
+        UnknownNameError        no such profile, data set, backend ...: names the nearest
         BudgetError             no student fits: each limit with what is required and measured
     MissingDependencyError (4)  not installed or not usable here: the exact install line
     StorageError (4)            a file cannot be read or written here: no permission, no room
@@ -44,6 +45,12 @@ class UnknownNameError(ConfigError):
         hint = f"did you mean {near[0]!r}? " if near else ""
         shown = printable(name, LONGEST_NAME)
         super().__init__(f"There is no {kind} named {shown!r}: {hint}known: {', '.join(known) or 'none'}")
+
+
+class MissingGatesError(EdgerkdError):
+    """A verdict is asked for, and nothing says what would be good enough."""
+
+    exit_code = 2
 
 
 class BudgetError(ConfigError):

@@ -1,20 +1,20 @@
-"""The index of a bundle: what is in it, what it is, and what the host measured."""
+"""The index of a bundle: a model with its variants, what is asked of them, and the digest of each file."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from edgerkd.core.accuracy import Accuracy
-from edgerkd.core.architecture import Architecture, Cost
 from edgerkd.core.data_request import Preprocessing
+from edgerkd.core.errors import UnknownNameError
+from edgerkd.core.model_spec import ModelSpec
 from edgerkd.core.profile import Profile
-from edgerkd.core.ranges import Amount, Length, Name, Sha256, Within
+from edgerkd.core.ranges import Amount, Length, Name, Sha256
 from edgerkd.core.record import Record
+from edgerkd.core.requirement import ReferenceResult, Requirement
 from edgerkd.core.threat import ThreatModel
+from edgerkd.core.variant import Variant
 
-STUDENT_ONNX = "student.onnx"
-TWIN_ONNX = "twin.onnx"
-REPLAY = "replay.npz"
 MANIFEST = "manifest.json"
+SAMPLES = "samples.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,35 +26,35 @@ class FileEntry(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostResult(Record):
-    """What the host measured on the replay set's images with the student in float32, and the teacher."""
-
-    clean_acc: Accuracy
-    robust_acc: Accuracy
-    teacher_clean_acc: Accuracy
-    teacher_robust_acc: Accuracy
-    attack: Name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(Record):
-    """Everything a device needs to know about a bundle, and the digest of each of its files.
+    """Everything a device needs to know about a bundle.
 
-    `classes` are the names of the logits, in order; `preprocessing` is what pictures need before they are images.
+    `format` is the backend it was made for. `profiles` are the devices it was made for, the first one by default;
+    `requirement` are thresholds of the maker's own, which count before a profile's. `preprocessing` is what pictures
+    need before they are images.
     """
 
     SCHEMA = 1
 
     name: Name
     dataset: Name
-    classes: Annotated[tuple[Name, ...], Length(2)]
+    model: ModelSpec
     preprocessing: Preprocessing
-    precision: Name
-    opset: Annotated[int, Within(7, 30)]
-    architecture: Architecture
-    cost: Cost
     threat_model: ThreatModel
-    profile: Profile
-    host: HostResult
+    format: Name
+    variants: Annotated[tuple[Variant, ...], Length(1)]
+    profiles: tuple[Profile, ...]
+    requirement: Requirement | None
+    reference: ReferenceResult | None
     versions: dict[str, str]
+    samples: Name = SAMPLES
     files: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
+
+    def variant_for(self, backend: str, name: str | None = None) -> Variant:
+        """The variant of that name, or the first that `backend` can build. Raises UnknownNameError."""
+        fitting = [v for v in self.variants if v.backend in (None, backend)]
+        for variant in fitting:
+            if name in (None, variant.name):
+                return variant
+        known = [v.name for v in fitting]
+        raise UnknownNameError(f"variant of this bundle for {backend}", name or backend, known)

@@ -63,13 +63,16 @@ class Gates(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile(Record):
-    """One device in one power mode. `sources` names where each number of `device` comes from."""
+    """One device in one power mode. `backends` are what it runs engines by, the best first.
+
+    `sources` names where each number of `device` comes from.
+    """
 
     SCHEMA = 1
 
     name: Name
     title: Name
-    runtimes: Annotated[tuple[Name, ...], Length(1)]
+    backends: Annotated[tuple[Name, ...], Length(1)]
     device: Device
     budget: Budget
     gates: Gates

@@ -93,9 +93,9 @@ class RunFolder:
     def engines(self) -> Path:
         return self.path / "engines"
 
-    @property
-    def verification(self) -> Path:
-        return self.path / "verify.json"
+    def verification(self, key: str) -> Path:
+        """The report on the bundle of that name and digest: two bundles side by side never share one."""
+        return self.path / f"verify-{key}.json"
 
     @property
     def page(self) -> Path:

@@ -1,32 +1,28 @@
-"""What `verify` found, as plain data."""
+"""What `verify` found, as plain data: facts alone, from which report/ makes words."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.by_class import ByClass
+from edgerkd.core.engine import BuildLog, Engine
 from edgerkd.core.evaluation import Row
 from edgerkd.core.ranges import Amount, Count, Name, Positive, Sha256, Share, Weight
 from edgerkd.core.record import Record
+from edgerkd.core.requirement import ReferenceResult, Requirement
 from edgerkd.core.threat import ThreatModel
 
-Verdict = Literal["pass", "fail", "inconclusive"]
+Judgement = Literal["pass", "fail", "inconclusive"]
+Verdict = Literal["pass", "fail", "inconclusive", "measured"]
+"""`measured`: figures were asked for, and no judgement."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine(Record):
-    """The thing that was attacked. `device` is where it ran; `sha256` is of the engine's own file."""
-
-    runtime: Name
-    version: Name
-    device: Name
-    precision: Name
-    sha256: Sha256
+TWIN_AGREEMENT = 0.999
+"""Share of equal answers below which the twin is not the engine. Ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity(Record):
-    """How close the engine is to the host's student on the replay set, clean and adversarial images.
+    """How close the engine is to the host's model on the same images, clean and adversarial.
 
     `max_abs_dlogit` and its limit are in logit units; `agreement` is the share of equal argmax
     among images whose host margin is above the limit; `ok` is the two together.
@@ -52,7 +48,7 @@ class Latency(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit(Record):
-    """One limit of the budget against what was found; `ok` is None where it cannot be judged here."""
+    """One limit of the budget against what was measured; `ok` is None where it cannot be judged here."""
 
     limit: Name
     required: Weight
@@ -69,22 +65,43 @@ class Gate(Record):
     measured: Weight
     low: Weight
     high: Weight
-    verdict: Verdict
+    verdict: Judgement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped(Record):
+    """A backend that was preferred and does not work here."""
+
+    backend: Name
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target(Record):
+    """The device that the bundle's profile is about. `reached`: this is its own backend on a device like it."""
+
+    profile: Name
+    title: Name
+    backend: Name
+    reached: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport(Record):
-    """The whole of `verify.json`."""
+    """One verification. `reference` is what the bundle claims that the host measured."""
 
     SCHEMA = 1
 
     verdict: Verdict
-    reasons: tuple[str, ...]
-    notes: tuple[str, ...]
     bundle: Name
     manifest_sha256: Sha256
     threat_model: ThreatModel
+    requirement: Requirement
+    reference: ReferenceResult | None
+    target: Target | None
     engine: Engine
+    build: BuildLog
+    skipped: tuple[Skipped, ...]
     parity: Parity
     twin_agreement: Share
     clean_acc: Accuracy
@@ -92,7 +109,8 @@ class VerifyReport(Record):
     by_class: ByClass
     rows: tuple[Row, ...]
     flags: tuple[str, ...]
-    retention: Weight
+    notices: tuple[str, ...]
+    retention: Weight | None
     gates: tuple[Gate, ...]
     latency_ms: Latency
     budget: tuple[Limit, ...]

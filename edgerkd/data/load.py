@@ -19,7 +19,7 @@ from edgerkd.data.check import check, left_out
 from edgerkd.data.folder import Found, find_pictures
 from edgerkd.data.gtsrb import find_gtsrb, is_gtsrb
 from edgerkd.data.known import KNOWN, Known, data_folder, download, find_torchvision, load_digits, unavailable
-from edgerkd.data.npz import load_npz
+from edgerkd.data.npz import NEEDED, TO_JUDGE, load_npz
 from edgerkd.data.pictures import bad_files, choose_size, decode, look_at
 from edgerkd.data.samples import Bytes, Checked, Ints, Raw, RawSplit
 from edgerkd.data.split import (
@@ -47,7 +47,21 @@ def load_data(request: DataRequest, *, progress: Progress) -> Checked:
     return whole.with_notes(*left_out(whole))
 
 
-def _raw(request: DataRequest, progress: Progress) -> Raw:
+def load_samples(request: DataRequest, *, progress: Progress) -> Checked:
+    """Checked images to judge a finished model by, all in `test`: the test split, or all where there is none.
+
+    Raises as `load_data` does, but an .npz file needs no more than x_test and y_test.
+    """
+    raw = _raw(request, progress, needed=TO_JUDGE)
+    if raw.train.files is None:
+        _check_no_pictures(request)
+    checked = check(raw, classes=request.classes)
+    if checked.test is not None:
+        return checked
+    return replace(checked, test=checked.train, notes=(*checked.notes, "There is one split: all its images are used."))
+
+
+def _raw(request: DataRequest, progress: Progress, needed: tuple[str, ...] = NEEDED) -> Raw:
     source = request.source
     if source in KNOWN:
         return _known(request, progress)
@@ -59,7 +73,7 @@ def _raw(request: DataRequest, progress: Progress) -> Raw:
         found = find_torchvision(path)
         return found() if found is not None else _folder(path, find_pictures(path), request, progress)
     if path.suffix == ".npz":
-        return load_npz(path, say=progress.say)
+        return load_npz(path, say=progress.say, needed=needed)
     if kind is not None:
         raise ConfigError(f"{shown(path)}: this is {kind}: --data takes an .npz file or a folder of pictures.")
     raise UnknownNameError("data set (nor such a folder or .npz file)", source, KNOWN)

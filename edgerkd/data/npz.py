@@ -14,26 +14,30 @@ from edgerkd.files.arrays import Archive, open_arrays
 from edgerkd.files.paths import shown
 
 NEEDED = ("x_train", "y_train", "x_test", "y_test")
+TO_JUDGE = ("x_test", "y_test")
+"""What is needed where nothing is trained."""
 OPTIONAL = ("x_val", "y_val", "group_train", "class_names")
 IN_MEMORY = 1 << 30
 """Bytes of an array of images above which it is unpacked into the cache and mapped. Ours."""
 _LARGEST, _LABELS = 1 << 42, 1 << 28
 
 
-def load_npz(path: Path, *, say: Say) -> Raw:
+def load_npz(path: Path, *, say: Say, needed: tuple[str, ...] = NEEDED) -> Raw:
     """Images and labels of the splits; `group_train` numbers objects, `class_names` names the classes.
+
+    Where only a test split is `needed`, and there is no other, it stands in `train`.
 
     Raises ConfigError for a file that is none, damaged, or without the arrays that are needed.
     """
     with open_arrays(path, error=ConfigError) as archive:
-        missing = [name for name in NEEDED if name not in archive.names]
+        missing = [name for name in needed if name not in archive.names]
         if ("x_val" in archive.names) != ("y_val" in archive.names):
             missing.append("y_val" if "x_val" in archive.names else "x_val")
         if missing:
             known = ", ".join(printable(name, 40) for name in archive.names[:8]) or "none"
             raise ConfigError(
                 f"{shown(path)}: there is no array named {', '.join(missing)} (it has {known}). An .npz data set has "
-                f"{', '.join(NEEDED)}; {', '.join(OPTIONAL)} if there are such."
+                f"{', '.join(needed)}; {', '.join(OPTIONAL)} if there are such."
             )
         splits = {
             split: _split(path, archive, split, say)
@@ -46,9 +50,9 @@ def load_npz(path: Path, *, say: Say) -> Raw:
     return Raw(
         name=printable(path.stem, LONGEST_NAME // 2),
         where=shown(path),
-        train=splits["train"],
+        train=splits["train"] if "train" in splits else splits["test"],
         val=splits.get("val"),
-        test=splits["test"],
+        test=splits["test"] if "train" in splits else None,
         names=names,
         notes=notes,
     )

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+import edgerkd.jobs.host  # noqa: F401  first: see there
 from edgerkd.attacks.active_set import AttackInputs
-from edgerkd.attacks.assess import Assessment, assess_in_chunks, joined
+from edgerkd.attacks.assess import Outcomes, assess, joined
 from edgerkd.attacks.classifier import Classifier
 from edgerkd.attacks.eot import Expected
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.suite import Attack, attacks_named
-from edgerkd.bundle.replay import ReplaySet
+from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.by_class import by_class
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress
@@ -32,7 +33,9 @@ class Attacked:
     """An evaluation with the images behind it, and the network's answers to them."""
 
     evaluation: Evaluation
-    replay: ReplaySet
+    outcomes: Outcomes
+    samples: StoredSamples
+    reference: Reference
 
 
 @exact_float32()
@@ -108,14 +111,14 @@ def attack_network(
     )
     return Attacked(
         evaluation=evaluation,
-        replay=ReplaySet(
-            images=images.contiguous().cpu().numpy(),
+        outcomes=found,
+        samples=StoredSamples(
+            pixels=samples.images.contiguous().cpu().numpy(),
             images_adv=found.images_adv,
             labels=samples.labels.cpu().numpy(),
-            logits=logits.cpu().numpy(),
-            logits_adv=logits_adv.cpu().numpy(),
             host_robust=found.robust,
         ),
+        reference=Reference(logits=logits.cpu().numpy(), logits_adv=logits_adv.cpu().numpy()),
     )
 
 
@@ -131,7 +134,7 @@ class _Work:
     name: str
     progress: Progress
 
-    def carry_out(self, ranks: Ranks) -> Assessment:
+    def carry_out(self, ranks: Ranks) -> Outcomes:
         """All chunks: those in the store, this rank's share of the others, and the other ranks'."""
         firsts = range(0, len(self.inputs.index), self.chunk)
         if self.store is not None:
@@ -152,7 +155,7 @@ class _Work:
             found |= self._attacked([first for first in missing if first not in found])
         return joined([found[first] for first in firsts])
 
-    def _stored(self, firsts: Sequence[int]) -> dict[int, Assessment]:
+    def _stored(self, firsts: Sequence[int]) -> dict[int, Outcomes]:
         if self.store is None:
             return {}
         sizes = {first: len(self.inputs.index[first : first + self.chunk]) for first in firsts}
@@ -163,19 +166,11 @@ class _Work:
         }
         return {first: found for first, found in loaded.items() if found is not None}
 
-    def _attacked(self, firsts: Sequence[int]) -> dict[int, Assessment]:
+    def _attacked(self, firsts: Sequence[int]) -> dict[int, Outcomes]:
         """These chunks, attacked one after the other; each goes into the store at once."""
         if not firsts:
             return {}
-        found: dict[int, Assessment] = {}
-
-        def done(number: int, part: Assessment) -> None:
-            # Only the last chunk of all may be short, and it is the last of any share: the cuts stay where they were.
-            first = firsts[number // self.chunk]
-            found[first] = part
-            if self.store is not None:
-                self.store.save(first, part)
-
+        found: dict[int, Outcomes] = {}
         every = np.arange(len(self.inputs.index))
         rows = np.concatenate([every[first : first + self.chunk] for first in firsts])
         where = torch.from_numpy(rows).to(self.inputs.images.device)
@@ -186,5 +181,10 @@ class _Work:
             index=self.inputs.index[rows],
         )
         with self.progress.stage(f"attacking {self.name}", len(rows) * len(self.attacks)) as advance:
-            assess_in_chunks(self.classifier, self.attacks, part, chunk=self.chunk, after=advance, done=done)
+            # Only the last chunk of all may be short, and it is the last of any share: the cuts stay where they were.
+            chunks = assess(self.classifier, self.attacks, part, chunk=self.chunk, after=advance)
+            for first, outcomes in zip(firsts, chunks, strict=True):
+                found[first] = outcomes
+                if self.store is not None:
+                    self.store.save(first, outcomes)
         return found

@@ -8,7 +8,6 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.files.decode import decode_json, encode_json
-from edgerkd.jobs.attack import Attacked
 from edgerkd.jobs.evaluate import Request, begin, subject_in
 from edgerkd.jobs.ranks import open_ranks
 
@@ -39,13 +38,9 @@ def compare_runs(
         found = Comparison(
             first=first.evaluation,
             second=second.evaluation,
-            clean=paired(_clean(first), _clean(second)),
-            robust=paired(first.replay.host_robust, second.replay.host_robust),
+            clean=paired(first.outcomes.clean, second.outcomes.clean),
+            robust=paired(first.outcomes.robust, second.outcomes.robust),
             flags=tuple(dict.fromkeys([*first.evaluation.flags, *second.evaluation.flags])),
         )
         campaign.finish(lambda: show(found), {run.comparison: encode_json(found)})
     return found if ranks.first else None
-
-
-def _clean(attacked: Attacked) -> list[bool]:
-    return (attacked.replay.logits.argmax(axis=1) == attacked.replay.labels).tolist()

@@ -20,14 +20,14 @@ from edgerkd.files.profiles import load_profile
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.data import reopen_data
 from edgerkd.jobs.distill import TEST_IMAGES, start
-from edgerkd.jobs.export import export
+from edgerkd.jobs.export import Exported, export
 from edgerkd.models.build import build
 
 VERDICTS = (0, 1, 7)  # verify's exit codes that come with a verdict
 
 
-def demo(*, profile_name: str, seed: int, progress: Progress) -> tuple[RunFolder, VerifyReport, str]:
-    """Distill, export and verify on the digits; returns the run, its verdict, and the line on the engine.
+def demo(*, profile_name: str, seed: int, progress: Progress) -> tuple[RunFolder, VerifyReport, Exported]:
+    """Distill, export and verify on the digits; returns the run, its verdict, and what was exported.
 
     `verify` runs as its own process, which never imports torch, just as on a device.
     Raises EngineError where that process ends without a verdict.
@@ -44,13 +44,13 @@ def demo(*, profile_name: str, seed: int, progress: Progress) -> tuple[RunFolder
         progress=progress,
     )
     write_atomic(run.baseline, encode_json(standard_student(decode_json(RunRecord, run.recipe), progress=progress)))
-    _, engine = export(run, exporter_name="trt", progress=progress)
+    exported = export(run, format="trt", progress=progress)
     with progress.stage("verify: attacking the engine, without torch", 0):
         command = [sys.executable, "-m", "edgerkd", "verify", str(run.bundle), "--seed", str(seed), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in VERDICTS:
         raise EngineError(f"`edgerkd verify {run.bundle}` ended with {done.returncode}: {done.stderr.strip()}")
-    return run, decode_json(VerifyReport, run.verification), engine
+    return run, decode_json(VerifyReport, run.verification(exported.bundle.key)), exported
 
 
 def standard_student(record: RunRecord, *, progress: Progress) -> Evaluation:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgerkd.attacks.assess import Assessment
+from edgerkd.attacks.assess import Outcomes
 from edgerkd.core.errors import ArtefactError, EdgerkdError
 from edgerkd.files.arrays import read_arrays
 from edgerkd.files.atomic import write_atomic
@@ -42,7 +42,7 @@ class ChunkStore:
         """The file of the chunk whose first image is `first`."""
         return self.path / f"chunk-{first:08d}.npz"
 
-    def save(self, first: int, found: Assessment) -> None:
+    def save(self, first: int, found: Outcomes) -> None:
         """Keep a finished chunk; atomic, so that a kill leaves all of it or nothing."""
         buffer = io.BytesIO()
         np.savez(
@@ -55,9 +55,7 @@ class ChunkStore:
         )
         write_atomic(self.file(first), buffer.getvalue())
 
-    def load(
-        self, first: int, shape: tuple[int, ...], *, attacks: int, say: Callable[[str], None]
-    ) -> Assessment | None:
+    def load(self, first: int, shape: tuple[int, ...], *, attacks: int, say: Callable[[str], None]) -> Outcomes | None:
         """The chunk of images of `shape` (n, c, h, w) from `first` on, or None where it is to be done.
 
         A damaged file is named and done again: it holds nothing that cannot be made anew, and a long
@@ -72,7 +70,7 @@ class ChunkStore:
             say(f"{e} These {shape[0]} images are attacked again.")
             return None
 
-    def _read(self, path: Path, first: int, shape: tuple[int, ...], attacks: int) -> Assessment:
+    def _read(self, path: Path, first: int, shape: tuple[int, ...], attacks: int) -> Outcomes:
         names = ("digest", "first", "clean", "resisted", "images_adv")
         arrays = read_arrays(path, names, limit=LIMIT)
         if str(arrays["digest"]) != self.digest or arrays["first"].shape != () or arrays["first"] != first:
@@ -83,7 +81,7 @@ class ChunkStore:
             if arrays[name].shape != size or arrays[name].dtype != kind:
                 found = f"{arrays[name].dtype} {arrays[name].shape}"
                 raise ArtefactError(f"{path}: {name} is {found}, and {np.dtype(kind)} {size} is expected.")
-        return Assessment(clean=arrays["clean"], resisted=arrays["resisted"], images_adv=arrays["images_adv"])
+        return Outcomes(clean=arrays["clean"], resisted=arrays["resisted"], images_adv=arrays["images_adv"])
 
     def clear(self) -> None:
         """Forget the chunks: the result is written."""

@@ -1,49 +1,55 @@
 """`edgerkd export`: a run's student to a bundle, and to an engine where one can be built here."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgerkd.bundle.plugins import load_exporter, load_runtime
+from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
-from edgerkd.bundle.replay import ReplaySet
-from edgerkd.bundle.write import write_bundle
-from edgerkd.core.errors import MissingDependencyError, ParityError
-from edgerkd.core.manifest import HostResult, Manifest
+from edgerkd.bundle.write import make_variant, write_bundle
+from edgerkd.core.errors import MissingDependencyError
+from edgerkd.core.manifest import Manifest
+from edgerkd.core.model_spec import ModelSpec
+from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
+from edgerkd.core.requirement import ReferenceResult
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.files.atomic import check_writable
 from edgerkd.files.decode import decode_json
 from edgerkd.graphs.twin import gradient_twin
-from edgerkd.jobs.attack import attack_network
+from edgerkd.jobs.attack import Attacked, attack_network
 from edgerkd.jobs.distill import load_inputs
+from edgerkd.jobs.graph_parity import check_graph
 from edgerkd.jobs.versions import host_versions
-from edgerkd.models.onnx_graph import OPSET, onnx_from_network
+from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import load_network
 from edgerkd.verify.build import build_engine
-from edgerkd.verify.parity import parity_of
 
-REPLAY_IMAGES = 500  # at most; enough for an interval of 4 points either way, and 12 MB of CIFAR-10
-PRECISION = "fp32"
+STORED_IMAGES = 500  # at most; enough for an interval of 4 points either way, and 8 MB of CIFAR-10
 
 
-def export(run: RunFolder, *, exporter_name: str, progress: Progress) -> tuple[Bundle, str]:
-    """Write the run's bundle, and the engine where `exporter_name` works here.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A bundle, and the engine's file, or else why it will only be built on the device."""
 
-    Returns the bundle and one line on the engine. Raises UnknownNameError for an exporter that is not
-    known, ArtefactError for a damaged student, ExportError for a network without a gradient twin,
+    bundle: Bundle
+    engine: str | None
+    postponed: str | None
+
+
+def export(run: RunFolder, *, format: str, profiles: tuple[Profile, ...] = (), progress: Progress) -> Exported:
+    """Write the run's bundle for the backend `format`, and its engine where that can build here.
+
+    The bundle carries the requirements of the run's profile, then of further `profiles`. Raises UnknownNameError for a
+    backend that is not known, ArtefactError for a damaged student, ExportError for a network without a gradient twin,
     ParityError where the exported graph is not the student.
     """
-    exporter = load_exporter(exporter_name)
+    backend = load_backend(format)
     check_writable(run.path / "bundle.json")
     record = decode_json(RunRecord, run.recipe)
     student = load_network(run.trained)
     dataset, teacher = load_inputs(run, record, progress=progress)
-    images = dataset.test.sample(REPLAY_IMAGES, seed=record.recipe.seed)
-    attacked, reference = (
+    images = dataset.test.sample(STORED_IMAGES, seed=record.recipe.seed)
+    attacked, taught = (
         attack_network(
             network,
             images,
@@ -58,52 +64,44 @@ def export(run: RunFolder, *, exporter_name: str, progress: Progress) -> tuple[B
         for name, network in (("student", student), ("teacher", teacher))
     )
     graph = onnx_from_network(student)
-    evaluation, taught = attacked.evaluation, reference.evaluation
+    check_graph(graph, attacked.samples, attacked.reference)
+    made = make_variant("fp32", graph=graph, twin=gradient_twin(graph), reference=attacked.reference)
+    others = tuple(profile for profile in profiles if profile.name != record.profile.name)
     manifest = Manifest(
         name=run.path.resolve().name,
         dataset=record.data.name,
-        classes=record.data.classes,
-        preprocessing=record.data.preprocessing,
-        precision=PRECISION,
-        opset=OPSET,
-        architecture=record.architecture,
-        cost=record.cost,
-        threat_model=evaluation.threat_model,
-        profile=record.profile,
-        host=HostResult(
-            clean_acc=evaluation.clean_acc,
-            robust_acc=evaluation.robust_acc,
-            teacher_clean_acc=taught.clean_acc,
-            teacher_robust_acc=taught.robust_acc,
-            attack=", ".join(row.attack for row in evaluation.rows),
+        model=ModelSpec(
+            image_shape=record.architecture.image_shape,
+            classes=record.data.classes,
+            architecture=record.architecture,
+            cost=record.cost,
         ),
+        preprocessing=record.data.preprocessing,
+        threat_model=record.recipe.threat_model,
+        format=format,
+        variants=(),
+        profiles=(record.profile, *others),
+        requirement=None,
+        reference=reference_of(attacked, taught),
         versions=host_versions(),
     )
-    twin = gradient_twin(graph)
-    check_graph(graph, attacked.replay)
-    write_bundle(run.bundle, student=graph, twin=twin, replay=attacked.replay, manifest=manifest)
+    write_bundle(run.bundle, manifest, variants=[made], samples=attacked.samples)
     bundle = read_bundle(run.bundle)
     try:
-        exporter.check()
+        backend.check_build()
     except MissingDependencyError as e:
-        return bundle, f"the {exporter_name} engine will be built on the device, by `edgerkd verify` there ({e})"
-    built = build_engine(bundle, exporter_name, run.engines)
-    return bundle, f"engine: {built.student}"
+        return Exported(bundle=bundle, engine=None, postponed=str(e))
+    built = build_engine(bundle, bundle.manifest.variant_for(format), backend, run.engines)
+    return Exported(bundle=bundle, engine=str(built.engine), postponed=None)
 
 
-def check_graph(graph: bytes, replay: ReplaySet) -> None:
-    """Run the exported graph on clean and adversarial images. Raises ParityError where it is not the student."""
-    images = np.concatenate([replay.images, replay.images_adv])
-    host = np.concatenate([replay.logits, replay.logits_adv])
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "student.onnx"
-        file.write_bytes(graph)
-        with load_runtime("onnxruntime").load(file) as engine:
-            parts = [engine(images[i : i + 64])[0] for i in range(0, len(images), 64)]
-    logits: NDArray[np.float32] = np.concatenate(parts)
-    parity = parity_of(logits, host, precision=PRECISION)
-    if not parity.ok:
-        raise ParityError(
-            f"the exported graph differs from the student by up to {parity.max_abs_dlogit:.3g} "
-            f"(limit {parity.limit:.3g}), agreement {parity.agreement:.2%}; the bundle there was is left as it is"
-        )
+def reference_of(attacked: Attacked, taught: Attacked) -> ReferenceResult:
+    """What the host measured, of student and teacher."""
+    own, other = attacked.evaluation, taught.evaluation
+    return ReferenceResult(
+        clean_acc=own.clean_acc,
+        robust_acc=own.robust_acc,
+        attacks=tuple(row.attack for row in own.rows),
+        teacher_clean_acc=other.clean_acc,
+        teacher_robust_acc=other.robust_acc,
+    )

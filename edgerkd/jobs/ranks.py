@@ -8,6 +8,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+import edgerkd.jobs.host  # noqa: F401  first: see there
 from edgerkd.core.errors import ConfigError
 from edgerkd.distill.parallel import Parallel, peers
 

@@ -4,6 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
+import edgerkd.jobs.host  # noqa: F401  first: see there
 from edgerkd.core.errors import ArtefactError, ConfigError, UnknownNameError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.run_record import RunRecord

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from edgerkd.bundle.read import bundle_key
 from edgerkd.core.curve import CurveReport
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ConfigError
@@ -53,7 +54,7 @@ def load_facts(run: RunFolder) -> Facts:
     if not run.recipe.is_file():
         raise ConfigError(
             f"{run.recipe} is missing: a report is made in the folder of a run. Where `edgerkd verify` ran elsewhere, "
-            "copy its verify.json into that folder."
+            "copy its report into that folder."
         )
     manifest = run.bundle / MANIFEST
     return Facts(
@@ -66,8 +67,19 @@ def load_facts(run: RunFolder) -> Facts:
         curve=_find(CurveReport, run.curve),
         variance_gap=_find(VarianceGapReport, run.variance_gap),
         manifest_sha256=sha256_of(manifest) if manifest.is_file() else None,
-        verification=_find(VerifyReport, run.verification),
+        verification=_verification(run),
     )
+
+
+def _verification(run: RunFolder) -> VerifyReport | None:
+    """The report on the bundle that lies there; where there is none the newest, which is about another."""
+    manifest = run.bundle / MANIFEST
+    if manifest.is_file():
+        own = run.verification(bundle_key(run.bundle, sha256_of(manifest)))
+        if own.exists():
+            return decode_json(VerifyReport, own)
+    reports = sorted(run.path.glob("verify*.json"), key=lambda path: path.stat().st_mtime)
+    return decode_json(VerifyReport, reports[-1]) if reports else None
 
 
 def undone(facts: Facts) -> tuple[str, ...]:

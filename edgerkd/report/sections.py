@@ -39,9 +39,12 @@ from edgerkd.report.words import (
     NETWORKS,
     SOURCES,
     TERMS,
+    device_words,
     milliseconds,
     missing_words,
+    notes,
     percent,
+    reasons,
     sample_words,
     threat_words,
 )
@@ -60,7 +63,7 @@ def verdict(facts: Facts) -> Markup:
             class_="verdict",
         )
     word, meaning = HEADLINES[report.verdict]
-    kind, why = report.verdict, list(report.reasons)
+    kind, why = report.verdict, list(reasons(report))
     if facts.stale:
         word, kind = f"{word}, OUT OF DATE", "inconclusive"
         why.insert(0, "the run's bundle has been exported again since: this verdict is about the earlier one")
@@ -75,13 +78,13 @@ def verdict(facts: Facts) -> Markup:
         tag("p", "This verdict is about the following, and about nothing else:"),
         pairs(
             [
-                ("runtime", f"{engine.runtime} {engine.version}"),
-                ("device", engine.device),
-                ("precision", engine.precision),
+                ("backend", f"{engine.backend} {engine.version}"),
+                ("device", device_words(engine.device)),
+                ("variant", f"{engine.variant}, {engine.precision}"),
                 ("engine file", tag("code", f"sha256 {engine.sha256[:12]}")),
                 ("threat model", f"{report.threat_model}: {threat_words(report.threat_model)}"),
                 ("images", f"{report.clean_acc.n}"),
-                *(("note", note) for note in report.notes),
+                *(("note", note) for note in notes(report)),
             ]
         ),
         class_=f"verdict {kind}",
@@ -97,9 +100,11 @@ def key_figures(facts: Facts) -> Markup:
         tiles = [
             _accuracy_tile("clean accuracy on the engine", report.clean_acc),
             _accuracy_tile("robust accuracy on the engine", report.robust_acc),
-            tile("of the host's robust accuracy retained", percent(report.retention), span),
-            tile("latency, median", f"{milliseconds(report.latency_ms.p50)} ms", f"batch {report.latency_ms.batch}"),
         ]
+        if report.retention is not None:
+            tiles.append(tile("of the host's robust accuracy retained", percent(report.retention), span))
+        median = f"{milliseconds(report.latency_ms.p50)} ms"
+        tiles.append(tile("latency, median", median, f"batch {report.latency_ms.batch}"))
     elif student is not None:
         tiles = [
             _accuracy_tile("clean accuracy on the host", student.clean_acc),
@@ -243,7 +248,7 @@ def latency(facts: Facts) -> Markup:
     report = facts.verification
     if report is None:
         return NOTHING
-    caption = f"{report.engine.runtime} on {report.engine.device}: images in host memory to logits in host memory"
+    caption = f"{report.engine.backend} on {device_words(report.engine.device)}: images to logits, in host memory"
     return section("Latency", data_table(latency_table(report), caption))
 
 
@@ -344,7 +349,7 @@ def provenance(facts: Facts) -> Markup:
         tag("h3", "Network"),
         many_pairs([*field_texts(record.architecture), *cost]),
         tag("h3", "Device profile"),
-        tag("p", f"{profile.name}: {profile.title}; runtimes: {', '.join(profile.runtimes)}"),
+        tag("p", f"{profile.name}: {profile.title}; backends: {', '.join(profile.backends)}"),
         data_table(
             Table(("key", "value", "source"), tuple(rows)),
             "Each value with its source",

@@ -11,12 +11,15 @@ from edgerkd.report.words import (
     HEADLINES,
     LIMITS,
     engine_words,
+    headline,
     interval,
     judged,
     limit_value,
     milliseconds,
     missing_words,
+    notes,
     percent,
+    reasons,
     sample_words,
 )
 
@@ -112,15 +115,14 @@ def latency_table(report: VerifyReport) -> Table:
 
 def verdict_lines(report: VerifyReport) -> list[str]:
     """The verdict with its scope: without the scope it means nothing."""
-    word, meaning = HEADLINES[report.verdict]
-    lines = [f"{word}: {meaning}"]
-    lines += [f"  because: {reason}" for reason in report.reasons]
+    lines = [headline(report), f"  {HEADLINES[report.verdict][1]}"]
+    lines += [f"  because: {reason}" for reason in reasons(report)]
     lines += [
         f"  engine:  {engine_words(report.engine)}",
         f"  attacks: {report.threat_model}, {report.clean_acc.n} images, seed {report.seed}",
         f"  bundle:  {report.bundle}, manifest sha256 {report.manifest_sha256[:12]}",
     ]
-    return lines + [f"  note:    {note}" for note in (*missing_words(report.by_class), *report.notes)]
+    return lines + [f"  note:    {note}" for note in (*missing_words(report.by_class), *notes(report))]
 
 
 def verification_text(report: VerifyReport, width: int = 80) -> str:

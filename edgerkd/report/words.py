@@ -1,15 +1,19 @@
 """Plain words for what the files call by short names, and numbers as people read them."""
 
+from collections.abc import Sequence
+
 from edgerkd.core.by_class import ByClass
+from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
 from edgerkd.core.recipe import MethodName
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import format_size
-from edgerkd.core.verification import Engine, Limit, Verdict
+from edgerkd.core.verification import TWIN_AGREEMENT, Limit, Skipped, Verdict, VerifyReport
 
 HEADLINES: dict[Verdict, tuple[str, str]] = {
     "pass": ("PASS", "every gate is met and no limit judged here is exceeded"),
     "fail": ("FAIL", "at least one requirement is not met: this engine is not shown to be robust"),
     "inconclusive": ("INCONCLUSIVE", "nothing failed, but the evidence is not enough: this is not a pass"),
+    "measured": ("MEASURED", "figures alone, for no threshold was asked: this is not a pass"),
 }
 
 NETWORKS = {
@@ -50,8 +54,8 @@ SOURCES = {
 GATES = {"clean_acc": "clean accuracy", "robust_acc": "robust accuracy", "retention": "retention"}
 
 GATES_MEANING = {
-    "clean_acc": "right answers on untouched images; required is a share of the teacher's own",
-    "robust_acc": "right answers under every attack; required is a share of the teacher's own",
+    "clean_acc": "right answers on untouched images",
+    "robust_acc": "right answers under every attack",
     "retention": "robust accuracy of the engine over the host's, on the same images",
 }
 
@@ -108,9 +112,102 @@ def milliseconds(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
+def device_words(device: DeviceRecord) -> str:
+    """Where an engine ran."""
+    if device.kind == "gpu":
+        return device.name + (f" (compute capability {device.capability})" if device.capability else "")
+    return f"{device.machine or 'unknown'} CPU" + (f" ({device.name})" if device.name != device.machine else "")
+
+
 def engine_words(engine: Engine) -> str:
     """What exactly was attacked."""
-    return f"{engine.runtime} {engine.version} on {engine.device}, {engine.precision}, sha256 {engine.sha256[:12]}"
+    where = f"{engine.backend} {engine.version} on {device_words(engine.device)}"
+    return f"{where}, variant {engine.variant}, sha256 {engine.sha256[:12]}"
+
+
+def headline(report: VerifyReport) -> str:
+    """The verdict with what it is about: without that it means nothing."""
+    engine, target = report.engine, report.target
+    here = "this CPU" if engine.device.kind == "cpu" else f"this {engine.device.name}"
+    line = f"{HEADLINES[report.verdict][0]} on {engine.backend} {engine.version} ({here})"
+    return line if target is None or target.reached else f"{line}; {target.profile} itself is not verified"
+
+
+def reasons(report: VerifyReport) -> tuple[str, ...]:
+    """A reason for everything that keeps the verdict from being a pass."""
+    failed = [] if report.parity.ok else [parity_words(report)]
+    failed += [
+        f"{GATES[g.gate]} {percent(g.measured)} is below {percent(g.required)}"
+        for g in report.gates
+        if g.verdict == "fail"
+    ]
+    failed += [
+        f"{LIMITS[b.limit]} {limit_value(b.limit, b.measured)} is above {limit_value(b.limit, b.required)}"
+        for b in report.budget
+        if b.ok is False
+    ]
+    open_ = [
+        f"{GATES[g.gate]} {percent(g.measured)} lies too near {percent(g.required)} for this many images "
+        f"({percent(g.low)} to {percent(g.high)})"
+        for g in report.gates
+        if g.verdict == "inconclusive"
+    ]
+    if all(row.source == "replay" for row in report.rows):
+        open_.append("only stored examples were replayed: nothing was made against this engine")
+    if report.twin_agreement < TWIN_AGREEMENT:
+        open_.append(
+            f"the gradient twin agrees with the engine on {report.twin_agreement:.2%} only: its rows prove little"
+        )
+    open_ += [f"the figure cannot be trusted: {flag}" for flag in report.flags]
+    return (*failed, *open_)
+
+
+def parity_words(report: VerifyReport) -> str:
+    """How far the engine is from the model that the host measured."""
+    parity = report.parity
+    return (
+        f"parity: the engine's logits differ from the host's by up to {parity.max_abs_dlogit:.3g} "
+        f"(limit {parity.limit:.3g}), agreement {parity.agreement:.2%}"
+    )
+
+
+def notes(report: VerifyReport) -> tuple[str, ...]:
+    """What a reader should know of the verdict's making, and what it is not about."""
+    found = [*skipped_words(report.skipped), *build_words(report.build), *report.notices]
+    made = tuple(row.attack for row in report.rows if row.source != "replay")
+    if report.reference is not None and made != report.reference.attacks:
+        found.append(
+            f"the host attacked by {', '.join(report.reference.attacks)}, this engine was attacked by "
+            f"{', '.join(made)}: where the latter is stronger, the gates are harder to pass than they say"
+        )
+    if report.target is not None and not report.target.reached:
+        found.append(
+            f"this verdict is about {report.engine.backend} on {device_words(report.engine.device)}; "
+            f"{report.target.title} runs {report.target.backend}: run `edgerkd verify` there, "
+            "latency is judged there too"
+        )
+    return tuple(found)
+
+
+def skipped_words(skipped: Sequence[Skipped]) -> tuple[str, ...]:
+    """Why better backends were not taken."""
+    return tuple(f"{each.backend} is not used: {each.problem}" for each in skipped)
+
+
+def build_words(log: BuildLog) -> tuple[str, ...]:
+    """What was decided while the engine was built; nothing where the graph is the engine."""
+    lines: list[str] = []
+    if log.tf32 is not None:
+        lines.append(f"TF32 {'on' if log.tf32 else 'off'}")
+    if log.max_batch is not None:
+        lines.append(f"batch 1 to {log.max_batch}, tuned for 1")
+    if log.fallback is not None:
+        lines.append(f"the strongly typed build failed: {log.fallback}")
+    if log.typing == "strong":
+        lines.append("strongly typed")
+    elif log.typing == "weak":
+        lines.append(f"weakly typed, precisions allowed: {', '.join(log.precisions)}")
+    return tuple(lines)
 
 
 def threat_words(threat: ThreatModel) -> str:

@@ -1,122 +1,150 @@
-"""bundle -> engine, on the machine that will run it."""
+"""bundle -> engines, on the machine that will run them."""
 
-from contextlib import ExitStack
+import re
+import shutil
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgerkd.bundle.plugins import load_exporter, load_runtime
-from edgerkd.bundle.ports import LiveEngine, Runtime
+from edgerkd.bundle.backend import Backend, LiveEngine
+from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
-from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
+from edgerkd.core.engine import BuildLog
+from edgerkd.core.errors import ArtefactError, ConfigError, EngineError, MissingDependencyError
+from edgerkd.core.ranges import Sha256
 from edgerkd.core.record import Record
+from edgerkd.core.variant import Variant
+from edgerkd.core.verification import Skipped
 from edgerkd.files.atomic import sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 
-FALLBACK_RUNTIME = "onnxruntime"
+FALLBACK = "onnx"
 MAX_BATCH = 64
+RECORD = "engine.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRecord(Record):
     """What stands beside an engine (engine.json): the engine's own bytes stay untouched."""
 
-    exporter: str
-    manifest_sha256: str
-    student_sha256: str
-    twin_sha256: str
-    notes: tuple[str, ...]
+    SCHEMA = 1
+
+    backend: str
+    variant: str
+    manifest_sha256: Sha256
+    engine_sha256: Sha256
+    twin_sha256: Sha256
+    log: BuildLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltEngine:
-    """The student's engine and its gradient twin's, as files."""
+    """A variant's engine and its gradient twin's, as files."""
 
-    student: Path
+    engine: Path
     twin: Path
     record: EngineRecord
 
 
-def choose_runtime(expected: str | None, preferred: tuple[str, ...]) -> tuple[Runtime, tuple[str, ...]]:
-    """The runtime asked for, or the first of the preferred that really works here; and why others do not.
+def choose_backend(expected: str | None, preferred: tuple[str, ...]) -> tuple[Backend, tuple[Skipped, ...]]:
+    """The backend asked for, or the first of the preferred that really works here; and why others do not.
 
     Raises MissingDependencyError where none works, or the one asked for does not.
     """
     if expected is not None:
-        runtime = load_runtime(expected)
-        runtime.check()
-        return runtime, ()
-    why_not: list[str] = []
-    for name in dict.fromkeys((*preferred, FALLBACK_RUNTIME)):
-        runtime = load_runtime(name)
-        if (reason := _why_not(runtime)) is None:
-            return runtime, tuple(why_not)
-        why_not.append(f"{name} is not used: {reason}")
-    raise MissingDependencyError("no runtime works here:\n  " + "\n  ".join(why_not))
+        backend = load_backend(expected)
+        backend.check()
+        return backend, ()
+    skipped: list[Skipped] = []
+    for name in dict.fromkeys((*preferred, FALLBACK)):
+        try:
+            backend = load_backend(name)
+            backend.check()
+        except (MissingDependencyError, ConfigError) as e:  # a bundle may name a backend that is not known here
+            skipped.append(Skipped(backend=name, problem=str(e)))
+            continue
+        return backend, tuple(skipped)
+    reasons = "\n  ".join(f"{each.backend} is not used: {each.problem}" for each in skipped)
+    raise MissingDependencyError(f"No backend works here:\n  {reasons}")
 
 
-def _why_not(runtime: Runtime) -> str | None:
-    try:
-        runtime.check()
-    except MissingDependencyError as e:
-        return str(e)
-    return None
+def preferred_backends(bundle: Bundle) -> tuple[str, ...]:
+    """Those of the bundle's devices, the best first; without a device the one the bundle was made for."""
+    profiles = bundle.manifest.profiles
+    return profiles[0].backends if profiles else (bundle.manifest.format,)
 
 
-def build_engine(bundle: Bundle, exporter_name: str, folder: Path, *, again: bool = False) -> BuiltEngine:
-    """Engines for the student and the twin in `folder/EXPORTER/`.
+def build_engine(
+    bundle: Bundle, variant: Variant, backend: Backend, folder: Path, *, again: bool = False
+) -> BuiltEngine:
+    """Engines of a variant and its twin, below `folder`, under the bundle's name and digest.
 
-    An earlier build of the same bundle is kept, unless it is to be built `again`.
+    An earlier build of the same bundle is kept, unless it is to be built `again`; those of an older bundle of the same
+    name are removed. An engine that the bundle brings is taken as it is.
 
-    Raises MissingDependencyError where the exporter cannot work here, EngineError where it fails.
+    Raises MissingDependencyError where the backend cannot build here, EngineError where it fails.
     """
-    exporter = load_exporter(exporter_name)
-    target = folder / exporter_name
-    student, twin = target / f"student{exporter.suffix}", target / f"twin{exporter.suffix}"
-    found = None if again else _earlier(target / "engine.json", bundle, student, twin)
-    if found is not None:
-        return BuiltEngine(student=student, twin=twin, record=found)
-    exporter.check()
-    notes = [*exporter.export(bundle.student, student, max_batch=MAX_BATCH)]
-    exporter.export(bundle.twin, twin, max_batch=MAX_BATCH)
-    record = EngineRecord(
-        exporter=exporter_name,
-        manifest_sha256=bundle.sha256,
-        student_sha256=sha256_of(student),
-        twin_sha256=sha256_of(twin),
-        notes=tuple(notes),
-    )
-    write_atomic(target / "engine.json", encode_json(record))
-    return BuiltEngine(student=student, twin=twin, record=record)
+    target = folder / bundle.key / backend.name / variant.name
+    brought = bundle.path / variant.engine if variant.engine else None
+    engine, twin = brought or target / f"engine{backend.suffix}", target / f"twin{backend.suffix}"
+    record = None if again else _earlier(target / RECORD, bundle, engine, twin)
+    if record is None:
+        backend.check_build()
+        log = BuildLog()
+        if brought is None:
+            log = backend.build(bundle.path / variant.graph, engine, max_batch=MAX_BATCH)
+        backend.build(bundle.path / variant.twin, twin, max_batch=MAX_BATCH)
+        record = EngineRecord(
+            backend=backend.name,
+            variant=variant.name,
+            manifest_sha256=bundle.sha256,
+            engine_sha256=sha256_of(engine),
+            twin_sha256=sha256_of(twin),
+            log=log,
+        )
+        write_atomic(target / RECORD, encode_json(record))
+        _remove_older(folder, bundle)
+    return BuiltEngine(engine=engine, twin=twin, record=record)
 
 
-def load_engines(
-    bundle: Bundle, runtime: Runtime, built: BuiltEngine, folder: Path, stack: ExitStack
+def open_engines(
+    bundle: Bundle, variant: Variant, backend: Backend, folder: Path, stack: ExitStack
 ) -> tuple[LiveEngine, LiveEngine, BuiltEngine]:
-    """The student's engine and its twin's, live until `stack` is left.
+    """A variant's engine and its twin's, live until `stack` is left.
 
-    Engines kept from another version of the runtime, or from another device, do not load: they are built
+    Engines kept from another version of the backend, or from another device, do not load: they are built
     anew, once. Raises ArtefactError or EngineError where that does not help.
     """
+    built = build_engine(bundle, variant, backend, folder)
     try:
-        engine, twin = (stack.enter_context(runtime.load(path)) for path in (built.student, built.twin))
+        engine, twin = (stack.enter_context(backend.open(path)) for path in (built.engine, built.twin))
     except (ArtefactError, EngineError):
         stack.close()
-        built = build_engine(bundle, runtime.exporter, folder, again=True)
-        engine, twin = (stack.enter_context(runtime.load(path)) for path in (built.student, built.twin))
+        built = build_engine(bundle, variant, backend, folder, again=True)
+        engine, twin = (stack.enter_context(backend.open(path)) for path in (built.engine, built.twin))
     return engine, twin, built
 
 
-def _earlier(record_path: Path, bundle: Bundle, student: Path, twin: Path) -> EngineRecord | None:
+def _earlier(path: Path, bundle: Bundle, engine: Path, twin: Path) -> EngineRecord | None:
     """The record of an earlier build, if it is of this bundle and its files are as they were."""
-    if not record_path.exists():
+    if not path.exists():
         return None
     try:
-        record = decode_json(EngineRecord, record_path)
-        same = (record.manifest_sha256, record.student_sha256, record.twin_sha256) == (
+        record = decode_json(EngineRecord, path)
+        same = (record.manifest_sha256, record.engine_sha256, record.twin_sha256) == (
             bundle.sha256,
-            sha256_of(student),
+            sha256_of(engine),
             sha256_of(twin),
         )
-    except (ArtefactError, OSError):
+    except (ArtefactError, ConfigError, OSError):
         return None
     return record if same else None
+
+
+def _remove_older(folder: Path, bundle: Bundle) -> None:
+    """Engines of a bundle that this one has replaced; whatever cannot be removed only takes room."""
+    name = bundle.key.rpartition("-")[0]
+    for other in folder.iterdir():
+        if other.name != bundle.key and re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{12}}", other.name):
+            with suppress(OSError):
+                shutil.rmtree(other)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgerkd.attacks.classifier import Cotangent
-from edgerkd.bundle.ports import FloatArray, LiveEngine
+from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.core.errors import EngineError
 
 
@@ -24,7 +24,7 @@ class EngineClassifier:
         logits = self.logits(images)
         _, gradient = self._twin(images, np.asarray(cotangent(logits), np.float32))
         if not np.isfinite(gradient).all():
-            raise EngineError(f"the gradient twin on {self._twin.runtime} returns NaN or infinite gradients")
+            raise EngineError(f"the gradient twin on {self._twin.backend} returns NaN or infinite gradients")
         return logits, gradient
 
 
@@ -32,7 +32,7 @@ def _finite(logits: FloatArray, engine: LiveEngine) -> FloatArray:
     if not np.isfinite(logits).all():
         rows = int((~np.isfinite(logits)).any(1).sum())
         raise EngineError(
-            f"{engine.runtime} returns NaN or infinite logits for {rows} of {len(logits)} images: "
+            f"{engine.backend} returns NaN or infinite logits for {rows} of {len(logits)} images: "
             "a weight or an activation does not fit the engine's precision; build it in fp32"
         )
     return logits

@@ -12,11 +12,9 @@ from pathlib import Path
 
 from edgerkd import __version__
 from edgerkd.bundle import plugins
-from edgerkd.bundle.ports import Exporter, Runtime
+from edgerkd.bundle.backend import Backend
 from edgerkd.core.errors import EdgerkdError
 from edgerkd.core.record import Record
-
-SCHEMA = 1
 
 HOST_PACKAGES = {
     "torch": "torch",
@@ -76,38 +74,37 @@ class Jetson(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plugin(Record):
-    """One exporter or runtime; `problem` is why it does not work here, and how to fix it."""
+class BackendState(Record):
+    """One backend; `runs` and `builds` are None where engines run and are built here, else why not and the fix."""
 
     name: str
-    works: bool
-    problem: str | None
+    runs: str | None
+    builds: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination(Record):
     """All that was found. `packages` has None for what is not installed."""
 
-    schema: int
+    SCHEMA = 1
+
     edgerkd: str
     machine: Machine
     gpus: tuple[Gpu, ...]
     jetson: Jetson | None
     packages: dict[str, str | None]
-    runtimes: tuple[Plugin, ...]
-    exporters: tuple[Plugin, ...]
+    backends: tuple[BackendState, ...]
     host: bool
     problems: tuple[str, ...]
 
 
 def examine(root: Path = Path("/")) -> Examination:
-    """Look at the machine whose system files lie below `root`, and try every exporter and runtime."""
+    """Look at the machine whose system files lie below `root`, and try every backend."""
     packages = {name: _version(name) for name in (*_DEVICE_PACKAGES, *HOST_PACKAGES.values())}
     jetson = _jetson(root)
     python = platform.python_version()
     gpus, gpu_problems = _gpus()
     return Examination(
-        schema=SCHEMA,
         edgerkd=__version__,
         machine=Machine(
             python=python,
@@ -119,8 +116,7 @@ def examine(root: Path = Path("/")) -> Examination:
         gpus=gpus,
         jetson=jetson,
         packages=packages,
-        runtimes=tuple(_try(plugins.load_runtime, name) for name in plugins.runtime_names()),
-        exporters=tuple(_try(plugins.load_exporter, name) for name in plugins.exporter_names()),
+        backends=tuple(_state(name) for name in plugins.backend_names()),
         host=all(packages[name] for name in HOST_PACKAGES.values()),
         problems=gpu_problems + conflicts(packages, jetson, python),
     )
@@ -133,7 +129,7 @@ def conflicts(packages: Mapping[str, str | None], jetson: Jetson | None, python:
     if ort and trt and _release(ort) >= (1, 27) and _release(trt) >= (11,):
         found.append(
             f"onnxruntime-gpu {ort} is linked to TensorRT 10, but tensorrt {trt} is installed: its TensorRT provider "
-            "cannot load. Use the tensorrt runtime, and onnxruntime for its CPU or CUDA provider only"
+            "cannot load. Use the trt backend, and onnxruntime for its CPU or CUDA provider only"
         )
     torch, vision = packages.get("torch"), packages.get("torchvision")
     if bool(torch) != bool(vision):
@@ -170,14 +166,21 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _try(load: Callable[[str], Exporter | Runtime], name: str) -> Plugin:
-    try:
-        load(name).check()
-    except EdgerkdError as e:
-        return Plugin(name=name, works=False, problem=str(e))
-    except Exception as e:  # noqa: BLE001  whatever a plug-in does, the examination goes on
-        return Plugin(name=name, works=False, problem=f"{type(e).__name__} in its own check: {e}")
-    return Plugin(name=name, works=True, problem=None)
+def _state(name: str) -> BackendState:
+    def problem(try_it: Callable[[Backend], None]) -> str | None:
+        try:
+            try_it(plugins.load_backend(name))
+        except EdgerkdError as e:
+            return str(e)
+        except Exception as e:  # noqa: BLE001  whatever a plug-in does, the examination goes on
+            return f"{type(e).__name__} in its own check: {e}"
+        return None
+
+    return BackendState(
+        name=name,
+        runs=problem(lambda backend: backend.check()),
+        builds=problem(lambda backend: backend.check_build()),
+    )
 
 
 def _gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...]]:

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from edgerkd.bundle.ports import FloatArray, LiveEngine
+from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.core.verification import Latency
 
 _WARMUP, _RUNS = 20, 200

@@ -1,25 +1,19 @@
-"""Is the engine the network the host measured?"""
+"""Is the engine the model the host measured?"""
 
 import numpy as np
 
-from edgerkd.bundle.ports import FloatArray
+from edgerkd.bundle.backend import FloatArray
+from edgerkd.core.variant import ParityLimits
 from edgerkd.core.verification import Parity
 
-LIMITS = {"fp32": 1e-4}
-"""Largest |logit - host logit| allowed, as a share of the host's largest |logit|, by precision.
 
-An fp32 engine with TF32 off was measured at 1.8e-7 in ONNX Runtime; 1e-4 leaves room for other
-summation orders and is far below a decision that matters.
-"""
-
-
-def parity_of(logits: FloatArray, host: FloatArray, *, precision: str) -> Parity:
+def parity_of(logits: FloatArray, host: FloatArray, *, limits: ParityLimits) -> Parity:
     """Compare logits (n, k) of the engine and the host for the same images.
 
     Agreement counts the images whose host margin is above the limit: below it, an allowed difference
     may flip the answer. Absolute differences are used, for logits pass through zero.
     """
-    limit = LIMITS[precision] * max(1.0, float(np.abs(host).max()))
+    limit = limits.logit_share * max(1.0, float(np.abs(host).max()))
     ordered = np.sort(host, axis=1)
     clear = ordered[:, -1] - ordered[:, -2] > 2 * limit
     agreement = float((logits.argmax(1) == host.argmax(1))[clear].mean()) if clear.any() else 1.0

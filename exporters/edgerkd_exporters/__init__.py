@@ -1,1 +1,1 @@
-"""Back-ends: one file each, an Exporter and a Runtime, found by entry point."""
+"""Backends: one file each, found by entry point."""

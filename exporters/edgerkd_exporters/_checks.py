@@ -1,9 +1,9 @@
-"""What every back-end checks first: the ONNX file it is given, and the arrays of a call."""
+"""What every backend checks first: the ONNX file it is given, and the arrays of a call."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgerkd.bundle.ports import FloatArray
+from edgerkd.bundle.backend import FloatArray
 from edgerkd.core.errors import ArtefactError, EngineError, problems_text
 from edgerkd.files.paths import read_file
 

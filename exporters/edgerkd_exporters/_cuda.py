@@ -5,8 +5,10 @@ from contextlib import ExitStack
 from types import ModuleType, TracebackType
 from typing import Any
 
-from edgerkd.bundle.ports import FloatArray
+from edgerkd.bundle.backend import FloatArray
+from edgerkd.core.engine import DeviceRecord
 from edgerkd.core.errors import EngineError, MissingDependencyError
+from edgerkd.core.text import LONGEST_NAME, printable
 
 
 class Gpu:
@@ -15,7 +17,7 @@ class Gpu:
     Opening really creates the stream, and with it the CUDA context.
 
     Attributes:
-        name: such as "Orin (compute capability 8.7)".
+        device: such as Orin, compute capability 8.7.
         stream: the stream's handle.
 
     Raises:
@@ -32,7 +34,11 @@ class Gpu:
         except EngineError as e:
             raise MissingDependencyError(f"no CUDA GPU can be used here: {e}; {self._how_to_fix()}") from e
         self._held.callback(self._call, "cudaStreamDestroy", stream)
-        self.name = f"{properties.name.decode()} (compute capability {properties.major}.{properties.minor})"
+        self.device = DeviceRecord(
+            kind="gpu",
+            name=printable(properties.name.decode(errors="replace"), LONGEST_NAME),
+            capability=f"{properties.major}.{properties.minor}",
+        )
         self.stream = int(stream)
 
     def allocate(self, size: int) -> int:

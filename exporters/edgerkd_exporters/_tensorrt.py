@@ -5,8 +5,9 @@ One code path for TensorRT 8.5 to 11 and TensorRT-RTX. It asks the module what i
 
 import importlib
 import logging
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import ArtefactError, EdgerkdError, EngineError, MissingDependencyError, problems_text
+from edgerkd.core.text import LONGEST_TEXT, printable
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.paths import read_file
 from edgerkd_exporters._checks import read_onnx
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 class Flavour:
     """One of the two packages: the same interface under another name."""
 
+    backend: str
     module: str
     install: str
     tag: bytes  # how its plans begin
@@ -92,15 +96,13 @@ def released() -> Iterator[None]:
         raise
 
 
-def build(flavour: Flavour, graph: Path, target: Path, max_batch: int) -> Sequence[str]:
+def build(flavour: Flavour, graph: Path, target: Path, max_batch: int) -> BuildLog:
     """Build the ONNX file `graph` into the engine `target`, for batches 1 to `max_batch`, tuned for 1.
 
     The precision of every layer is the one in the graph. Where the library offers strong typing it is used; where
     that fails and the library can still do without (10.x), so does this. TF32 is off, so fp32 is fp32.
     Source: NVIDIA's migration guide to TensorRT 11,
     https://docs.nvidia.com/deeplearning/tensorrt/11.4.0/api/migration/tensorrt-10x-to-11x-python-api-reference.html
-
-    Returns: what was decided, a sentence each.
 
     Raises:
         MissingDependencyError: the library is not installed.
@@ -109,23 +111,30 @@ def build(flavour: Flavour, graph: Path, target: Path, max_batch: int) -> Sequen
     """
     onnx = read_onnx(graph)
     trt = library(flavour)
-    notes = ["TF32 off", f"batch 1 to {max_batch}, tuned for 1"]
-    strong = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    started = time.perf_counter()
+    strong, fallback = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"), None
     try:
         with released():
-            plan, typing = _plan(trt, graph, onnx, max_batch, strong)
+            plan, precisions = _plan(trt, graph, onnx, max_batch, strong)
     except EngineError as e:
         if not (strong and hasattr(trt.BuilderFlag, "FP16")):
             raise
+        strong, fallback = False, printable(" ".join(str(e).split()), LONGEST_TEXT)
         with released():
-            plan, typing = _plan(trt, graph, onnx, max_batch, False)
-        notes.append(f"the strongly typed build failed: {' '.join(str(e).split())}")
+            plan, precisions = _plan(trt, graph, onnx, max_batch, strong)
     write_atomic(target, plan)
-    return [*notes, typing]
+    return BuildLog(
+        max_batch=max_batch,
+        tf32=False,
+        typing="strong" if strong else "weak",
+        precisions=precisions,
+        fallback=fallback,
+        seconds=time.perf_counter() - started,
+    )
 
 
-def _plan(trt: ModuleType, graph: Path, onnx: bytes, max_batch: int, strong: bool) -> tuple[bytes, str]:
-    """One attempt: the serialised engine, and how it is typed."""
+def _plan(trt: ModuleType, graph: Path, onnx: bytes, max_batch: int, strong: bool) -> tuple[bytes, tuple[str, ...]]:
+    """One attempt: the serialised engine, and the precisions that the builder may choose from, where it may."""
     messages = logger(trt)
     builder = create(trt.Builder, messages)
     expected = "STRONGLY_TYPED" if strong else "EXPLICIT_BATCH"
@@ -141,17 +150,14 @@ def _plan(trt: ModuleType, graph: Path, onnx: bytes, max_batch: int, strong: boo
     config = builder.create_builder_config()
     config.add_optimization_profile(_profile(builder, network, graph, max_batch))
     config.clear_flag(trt.BuilderFlag.TF32)
-    typing = "strongly typed"
-    if not strong:
-        names = _precisions(trt, network)
-        for name in names:
-            config.set_flag(getattr(trt.BuilderFlag, name))
-        typing = f"weakly typed, precisions allowed: {', '.join(['FP32', *names])}"
+    names = () if strong else _precisions(trt, network)
+    for name in names:
+        config.set_flag(getattr(trt.BuilderFlag, name))
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         what = f"{graph}: {trt.__name__} {trt.__version__} cannot build it"
         raise EngineError(problems_text(what, messages.reasons()))
-    return bytes(plan), typing
+    return bytes(plan), () if strong else ("FP32", *names)
 
 
 def _profile(builder: Any, network: Any, graph: Path, max_batch: int) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgerkd.bundle.ports import FloatArray, LiveEngine
+from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.core.errors import EngineError, MissingDependencyError, problems_text
 from edgerkd_exporters._checks import Shape, check_inputs
 from edgerkd_exporters._cuda import Gpu
@@ -30,7 +30,7 @@ def check(flavour: Flavour) -> None:
             create(trt.Runtime, logger(trt))
         except EngineError as e:
             raise MissingDependencyError(
-                f"{flavour.module} {trt.__version__} does not work on {gpu.name}: {e}; {flavour.install}"
+                f"{flavour.module} {trt.__version__} does not work on {gpu.device.name}: {e}; {flavour.install}"
             ) from e
 
 
@@ -68,9 +68,9 @@ class _Engine:
     def __init__(
         self, flavour: Flavour, trt: ModuleType, path: Path, gpu: Gpu, engine: Any, context: Any, messages: Any
     ) -> None:
-        self.runtime = flavour.module.replace("_", "-")
+        self.backend = flavour.backend
         self.version: str = trt.__version__
-        self.device = gpu.name
+        self.device = gpu.device
         self._path, self._gpu, self._context, self._messages = path, gpu, context, messages
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         if odd := [name for name in names if engine.get_tensor_dtype(name) != trt.DataType.FLOAT]:

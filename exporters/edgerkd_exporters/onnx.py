@@ -1,15 +1,15 @@
-"""ONNX itself, and ONNX Runtime on the CPU: the back-end that runs everywhere and the reference for the others."""
+"""ONNX itself, and ONNX Runtime on the CPU: the backend that runs everywhere and the reference for the others."""
 
 import importlib
 import platform
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
 import numpy as np
 
-from edgerkd.bundle.ports import FloatArray, LiveEngine
+from edgerkd.bundle.backend import FloatArray, LiveEngine
+from edgerkd.core.engine import BuildLog, DeviceRecord
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.files.atomic import write_atomic
 from edgerkd_exporters._checks import Shape, check_inputs, read_onnx
@@ -24,30 +24,11 @@ _IDENTITY = bytes.fromhex(
 )
 
 
-class OnnxExporter:
-    """The ONNX graph is the file: precision and batch range are already in it."""
+class OnnxBackend:
+    """The ONNX graph is the engine: precision and batch range are already in it. ONNX Runtime runs it, on the CPU."""
 
     name = "onnx"
     suffix = ".onnx"
-
-    def check(self) -> None:
-        """Always possible: nothing but the standard library is needed."""
-
-    def export(self, graph: Path, target: Path, *, max_batch: int) -> Sequence[str]:
-        """Copy `graph` to `target` whole or not at all; `max_batch` sets no limit here. No notes.
-
-        Raises:
-            ArtefactError: `graph` is not an ONNX graph.
-        """
-        write_atomic(target, read_onnx(graph))
-        return []
-
-
-class OnnxRuntime:
-    """ONNX Runtime on the CPU, and on nothing else."""
-
-    name = "onnxruntime"
-    exporter = "onnx"
 
     def check(self) -> None:
         """Runs a graph of one node.
@@ -61,7 +42,19 @@ class OnnxRuntime:
         except (EngineError, *_failures()) as e:
             raise MissingDependencyError(f"onnxruntime {ort.__version__} does not work here ({e}): {_INSTALL}") from e
 
-    def load(self, engine: Path) -> LiveEngine:
+    def check_build(self) -> None:
+        """Always possible: nothing but the standard library is needed."""
+
+    def build(self, graph: Path, target: Path, *, max_batch: int) -> BuildLog:
+        """Copy `graph` to `target` whole or not at all; `max_batch` sets no limit here.
+
+        Raises:
+            ArtefactError: `graph` is not an ONNX graph.
+        """
+        write_atomic(target, read_onnx(graph))
+        return BuildLog()
+
+    def open(self, engine: Path) -> LiveEngine:
         """A session for the ONNX file `engine`, on the CPU.
 
         Raises:
@@ -73,7 +66,7 @@ class OnnxRuntime:
 
 
 class _Session:
-    runtime = "onnxruntime"
+    backend = "onnx"
 
     def __init__(self, path: Path) -> None:
         ort = _library()
@@ -144,11 +137,12 @@ def _failures() -> tuple[type[Exception], ...]:
     return (e.EPFail, e.Fail, e.InvalidArgument, e.InvalidGraph, e.NotImplemented, e.RuntimeException)
 
 
-def _cpu() -> str:
-    """Such as 'x86_64 CPU (AMD EPYC 9V74)'; without the model where the kernel does not tell it."""
+def _cpu() -> DeviceRecord:
+    """Such as x86_64, AMD EPYC 9V74; without the model where the kernel does not tell it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{platform.machine()} CPU" + (f" ({models[0]})" if models else "")
+    machine = platform.machine() or "unknown"
+    return DeviceRecord(kind="cpu", name=models[0] if models and models[0] else machine, machine=machine)

@@ -4,41 +4,34 @@ The engine runs on compute capability 8.0 and later, the library's default; Turi
 Source: https://docs.nvidia.com/deeplearning/tensorrt-rtx/latest/inference-library/cpu-engines.html
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from edgerkd.bundle.ports import LiveEngine
+from edgerkd.bundle.backend import LiveEngine
+from edgerkd.core.engine import BuildLog
 from edgerkd_exporters import _tensorrt_engine
 from edgerkd_exporters._tensorrt import Flavour, build, library
 
-TENSORRT_RTX = Flavour(module="tensorrt_rtx", install='pip install "edgerkd[trt-rtx]"', tag=b"vtrt")
+TENSORRT_RTX = Flavour(backend="trt-rtx", module="tensorrt_rtx", install='pip install "edgerkd[trt-rtx]"', tag=b"vtrt")
 
 
-class TensorRTRTXExporter:
-    """Builds ahead of time, on any machine the package installs on."""
+class TensorRTRTXBackend:
+    """Builds ahead of time, on any machine the package installs on; runs on a GPU, where the first call compiles."""
 
     name = "trt-rtx"
     suffix = ".plan"
 
     def check(self) -> None:
-        """Raises MissingDependencyError if the package is not installed."""
-        library(TENSORRT_RTX)
-
-    def export(self, graph: Path, target: Path, *, max_batch: int) -> Sequence[str]:
-        """See `_tensorrt.build`."""
-        return build(TENSORRT_RTX, graph, target, max_batch)
-
-
-class TensorRTRTXRuntime:
-    """Runs what `TensorRTRTXExporter` built with this version. The first call compiles: it is no latency."""
-
-    name = "tensorrt-rtx"
-    exporter = "trt-rtx"
-
-    def check(self) -> None:
         """Raises MissingDependencyError without the package and a GPU."""
         _tensorrt_engine.check(TENSORRT_RTX)
 
-    def load(self, engine: Path) -> LiveEngine:
+    def check_build(self) -> None:
+        """Raises MissingDependencyError if the package is not installed."""
+        library(TENSORRT_RTX)
+
+    def build(self, graph: Path, target: Path, *, max_batch: int) -> BuildLog:
+        """See `_tensorrt.build`."""
+        return build(TENSORRT_RTX, graph, target, max_batch)
+
+    def open(self, engine: Path) -> LiveEngine:
         """See `_tensorrt_engine.load`."""
         return _tensorrt_engine.load(TENSORRT_RTX, engine)

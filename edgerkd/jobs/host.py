@@ -1,0 +1,11 @@
+"""All that training and evaluating need, imported at once.
+
+A package that is missing or broken is said before hours of work and not after them: every job that has torch imports
+this first.
+"""
+
+import onnx  # noqa: F401  see above
+import safetensors  # noqa: F401  see above
+import sklearn  # noqa: F401  see above
+import torch  # noqa: F401  see above
+import torchvision  # noqa: F401  see above

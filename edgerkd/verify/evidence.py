@@ -1,0 +1,96 @@
+"""What attacks and measurements on a live engine show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgerkd.attacks.active_set import AttackInputs
+from edgerkd.attacks.assess import Outcomes, assess, joined
+from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
+from edgerkd.attacks.sanity import check_arrays, check_classifier
+from edgerkd.attacks.suite import Attack
+from edgerkd.bundle.backend import FloatArray
+from edgerkd.core.evaluation import Row
+from edgerkd.core.progress import Progress
+from edgerkd.core.verification import Latency, Parity
+from edgerkd.verify.latency import measure_latency
+from edgerkd.verify.parity import parity_of
+from edgerkd.verify.session import Session
+
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """`outcomes` and `rows` are of all attacks; `twin_agreement` is how often engine and twin give the same answer."""
+
+    parity: Parity
+    twin_agreement: float
+    outcomes: Outcomes
+    rows: tuple[Row, ...]
+    flags: tuple[str, ...]
+    latency: Latency
+
+
+def gather(session: Session, named: Sequence[Attack], *, seed: int, progress: Progress) -> Evidence:
+    """Parity first, then the stored examples, the `named` attacks, the probes for masked gradients, and the latency.
+
+    Raises ConfigError for samples that make no sense, EngineError for an engine that fails or answers nonsense.
+    """
+    samples, images = session.samples, session.samples.images
+    attacks = (*_replay(session), *named)
+    inputs = AttackInputs(
+        images=images,
+        labels=samples.labels,
+        threat_model=session.bundle.manifest.threat_model,
+        seed=seed,
+        index=np.arange(len(samples)),
+    )
+    classifier, classes = session.classifier, len(session.bundle.manifest.model.classes)
+    n, compared = len(samples), len(samples) * (1 if samples.images_adv is None else 2)
+    with progress.stage(f"verify on {session.live.backend}", compared + n * len(attacks)) as advance:
+        parity, agreement = _compared(session, images)
+        advance(compared, "parity")
+        check_arrays(inputs.images, inputs.labels, classes=classes)
+        check_classifier(classifier, inputs.images[:SAMPLE], classes=classes)
+        chunks = assess(
+            classifier, attacks, inputs, chunk=BATCH, after=lambda done, name: advance(compared + done, name)
+        )
+        outcomes = joined(chunks)
+    with progress.stage("looking for masked gradients", PROBES) as advance:
+        flags = all_flags(classifier, attacks, inputs, outcomes, images_transfer=samples.images_adv, after=advance)
+    return Evidence(
+        parity=parity,
+        twin_agreement=agreement,
+        outcomes=outcomes,
+        rows=outcomes.rows(attacks),
+        flags=flags,
+        latency=measure_latency(session.live, images[:1]),
+    )
+
+
+def _replay(session: Session) -> tuple[Attack, ...]:
+    """The host's adversarial images, shown again, where the bundle has some."""
+    images_adv = session.samples.images_adv
+    if images_adv is None:
+        return ()
+    return (Attack(name="replay", source="replay", run=lambda _, inputs: images_adv[inputs.index]),)
+
+
+def _compared(session: Session, images: FloatArray) -> tuple[Parity, float]:
+    """The engine against the reference, and how often the twin gives the engine's answer."""
+    samples, reference = session.samples, session.reference
+    classes = reference.logits.shape[1]
+    logits: list[FloatArray] = []
+    same = total = 0
+    for batch in (images, samples.images_adv):
+        for first in range(0, 0 if batch is None else len(batch), BATCH):
+            assert batch is not None
+            part = batch[first : first + BATCH]
+            answers = session.classifier.logits(part)
+            seen = session.twin(part, np.zeros((len(part), classes), np.float32))[0]
+            same, total = same + int((seen.argmax(1) == answers.argmax(1)).sum()), total + len(part)
+            logits.append(answers)
+    host = [reference.logits, *([] if reference.logits_adv is None else [reference.logits_adv])]
+    return parity_of(np.concatenate(logits), np.concatenate(host), limits=session.variant.parity), same / total

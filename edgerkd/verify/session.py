@@ -1,0 +1,68 @@
+"""What a verification works on: a bundle's variant, live on a backend of this machine."""
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgerkd.bundle.backend import LiveEngine
+from edgerkd.bundle.read import Bundle
+from edgerkd.bundle.samples import Reference, StoredSamples
+from edgerkd.core.engine import BuildLog, Engine
+from edgerkd.core.variant import Variant
+from edgerkd.core.verification import Skipped
+from edgerkd.verify.build import choose_backend, open_engines, preferred_backends
+from edgerkd.verify.classifier import EngineClassifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """`live` and `twin` are loaded; `facts` says what they are, `skipped` which better backends do not work here."""
+
+    bundle: Bundle
+    variant: Variant
+    samples: StoredSamples
+    reference: Reference
+    live: LiveEngine
+    twin: LiveEngine
+    facts: Engine
+    log: BuildLog
+    engine_bytes: int
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def classifier(self) -> EngineClassifier:
+        return EngineClassifier(self.live, self.twin)
+
+
+@contextmanager
+def open_session(bundle: Bundle, *, engines: Path, backend: str | None, variant: str | None) -> Generator[Session]:
+    """Build what is missing below `engines`, and load it.
+
+    Raises ArtefactError for samples that do not fit the model, UnknownNameError, MissingDependencyError where no
+    backend works, EngineError where the engine cannot be built or loaded.
+    """
+    chosen, skipped = choose_backend(backend, preferred_backends(bundle))
+    found = bundle.manifest.variant_for(chosen.name, variant)
+    samples, reference = bundle.samples(found)
+    with ExitStack() as stack:
+        live, twin, built = open_engines(bundle, found, chosen, engines, stack)
+        yield Session(
+            bundle=bundle,
+            variant=found,
+            samples=samples,
+            reference=reference,
+            live=live,
+            twin=twin,
+            facts=Engine(
+                backend=live.backend,
+                version=live.version,
+                device=live.device,
+                variant=found.name,
+                precision=found.precision,
+                sha256=built.record.engine_sha256,
+            ),
+            log=built.record.log,
+            engine_bytes=built.engine.stat().st_size,
+            skipped=skipped,
+        )
