@@ -60,8 +60,8 @@ def attack(
     """Attack a classifier on images (n, c, h, w), float32 in [0, 1] or uint8, with integer labels (n,).
 
     A torch module is used as it is, in evaluation mode, and its images go to its device; an ONNX graph takes images in
-    [0, 1] and gives logits (others become such a graph by `edgerkd bundle`). `eps` is a radius such as "8/255", `attack`
-    a name that `edgerkd evaluate --attack` takes. The same seed gives the same result, whatever the `chunk`.
+    [0, 1] and gives logits (others become such a graph by `edgerkd bundle`). `eps` is a radius such as "8/255",
+    `attack` a name that `edgerkd evaluate --attack` takes. The same seed gives the same result, whatever the `chunk`.
 
     Raises ConfigError for images, labels, a radius or a name that make no sense, EngineError for a model that answers
     NaN, probabilities or another shape, ExportError for a graph without a gradient twin.
@@ -289,15 +289,17 @@ def _classifier(model: Model) -> "AbstractContextManager[tuple[Classifier, Any]]
 def _graph(model: str | Path | bytes) -> "AbstractContextManager[tuple[Classifier, Any]]":
     from contextlib import contextmanager
 
-    from edgerkd.files.paths import given_path, read_file
+    from edgerkd.files.paths import given_path, read_file, shown
     from edgerkd.graphs.adopt import adopt
     from edgerkd.graphs.load import LIMIT
     from edgerkd.graphs.twin import gradient_twin
     from edgerkd.verify.graph import open_graph
 
-    path = None if isinstance(model, bytes) else given_path(str(model))
-    content = model if isinstance(model, bytes) else read_file(path, limit=LIMIT)
-    graph = adopt(content, folder=None if path is None else path.parent).graph
+    if isinstance(model, bytes):
+        graph = adopt(model).graph
+    else:
+        path = given_path(str(model))
+        graph = adopt(read_file(path, limit=LIMIT), folder=path.parent, where=shown(path)).graph
 
     @contextmanager
     def opened():

@@ -54,14 +54,11 @@ def verify(
     backend: Backend = None,
     variant: Variant = None,
     profile: Annotated[
-        str | None,
-        typer.Option("--profile", metavar="NAME", help="Whose requirements count, of the bundle's devices."),
+        str | None, typer.Option("--profile", metavar="NAME", help="The device whose requirements in the bundle count.")
     ] = None,
     min_clean: MinClean = None,
     min_robust: MinRobust = None,
-    measure: Annotated[
-        bool, typer.Option("--measure", help="Give the figures alone, without a pass or a fail.")
-    ] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Report the figures without a verdict.")] = False,
     attack: AttackName = "pgd",
     seed: Seed = 0,
     eps: Eps = None,
@@ -70,7 +67,7 @@ def verify(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Attack the deployed engine on this machine, and say pass (0), fail (1) or inconclusive (7)."""
+    """Attack the deployed engine on this machine, and exit with pass (0), fail (1) or inconclusive (7)."""
     from edgerkd.bundle.read import read_bundle
     from edgerkd.core.requirement import Requirement
     from edgerkd.files.atomic import check_writable

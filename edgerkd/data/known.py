@@ -111,7 +111,7 @@ def _idx(folder: Path, name: str, axes: int) -> np.ndarray:
             raise ValueError("its first bytes are not those of an idx file of bytes")
         return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape([int(side) for side in shape])
     except DAMAGE as e:
-        raise ConfigError(f"{path}: damaged, or no idx file: {e}: download it again.") from e
+        raise ConfigError(f"{path} is damaged or not an idx file ({e}): download it again.") from e
 
 
 def _raw(name: str, folder: Path, *parts: tuple[np.ndarray, np.ndarray]) -> Raw:

@@ -131,7 +131,7 @@ def _parsed(content: bytes, where: object) -> Any:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON's")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _record(
@@ -146,7 +146,7 @@ def _record(
         if type(found) is not int or found != cls.SCHEMA:
             written = "has no schema number" if found is None else f"is of schema {printable(repr(found), 20)}"
             raise error(
-                f"{name}: {written}, and this edgerkd reads schema {cls.SCHEMA}: make it anew with this version."
+                f"{name}: {written}, and this edgerkd reads schema {cls.SCHEMA}: create it again with this version."
             )
     try:
         # Through text, for only JSON input may give lists for tuples and still be read strictly.

@@ -86,20 +86,16 @@ def _measured(
     plain = adopted(request.normalization or NONE, request.order or "rgb").adoption
     if plain.input_type == "uint8" and (request.order is not None or plain.channels == 1):
         return adopted(plain.normalization, request.order or "rgb")
-    ways = [
-        way
-        for way in candidates(plain.channels, order=request.order)
-        if request.normalization is None or way[0].name == "none"
-    ]
+    ways = candidates(plain.channels, order=request.order)
     if request.normalization is not None:
-        ways = [(request.normalization, order) for _, order in ways]
+        ways = tuple((request.normalization, order) for order in dict.fromkeys(order for _, order in ways))
     images = np.divide(pixels[:MEASURED_ON], 255, dtype=np.float32)
     with progress.stage("finding how images are normalised", len(ways)) as advance:
 
-        def correct(normalization: Normalization, order: Order) -> NDArray[np.bool_]:
+        def correct(normalization: Normalization, order: Order) -> list[bool]:
             logits = graph_logits(adopted(normalization, order).graph, images)
             advance(ways.index((normalization, order)) + 1, normalization.name)
-            return logits.argmax(1) == labels[:MEASURED_ON]
+            return (logits.argmax(1) == labels[:MEASURED_ON]).tolist()
 
         choice = choose(correct, ways)
     _say_choice(choice, progress)

@@ -1,4 +1,4 @@
-"""`edgerkd bundle`: a network of the user's own to a bundle. Needs onnx, and torch only where the network is torch's."""
+"""`edgerkd bundle`: a network of the user's own to a bundle. Needs onnx, and torch only for a network of torch's."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

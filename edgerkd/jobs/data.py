@@ -14,7 +14,7 @@ UNEVEN = 20  # times as many images as the smallest class has, from which the la
 
 
 def open_data(request: DataRequest, *, eps: Radius | None, progress: Progress) -> tuple[Dataset, ThreatModel]:
-    """The data set and its threat model, after saying what was understood of both.
+    """The data set and its threat model, after describing both in one line.
 
     Raises ConfigError for data that cannot be used, for a radius of 0, and where no radius is customary.
     """
@@ -35,14 +35,14 @@ def reopen_data(request: DataRequest, sha256: str, where: object, *, progress: P
     dataset = dataset_from_checked(load_data(request, progress=progress), request)
     if dataset.sha256 != sha256:
         raise ConfigError(
-            f"{where}: the data {request.source!r} are no longer those the run began with: what the student is tested "
-            "on may be what it learned from. Put the old data back, or start a new run."
+            f"{where}: the data {request.source!r} are not the ones the run was started with: its test images may "
+            "be among those it was trained on. Put the old data back, or start a new run."
         )
     return dataset
 
 
 def describe(facts: DataFacts, image_shape: tuple[int, int, int], radius: str) -> str:
-    """One line on what was understood."""
+    """One line that describes both."""
     channels, height, width = image_shape
     how = ""
     if facts.preprocessing.size is not None:
@@ -65,7 +65,7 @@ def warnings(facts: DataFacts) -> list[str]:
     small, large = min(counts, key=lambda name: counts[name]), max(counts, key=lambda name: counts[name])
     if counts[large] >= UNEVEN * max(1, counts[small]):
         lines.append(
-            f"Classes are uneven: {large} has {counts[large]:,} training images, {small} {counts[small]:,}. Look at "
-            "the accuracy class by class."
+            f"Classes are unbalanced: {large} has {counts[large]:,} training images, {small} {counts[small]:,}. Look "
+            "at the accuracy class by class."
         )
     return lines

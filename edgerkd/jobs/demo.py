@@ -1,4 +1,4 @@
-"""`edgerkd demo`: the whole road on the embedded digits, with a standard-trained student beside ours."""
+"""`edgerkd demo`: every step on the embedded digits, with a standard-trained student beside ours."""
 
 import subprocess
 import sys

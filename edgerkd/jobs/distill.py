@@ -119,13 +119,13 @@ def resume(run: RunFolder, *, progress: Progress, show: Show = lambda run, evalu
             return found
         if ranks.world != record.processes:
             raise ConfigError(
-                f"{run.recipe}: the run began with {record.processes} processes and would go on with {ranks.world}, "
-                f"which is another training: resume it with {record.processes} (torchrun's --nproc-per-node)."
+                f"{run.recipe}: the run was started with {record.processes} processes, and with {ranks.world} the "
+                f"training would change. Resume it with {record.processes} (torchrun's --nproc-per-node)."
             )
         progress = progress if ranks.first else Silent()
         with ExitStack() as stack:
             if ranks.first and not stack.enter_context(claim(run.path)):
-                raise ConfigError(f"{shown(run.path)}: another process trains this run now: wait for its end.")
+                raise ConfigError(f"{shown(run.path)}: another process is training this run: wait until it ends.")
             dataset, network = _first_alone(ranks, lambda: load_inputs(run, record, progress=progress))
             ranks.agree(digest_of({"run": encode_json(record)}))
             return _carry_out(run, record, dataset, network, resume=True, progress=progress, ranks=ranks, show=show)
@@ -138,7 +138,9 @@ def check_run_folder(folder: Path | None) -> None:
         return
     kind = find_kind(folder)
     if kind == "a folder" and RunFolder(folder).recipe.exists():
-        raise ConfigError(f"--run: {shown(folder)} holds a run already: go on with --resume, or name another folder.")
+        raise ConfigError(
+            f"--run: {shown(folder)} already holds a run: resume it with --resume, or name another folder."
+        )
     if kind is not None and (kind != "a folder" or any(folder.iterdir())):
         raise ConfigError(f"--run: {shown(folder)} must be empty or not exist.")
     check_writable(folder.with_name(f"{folder.name}.run"))
@@ -158,7 +160,7 @@ def _claimed(folder: Path | None, stem: str, ranks: Ranks) -> Iterator[RunFolder
         path = folder or RUNS / f"{stem}-1"
         while not stack.enter_context(claimed_folder(path)):
             if folder is not None:
-                raise ConfigError(f"--run: {shown(folder)} was taken by another run just now: name another folder.")
+                raise ConfigError(f"--run: {shown(folder)} has just been taken by another run: name another folder.")
             number += 1
             path = RUNS / f"{stem}-{number}"
         yield RunFolder(Path(ranks.tell(str(path))))
@@ -179,7 +181,7 @@ def load_inputs(run: RunFolder, record: RunRecord, *, progress: Progress) -> tup
     dataset = reopen_data(record.request, record.data.sha256, run.recipe, progress=progress)
     network, card = find_teacher(record.teacher, dataset, record.recipe.threat_model, progress=progress)
     if card.weights_sha256 != record.teacher_sha256:
-        raise ConfigError(f"{run.recipe}: the teacher {card.name!r} is no longer the one the run began with.")
+        raise ConfigError(f"{run.recipe}: the teacher {card.name!r} is not the one the run was started with.")
     return dataset, network
 
 

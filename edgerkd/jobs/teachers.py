@@ -60,7 +60,7 @@ def find_teacher(
     if card.data_sha256 != dataset.sha256:
         progress.say(
             f"note: teacher {card.name} was made on other data ({card.dataset}): if it was trained on images of this "
-            "test split, what a student of it is said to know is not about new images."
+            "test split, the accuracy of its student says nothing about new images."
         )
     if card.threat_model != threat_model:
         progress.say(f"note: teacher {card.name} was measured under {card.threat_model}, not under {threat_model}.")
@@ -84,7 +84,8 @@ def _chosen(fitting: tuple[str, ...], dataset: Dataset, threat_model: ThreatMode
         if len(names) == 1:
             return names[0]
     raise ConfigError(
-        f"--teacher: several are kept for {dataset.name} under {threat_model}, {', '.join(fitting)}: name one of them."
+        f"--teacher: the cache has several for {dataset.name} under {threat_model}, {', '.join(fitting)}: "
+        "name one of them."
     )
 
 
@@ -109,7 +110,7 @@ def train_teacher(
 ) -> tuple[Network, TeacherCard]:
     """Adversarially train a PreActResNet on `dataset`, with weight averaging, and keep it in the cache.
 
-    Where neither `method` nor `epochs` is given, the training is the dearest that this machine ends within `minutes`.
+    Where neither `method` nor `epochs` is given, the training is the longest that this machine ends within `minutes`.
     A training that was stopped goes on where it was. Where another process trains the same teacher, its result is
     waited for and taken. Raises UnknownNameError for a method that trains no teachers, ConfigError for a name that is
     taken, for `minutes` beside the other two, and for a teacher that knows little or resists nothing.
@@ -122,7 +123,7 @@ def train_teacher(
     name = name or default_name(dataset, threat_model, recipe.method)
     asked = hashlib.sha256((encode_json(recipe) + f"{limit} {dataset.sha256}").encode()).hexdigest()[:12]
     check_writable(cache_folder() / name / "card")
-    waiting = f"Another process trains {name}: waiting for it."
+    waiting = f"Another process is training {name}: waiting for it."
     with locked(cache_folder() / f".{asked}.lock", lambda: progress.say(waiting)):
         if name in kept_names() and (found := kept_teacher(name))[1].origin.endswith(f"request {asked}"):
             return found  # another process was quicker
@@ -150,7 +151,7 @@ def _recipe(
 
 
 def _planned(kept: Path, dataset: Dataset, recipe: Recipe, *, limit: float | None, progress: Progress) -> Training:
-    """The training asked for, or the dearest within `limit` seconds.
+    """The training asked for, or the longest within `limit` seconds.
 
     The latter is written to `kept`, so that a run that goes on does not measure anew and choose another one.
     """
@@ -161,18 +162,16 @@ def _planned(kept: Path, dataset: Dataset, recipe: Recipe, *, limit: float | Non
         try:
             return decode_json(Training, kept)
         except ArtefactError as e:
-            progress.say(f"{e}; the training begins anew")
+            progress.say(f"{e}; the training starts again")
     progress.say(f"measuring which teacher can be trained here in {duration(limit)}")
     training, seconds = affordable_training(dataset, recipe, seconds=limit, rungs=rungs)
-    longer = "" if seconds <= limit else " (the least that teaches anything)"
+    longer = "" if seconds <= limit else " (the shortest useful training)"
     progress.say(
         f"teacher: {training.architecture}, {training.recipe.epochs} epochs of {training.recipe.method}, attack steps: "
         f"{training.recipe.attack_steps}; about {duration(seconds)}{longer}"
     )
     if training.architecture != architecture_of(rungs[-1], dataset):
-        progress.say(
-            "a larger teacher, beside which a larger student fits, takes longer: edgerkd teacher train --minutes N"
-        )
+        progress.say("a larger teacher, which allows a larger student, takes longer: edgerkd teacher train --minutes N")
     write_atomic(kept, encode_json(training))
     return training
 
@@ -182,7 +181,7 @@ def _trained(training: Training, dataset: Dataset, checkpoint: Path, progress: P
         try:
             load_checkpoint(checkpoint, training.recipe)
         except ArtefactError as e:
-            progress.say(f"{e}; the training begins anew")
+            progress.say(f"{e}; the training starts again")
             checkpoint.unlink()
     torch.manual_seed(training.recipe.seed)
     return train(

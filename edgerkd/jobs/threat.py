@@ -22,9 +22,9 @@ def threat_model_for(
     if found is not None:
         raise ConfigError(f"--norm {norm} needs --eps: the customary {found.threat_model.eps} is in Linf.")
     raise ConfigError(
-        f"--eps: {name} is grey, and no radius is customary for grey images: ink on paper bears 0.3 (MNIST), "
-        "clothes 0.1 (Fashion-MNIST), fine shades like those of X-rays 4/255. The right one is the largest at which a "
-        "person still sees each class after every pixel was moved by it. Say it with --eps."
+        f"--eps: {name} is grey, and there is no customary radius for grey images: ink on paper tolerates 0.3 "
+        "(MNIST), clothes 0.1 (Fashion-MNIST), fine shades like those of X-rays 4/255. The right one is the largest "
+        "at which a person still sees each class after every pixel was moved by it. Set it with --eps."
     )
 
 

@@ -67,7 +67,7 @@ def verdict(facts: Facts) -> Markup:
     kind, why = report.verdict, list(reasons(report))
     if facts.stale:
         word, kind = f"{word}, OUT OF DATE", "inconclusive"
-        why.insert(0, "the run's bundle has been exported anew since: this verdict is about the earlier one")
+        why.insert(0, "the run's bundle has been exported again since: this verdict is about the earlier one")
     if open_limits := [LIMITS.get(b.limit, b.limit) for b in report.budget if b.ok is None]:
         why.append(f"not judged on this machine: {', '.join(open_limits)}")
     engine = report.engine

@@ -1,13 +1,12 @@
 """The facts as tables of text: for the terminal and for the page alike."""
 
-from typing import NamedTuple
-
 from edgerkd.attacks.words import title_of
 from edgerkd.core.by_class import ByClass
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.units import format_count
 from edgerkd.core.verification import VerifyReport
 from edgerkd.report.load import Facts
+from edgerkd.report.text_table import Table, table_text
 from edgerkd.report.words import (
     GATES,
     HEADLINES,
@@ -27,13 +26,6 @@ from edgerkd.report.words import (
 
 MOST, MANY = 20, 10  # classes that a table lists in full, and how many of more; ours
 UNLIKE = "These were not measured alike: compare with care."
-
-
-class Table(NamedTuple):
-    """Text in rows and columns; the first column names the row."""
-
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def networks(facts: Facts) -> dict[str, Evaluation]:
@@ -138,8 +130,8 @@ def verdict_lines(report: VerifyReport) -> list[str]:
     return lines + [f"  note:    {note}" for note in (*missing_words(report.by_class), *notes(report))]
 
 
-def verification_text(report: VerifyReport) -> str:
-    """All that `edgerkd verify` found, the verdict last: there it is read."""
+def verification_text(report: VerifyReport, width: int = 80) -> str:
+    """All that `edgerkd verify` found, in tables of `width` columns, the verdict last: there it is read."""
     tables = (
         gate_table(report),
         attack_table(report.rows, str(report.robust_acc)),
@@ -148,15 +140,5 @@ def verification_text(report: VerifyReport) -> str:
         latency_table(report),
         class_table(report.by_class),
     )
-    parts = [_text(table) for table in tables if table.rows]
+    parts = [table_text(table, width) for table in tables if table.rows]
     return "\n\n".join([*parts, "\n".join(verdict_lines(report))]) + "\n"
-
-
-def _text(table: Table) -> str:
-    """Columns as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(table.headers, *table.rows, strict=True)]
-    rule = tuple("-" * width for width in widths)
-    lines = (
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in (table.headers, rule, *table.rows)
-    )
-    return "\n".join(line.rstrip() for line in lines)

@@ -164,7 +164,7 @@ def notes(report: VerifyReport) -> tuple[str, ...]:
     if report.reference is not None and made != report.reference.attacks:
         found.append(
             f"the host attacked by {', '.join(map(title_of, report.reference.attacks))}, this engine was attacked by "
-            f"{', '.join(map(title_of, made))}: where the latter is stronger, the gates are harder to pass than they say"
+            f"{', '.join(map(title_of, made))}: if the latter is stronger, the gates are harder to pass than they say"
         )
     if report.target is not None and not report.target.reached:
         found.append(

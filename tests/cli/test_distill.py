@@ -217,7 +217,7 @@ def test_a_run_is_resumed_by_as_many_processes_as_it_began_with(bars, edgerkd, w
     path.write_text(json.dumps({**record, "processes": 4}))
     Path("runs/latest/evaluation.json").unlink()
     ended = edgerkd("distill", "--resume")
-    assert (ended.code, "began with 4 processes and would go on with 1" in ended.err) == (3, True)
+    assert (ended.code, "was started with 4 processes, and with 1 the training" in ended.err) == (3, True)
 
 
 def test_a_run_that_is_trained_elsewhere_is_not_gone_on_with(bars, edgerkd, workdir):

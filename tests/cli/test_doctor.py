@@ -185,7 +185,7 @@ def test_a_backend_that_cannot_be_loaded_is_a_problem_of_its_own(tmp_path, comma
         ({"torch": "2.14.1+cpu", "torchvision": "0.29.1"}, ["not a pair"]),
     ],
 )
-def test_a_known_conflict_is_named_with_its_mend(packages, words):
+def test_a_known_conflict_is_named_with_its_fix(packages, words):
     """Catches a conflict that is not seen, or seen without its versions."""
     (problem,) = conflicts(packages, None, "3.11.7")
     assert all(word in problem for word in words)

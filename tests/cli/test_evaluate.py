@@ -292,7 +292,7 @@ def test_a_run_whose_training_has_not_ended_says_how_to_end_it(tmp_path, edgerkd
     shutil.rmtree(run.student)
     ended = edgerkd(*command, "--run", run.path)
     assert ended.code == 3
-    assert f"training is not finished: go on with `edgerkd distill --resume --run {run.path}`" in ended.err
+    assert f"training is not finished: resume it with `edgerkd distill --resume --run {run.path}`" in ended.err
 
 
 def test_the_attacks_are_listed_with_what_they_are(edgerkd):

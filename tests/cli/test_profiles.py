@@ -56,8 +56,9 @@ def test_list_as_json(run):
     assert [profile["name"] for profile in json.loads(out)["profiles"]] == profile_names()
 
 
-def test_show_gives_each_number_with_its_source(run):
+def test_show_gives_each_number_with_its_source(run, monkeypatch):
     """Catches values without sources, and a budget's reason that is not shown."""
+    monkeypatch.setenv("COLUMNS", "400")
     code, out, _ = run("profiles", "show", "jetson-orin")
     assert code == 0
     line = next(line for line in out.splitlines() if "device.int8_tops" in line)

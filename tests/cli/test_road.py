@@ -250,7 +250,7 @@ def test_an_empty_folder_says_how_to_start(edgerkd, workdir):
         assert "edgerkd distill" in ended.err
 
 
-def test_a_budget_nothing_fits_names_each_limit_with_wanted_and_actual(road, edgerkd, workdir):
+def test_a_budget_nothing_fits_names_each_limit_with_required_and_measured(road, edgerkd, workdir):
     """Catches a bare 'no student': the user must know what to raise."""
     text = _named_files()["jetson-orin"].read_text()
     text = text.replace('name = "jetson-orin"', 'name = "tiny"').replace("params = 500_000", "params = 10")

@@ -1,4 +1,4 @@
-"""Files in and out: nothing half understood, every problem named."""
+"""Files in and out: nothing half read, every problem named."""
 
 import json
 from typing import Any

@@ -207,7 +207,7 @@ def test_check_carries_the_reason_why_the_library_does_not_start(trt, cuda):
     ("driver", "fix"),
     [(0, "there is no NVIDIA driver"), (12060, r'pip install "cuda-bindings==12\.\*"'), (13000, "nvidia-smi")],
 )
-def test_check_says_how_to_mend_a_gpu_that_does_not_open(trt, cuda, driver, fix):
+def test_check_says_how_to_fix_a_gpu_that_does_not_open(trt, cuda, driver, fix):
     """One message for a missing driver, an old one and a broken one."""
     cuda.driver = driver
     cuda.fail["cudaGetDevice"] = 35

@@ -107,7 +107,7 @@ def test_a_verification_of_an_earlier_bundle_is_stale(tmp_path):
     (run.bundle / MANIFEST).write_text("another bundle")
     found = load_facts(run)
     assert found.stale
-    assert "the bundle was exported anew after the verification: edgerkd verify" in undone(found)
+    assert "the bundle was exported again after the verification: edgerkd verify" in undone(found)
     assert facts.verification is not None
     sha256 = sha256_of(run.bundle / MANIFEST)
     verified = replace(facts.verification, manifest_sha256=sha256)

@@ -231,11 +231,11 @@ def test_reasons_and_notes_are_shown():
 def test_a_stale_verdict_says_so():
     """Catches a pass shown for a bundle that was never verified."""
     _, text = read(replace(samples.facts(), manifest_sha256="cd" * 32))
-    assert text.index("exported anew since: this verdict is about the earlier one") < text.index("What was attacked")
+    assert text.index("exported again since: this verdict is about the earlier one") < text.index("What was attacked")
     assert "cd" * 32 in text
     assert "PASS, OUT OF DATE" in text
     assert 'class="verdict pass"' not in render_page(replace(samples.facts(), manifest_sha256="cd" * 32))
-    assert "exported anew" not in read(samples.facts())[1]
+    assert "exported again" not in read(samples.facts())[1]
 
 
 def test_an_unfinished_run():

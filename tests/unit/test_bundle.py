@@ -121,7 +121,7 @@ def test_a_manifest_cannot_point_out_of_its_folder(bundle, name):
     ],
 )
 def test_a_manifest_of_another_make_is_refused(bundle, old, new, message):
-    """Catches a manifest that is only half understood."""
+    """Catches a manifest that is only half read."""
     path = bundle / MANIFEST
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(ArtefactError, match=message):

@@ -65,7 +65,7 @@ def run(method="edgerkd", *, checkpoint=None, resume=False, epochs_seen=None, st
 
 
 def test_an_interrupted_run_with_every_setting_ends_the_same(tmp_path):
-    """Catches an equal average, a patience or a decay that begins anew."""
+    """Catches an equal average, a patience or a decay that starts again."""
     settings = {"averaging": "swa", "swa_start": 0.25, "cutout": 0.3, "clip_norm": 0.5, "schedule": "piecewise"}
     whole = run("standard", patience=3, **settings).state_dict()
     with pytest.raises(KeyboardInterrupt):
