@@ -28,7 +28,7 @@ from edgerkd.data.split import draw
 from edgerkd.files.atomic import check_writable
 from edgerkd.files.paths import read_file
 from edgerkd.graphs.adopt import ModelGraph
-from edgerkd.graphs.cost import graph_cost
+from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.adopt import adopt_model, classes_for
 from edgerkd.jobs.threat import threat_model_for
@@ -100,7 +100,7 @@ def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Ask
             classes=judged.class_names,
             architecture=None,
             adoption=judged.model.adoption,
-            cost=graph_cost(graph),
+            cost=count_graph_cost(graph),
         ),
         preprocessing=Preprocessing(
             size=judged.data.size, fit=data.fit, alpha=data.alpha, channels=judged.model.image_shape[0]

@@ -146,13 +146,12 @@ SLOW = """
 import time
 from pathlib import Path
 from edgerkd.__main__ import main
-from edgerkd.verify import run
+from edgerkd.verify import evidence
 
-measure = run.measure_latency
 def slow(*given):
     Path("attacked").touch()
     time.sleep(30)
-run.measure_latency = slow
+evidence.measure_latency = slow
 main()
 """
 

@@ -55,7 +55,8 @@ PASS on onnx 1.77.2 (this CPU); toy-board itself is not verified
   bundle:  toy-run, manifest sha256 abababababab
   note:    no image of two: nothing here is about these classes
   note:    trt is not used: libnvinfer.so was not found
-  note:    this verdict is about onnx on toy64 CPU (Toy CPU @ 1 GHz); Toy Board 3000 runs trt: run `edgerkd verify` there, latency is judged there too
+  note:    this verdict is about onnx on toy64 CPU (Toy CPU @ 1 GHz); Toy Board 3000 runs trt: \
+run `edgerkd verify` there, latency is judged there too
 """
 
 

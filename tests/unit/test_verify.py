@@ -416,7 +416,7 @@ def test_the_callers_requirement_counts_before_the_bundles_and_that_before_the_p
 def test_nothing_asked_is_no_verdict(bundle, tmp_path):
     """Catches a pass because nothing was required, and hours of attacks before that is said."""
     folder, _ = remade(bundle, tmp_path / "bare", profiles=(), reference=None)
-    with pytest.raises(MissingGatesError, match="--min-robust and --min-clean, .*--measure") as caught:
+    with pytest.raises(MissingGatesError, match=r"--min-robust and --min-clean, .*--measure") as caught:
         run(folder, tmp_path)
     assert caught.value.exit_code == 2
     assert not (tmp_path / "engines").exists(), "an engine was built before anybody asked what for"
