@@ -26,22 +26,19 @@ def write_data(path: Path, **arrays: np.ndarray) -> Path:
     return path
 
 
-def bars_network(*, normalised: bool = True, softmax: bool = True, batch: int | str = 1) -> bytes:
-    """The mean brightness of each bar's rows, of images (batch, 1, 8, 8); the threshold only fits its own pixels."""
+def bars_network(*, softmax: bool = True, batch: int | str = 1) -> bytes:
+    """The mean brightness of each bar's rows, at most 1, of images (batch, 1, 8, 8): all equal for pixels to 255."""
     weight = np.zeros((SIZE * SIZE, CLASSES), np.float32)
     for label in range(CLASSES):
         weight[label * 2 * SIZE : (label * 2 + 2) * SIZE, label] = 1 / (2 * SIZE)
     nodes = [
         helper.make_node("Reshape", ["pixels", "shape"], ["rows"]),
         helper.make_node("MatMul", ["rows", "weight"], ["sums"]),
-        # Pixels that are not normalised stay below the threshold, and every class gets the same score.
-        helper.make_node("Sub", ["sums", "threshold"], ["above"]),
-        helper.make_node("Relu", ["above"], ["scores"]),
+        helper.make_node("Clip", ["sums", "", "ceiling"], ["scores"]),
     ]
     if softmax:
         nodes.append(helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1))
     shape = np.asarray([batch if isinstance(batch, int) else -1, SIZE * SIZE], np.int64)
-    threshold = np.float32(0.25 if normalised else 0.0)
     graph = helper.make_graph(
         nodes,
         "bars",
@@ -50,7 +47,7 @@ def bars_network(*, normalised: bool = True, softmax: bool = True, batch: int | 
         [
             numpy_helper.from_array(weight, "weight"),
             numpy_helper.from_array(shape, "shape"),
-            numpy_helper.from_array(np.asarray(threshold), "threshold"),
+            numpy_helper.from_array(np.asarray(np.float32(1)), "ceiling"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)

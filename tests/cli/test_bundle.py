@@ -104,7 +104,7 @@ def _labels(*, highest: int) -> dict[str, np.ndarray]:
         (("mine.onnx",), 2, "which labelled images"),
         (("absent.onnx", *ASKED), 3, "absent.onnx: there is no such file"),
         ((*ASKED,), 3, "No model is named"),
-        (("mine.onnx", "--data", "beyond.npz", "--eps", "8/255"), 3, "beyond has 6 classes and the model 3 outputs"),
+        (("mine.onnx", "--data", "beyond.npz", "--eps", "8/255"), 3, "it has 3 outputs, and the labels reach 5"),
         (("mine.onnx", "--data", "data.npz"), 3, "no customary radius for grey images"),
         (("mine.onnx", *ASKED, "--eps", "0"), 3, "nothing is attacked within a radius of 0"),
         (("mine.onnx", *ASKED, "--norm", "L3"), 3, "There is no norm named 'L3'"),
