@@ -200,7 +200,9 @@ def measure(family: str, name: str, given: argparse.Namespace) -> Row:
 
 
 def table(rows: list[Row]) -> str:
-    head = "| family | network | size | params | nodes | twin nodes | bytes | twin's error | torch's | ratio | seconds |"
+    head = (
+        "| family | network | size | params | nodes | twin nodes | bytes | twin's error | torch's | ratio | seconds |"
+    )
     lines = [head, "| --- | --- | " + "--: | " * 9]
     lines += [
         f"| {row.family} | {row.network} | {row.size} | {row.params / 1e6:.1f} M | {row.nodes} | {row.twin_nodes} "
@@ -215,7 +217,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path.home() / ".cache/edgerkd-data/cifar10.npz")
     parser.add_argument("--only", default="", help="families or networks, by commas; all unless given")
-    parser.add_argument("--rows", type=Path, default=Path("build/zoo.jsonl"), help="rows so far; networks there are not run again")
+    parser.add_argument(
+        "--rows", type=Path, default=Path("build/zoo.jsonl"), help="rows so far; networks there are not run again"
+    )
     parser.add_argument("--out", type=Path, help="a page to write the table into, between its two marks")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)

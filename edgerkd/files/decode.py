@@ -81,8 +81,8 @@ def with_two_settings(
     data = {**plain(first), **plain(second), **settings}
     found = _record(_both(type(first), type(second)), data, where, ConfigError, elsewhere)
     one, two = (
-        type(each)(**{f.name: getattr(found, f.name) for f in fields(each)})  # pyright: ignore[reportArgumentType]
-        for each in (first, second)  # every Record is a dataclass
+        type(each)(**{f.name: getattr(found, f.name) for f in fields(each)})  # pyright: ignore[reportArgumentType]  a dataclass
+        for each in (first, second)
     )
     return one, two  # pyright: ignore[reportReturnType]  in this order
 

@@ -108,7 +108,8 @@ def choose(
 ) -> Choice:
     """The most accurate way to read images. `correct` gives, of the same labelled images, which are right so.
 
-    A way is tied with the best where McNemar's exact test finds them apart at no less than `ALPHA`. Raises ConfigError where there is no way, or there are no images.
+    A way is tied with the best where McNemar's exact test finds them apart at no less than `ALPHA`. Raises ConfigError
+    where there is no way, or there are no images.
     """
     answers = [[bool(c) for c in correct(*way)] for way in ways]
     if not answers or not answers[0]:

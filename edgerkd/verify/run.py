@@ -47,7 +47,7 @@ def verify(
     named, notices = attacks_named(attack, classes=len(manifest.model.classes))
     if not measure:  # asked before any work is done; the thresholds themselves follow from the samples
         check_asked(_required(manifest, chosen, requirement, floor=0.0))
-    with open_session(bundle, engines=engines, backend=backend, variant=variant) as session:
+    with open_session(bundle, engines=engines, profile=chosen, backend=backend, variant=variant) as session:
         evidence = gather(session, named, seed=seed, progress=progress)
         classes = by_class(
             manifest.model.classes,
