@@ -130,7 +130,7 @@ class _Program(nn.Module):
 
     def __init__(self, program: nn.Module) -> None:
         super().__init__()
-        self._hidden = (program.float().cpu(),)  # in a tuple, it is not seen as a part of this
+        self._hidden = (program.float().cpu().requires_grad_(False),)  # in a tuple, it is not seen as a part of this
 
     def forward(self, images: Tensor) -> Tensor:
         return self._hidden[0](images)

@@ -1,7 +1,7 @@
 """Torch modules of other people's, as ONNX graphs."""
 
+import importlib.util
 import sys
-from pathlib import Path
 
 import onnxruntime
 import pytest
@@ -59,9 +59,10 @@ def package(tmp_path, monkeypatch):
 
 def net(package):
     """The network with weights of its own, in evaluation mode, as another process would have made it."""
-    code: dict = {}
-    exec(Path(f"{package}.py").read_text(), code)
-    made = code["Net"]()
+    spec = importlib.util.spec_from_file_location("written", f"{package}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = module.Net()
     torch.manual_seed(1)
     for value in made.state_dict().values():
         value.copy_(torch.rand_like(value.float()) + 0.5)
