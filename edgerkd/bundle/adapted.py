@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerkd.bundle.ports import FloatArray, LiveEngine
+from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.core.adoption import Adoption
 from edgerkd.core.errors import ConfigError, EngineError
 
@@ -30,7 +30,7 @@ class AdaptedEngine:
                 "of the engine's size"
             )
         self._engine, self._adoption, self._batch, self._output = engine, adoption, batch, output
-        self.runtime, self.version, self.device = engine.runtime, engine.version, engine.device
+        self.backend, self.version, self.device = engine.backend, engine.version, engine.device
 
     def __call__(self, *inputs: FloatArray) -> tuple[FloatArray, ...]:
         """Logits for one batch. Raises EngineError if the engine fails, or gives no scores."""

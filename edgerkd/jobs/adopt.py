@@ -93,7 +93,8 @@ def _measured(
         return adopted(plain.normalization, request.order or "rgb")
     ways = candidates(plain.channels, order=request.order)
     if request.normalization is not None:
-        ways = tuple((request.normalization, order) for order in dict.fromkeys(order for _, order in ways))
+        orders: tuple[Order, ...] = tuple(dict.fromkeys(order for _, order in ways))
+        ways = tuple((request.normalization, order) for order in orders)
     images = np.divide(pixels[:MEASURED_ON], 255, dtype=np.float32)
     with progress.stage("finding how images are normalised", len(ways)) as advance:
 
