@@ -16,6 +16,7 @@ from machine import machine_facts, show_machine
 from edgerkd.bundle.read import read_bundle
 from edgerkd.core.engine import Engine
 from edgerkd.core.record import Record
+from edgerkd.core.requirement import choose_profile
 from edgerkd.core.run import RunFolder
 from edgerkd.core.verification import Latency
 from edgerkd.files.decode import encode_json
@@ -44,7 +45,13 @@ def main() -> None:
     given = parser.parse_args()
     facts = machine_facts(("edgerkd", "numpy"))
     bundle, engines = read_bundle(given.bundle), RunFolder(given.bundle.resolve().parent).engines
-    with open_session(bundle, engines=engines, backend=given.backend, variant=given.variant) as session:
+    with open_session(
+        bundle,
+        engines=engines,
+        profile=choose_profile(bundle.manifest.profiles, None),
+        backend=given.backend,
+        variant=given.variant,
+    ) as session:
         images = session.samples.images
         latency = [measure_latency(session.live, np.resize(images, (n, *images.shape[1:]))) for n in given.batches]
         found = Result(machine=facts, bundle=bundle.manifest.name, engine=session.facts, latency_ms=tuple(latency))

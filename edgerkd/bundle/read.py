@@ -58,16 +58,22 @@ def read_bundle(path: Path) -> Bundle:
     problems = [f"{name}: not listed in the manifest" for name in needed if name not in manifest.files]
     problems += [problem for name, entry in manifest.files.items() if (problem := _problem(path, name, entry))]
     names = [variant.name for variant in manifest.variants]
+    problems += [f"{MANIFEST}: the variant {name}: not a plain name" for name in names if not _is_plain(name)]
     problems += [f"{MANIFEST}: names the variant {name} twice" for name in {n for n in names if names.count(n) > 1}]
     if problems:
         raise ArtefactError(f"{problems_text(shown(path), problems)}\n{_ANEW}")
     return Bundle(path=path, manifest=manifest, sha256=sha256_of(manifest_path, error=ArtefactError))
 
 
+def _is_plain(name: str) -> bool:
+    """Whether a name can only be that of something in the folder it is looked for in."""
+    return Path(name).name == name and name not in ("", ".", "..")
+
+
 def _problem(path: Path, name: str, entry: FileEntry) -> str | None:
     """What is wrong with one file that the manifest lists."""
     file = path / name
-    if Path(name).name != name or name in ("", ".", ".."):
+    if not _is_plain(name):
         return f"{name}: not a plain file name"
     kind = find_kind(file, error=ArtefactError)
     if kind != "a file":

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from edgerkd.cli.options import Backend, Variant, bundle_folders
+from edgerkd.cli.options import Backend, BundleProfile, Variant, bundle_folders
 from edgerkd.cli.output import Json, emit_json, note, put_line
 
 Bundle = Annotated[
@@ -13,15 +13,23 @@ Bundle = Annotated[
 ]
 
 
-def build(bundle: Bundle = None, backend: Backend = None, variant: Variant = None, json: Json = False) -> None:
+def build(
+    bundle: Bundle = None,
+    backend: Backend = None,
+    variant: Variant = None,
+    profile: BundleProfile = None,
+    json: Json = False,
+) -> None:
     """Build the engine of a bundle for this machine, which `verify` also does where there is none."""
     from edgerkd.bundle.read import read_bundle
+    from edgerkd.core.requirement import choose_profile
     from edgerkd.report.words import build_words, skipped_words
     from edgerkd.verify.build import build_engine, choose_backend, preferred_backends
 
     folders = bundle_folders(bundle)
     found = read_bundle(folders.bundle)
-    chosen, skipped = choose_backend(backend, preferred_backends(found))
+    device = choose_profile(found.manifest.profiles, profile)
+    chosen, skipped = choose_backend(backend, preferred_backends(found, device))
     built = build_engine(found, found.manifest.variant_for(chosen.name, variant), chosen, folders.engines, again=True)
     for line in (*skipped_words(skipped), *build_words(built.record.log)):
         note(line)

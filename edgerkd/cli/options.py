@@ -69,6 +69,10 @@ Backend = Annotated[
         help="The backend: onnx, trt, trt-rtx, or another's name; the best here if not given.",
     ),
 ]
+BundleProfile = Annotated[
+    str | None,
+    typer.Option("--profile", metavar="NAME", help="The device whose requirements in the bundle count."),
+]
 Variant = Annotated[
     str | None,
     typer.Option("--variant", metavar="NAME", help="The bundle's variant; the first that fits if not given."),

@@ -11,6 +11,7 @@ from edgerkd.cli.options import (
     DATA_OPTIONS,
     AttackName,
     Backend,
+    BundleProfile,
     Eps,
     Images,
     MinClean,
@@ -53,9 +54,7 @@ def verify(
     ] = None,
     backend: Backend = None,
     variant: Variant = None,
-    profile: Annotated[
-        str | None, typer.Option("--profile", metavar="NAME", help="The device whose requirements in the bundle count.")
-    ] = None,
+    profile: BundleProfile = None,
     min_clean: MinClean = None,
     min_robust: MinRobust = None,
     measure: Annotated[bool, typer.Option("--measure", help="Report the figures without a verdict.")] = False,

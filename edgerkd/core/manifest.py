@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from edgerkd.core.data_request import Preprocessing
-from edgerkd.core.errors import UnknownNameError
+from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.model_spec import ModelSpec
 from edgerkd.core.profile import Profile
 from edgerkd.core.ranges import Amount, Length, Name, Sha256
@@ -51,10 +51,15 @@ class Manifest(Record):
     files: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
 
     def variant_for(self, backend: str, name: str | None = None) -> Variant:
-        """The variant of that name, or the first that `backend` can build. Raises UnknownNameError."""
+        """The variant of that name, or the first that `backend` can build.
+
+        Raises UnknownNameError, or ConfigError where there is none.
+        """
         fitting = [v for v in self.variants if v.backend in (None, backend)]
         for variant in fitting:
             if name in (None, variant.name):
                 return variant
-        known = [v.name for v in fitting]
-        raise UnknownNameError(f"variant of this bundle for {backend}", name or backend, known)
+        if name is None:
+            made = ", ".join(f"{v.name} for {v.backend}" for v in self.variants)
+            raise ConfigError(f"This bundle has no variant that {backend} can run: it has {made}.")
+        raise UnknownNameError(f"variant of this bundle for {backend}", name, [v.name for v in fitting])

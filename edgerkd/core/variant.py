@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from edgerkd.core.errors import ConfigError
 from edgerkd.core.ranges import Name, Within
 from edgerkd.core.record import Record
 
@@ -40,6 +41,10 @@ class Variant(Record):
     reference: Name
     parity: ParityLimits
     engine: Name | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine is not None and self.backend is None:
+            raise ConfigError(f"variant {self.name} brings an engine, and does not say which backend it is for")
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from edgerkd.core.by_class import ByClass
 from edgerkd.core.engine import BuildLog, Engine
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
+from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.ranges import Amount, Count, Name, Positive, Sha256, Share, Weight
 from edgerkd.core.record import Record
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -89,7 +90,10 @@ class Target(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport(Record):
-    """One verification. `reference` is what the bundle claims that the host measured."""
+    """One verification. `reference` is what the bundle claims that the host measured.
+
+    `seed` is that of the attacks, `probe_seed` of where the twin's gradients were checked.
+    """
 
     SCHEMA = 1
 
@@ -105,6 +109,7 @@ class VerifyReport(Record):
     skipped: tuple[Skipped, ...]
     parity: Parity
     twin_agreement: Share
+    gradients: GradientCheck
     clean_acc: Accuracy
     robust_acc: Accuracy
     by_class: ByClass
@@ -116,3 +121,4 @@ class VerifyReport(Record):
     latency_ms: Latency
     budget: tuple[Limit, ...]
     seed: Amount
+    probe_seed: Amount

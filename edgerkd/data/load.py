@@ -50,15 +50,24 @@ def load_data(request: DataRequest, *, progress: Progress) -> Checked:
 def load_samples(request: DataRequest, *, progress: Progress) -> Checked:
     """Checked images to judge a finished model by, all in `test`: the test split, or all where there is none.
 
-    Raises as `load_data` does, but an .npz file needs no more than x_test and y_test.
+    Raises as `load_data` does, but an .npz file needs no more than x_test and y_test, and its labels may have gaps:
+    how many classes there are the model knows.
     """
     raw = _raw(request, progress, needed=TO_JUDGE)
     if raw.train.files is None:
         _check_no_pictures(request)
-    checked = check(raw, classes=request.classes)
+    checked = check(raw, classes=request.classes or _highest_label(raw))
     if checked.test is not None:
         return checked
     return replace(checked, test=checked.train, notes=(*checked.notes, "There is one split: all its images are used."))
+
+
+def _highest_label(raw: Raw) -> int | None:
+    """How many classes labels that are numbers reach; None where classes have names, or labels are no numbers."""
+    labels = [split.labels for split in raw.splits().values()]
+    if raw.names is not None or any(each.size == 0 or each.dtype.kind not in "iu" for each in labels):
+        return None
+    return max(2, *(int(each.max()) + 1 for each in labels))
 
 
 def _raw(request: DataRequest, progress: Progress, needed: tuple[str, ...] = NEEDED) -> Raw:

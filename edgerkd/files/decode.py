@@ -80,11 +80,7 @@ def with_two_settings(
     """
     data = {**plain(first), **plain(second), **settings}
     found = _record(_both(type(first), type(second)), data, where, ConfigError, elsewhere)
-    one, two = (
-        type(each)(**{f.name: getattr(found, f.name) for f in fields(each)})  # pyright: ignore[reportArgumentType]
-        for each in (first, second)  # every Record is a dataclass
-    )
-    return one, two  # pyright: ignore[reportReturnType]  in this order
+    return _part(type(first), found), _part(type(second), found)
 
 
 def decode_plain(cls: type[T], data: Any, where: object) -> T:  # Any: whatever JSON holds
@@ -176,6 +172,12 @@ def _odd_texts(data: Any, where: tuple[str, ...]) -> Iterator[str]:
 
 def _first_line(e: Exception) -> str:
     return printable(str(e).partition("\n")[0] or type(e).__name__, LONGEST_NAME)
+
+
+def _part(cls: type[T], found: Record) -> T:
+    """Those of a record's fields that are of `cls`."""
+    names = [f.name for f in fields(cls)]  # pyright: ignore[reportArgumentType]  every Record is a dataclass
+    return cls(**{name: getattr(found, name) for name in names})
 
 
 @cache

@@ -54,8 +54,8 @@ class Reading(Record):
 class Choice(Record):
     """`best` and `readings`, the most accurate first. `tied` names the ones that `best` beats by no more than chance.
 
-    `p_value` is that of the best against the next one by McNemar's exact test, 1 where there is no other; of ties the
-    first in the order of `NORMALIZATIONS`, RGB first, is the best.
+    `p_value` is the largest that the best has against another by McNemar's exact test, 1 where there is no other; of
+    equally accurate ones the first in the order of `NORMALIZATIONS`, RGB first, is the best.
     """
 
     best: Reading
@@ -108,8 +108,8 @@ def choose(
 ) -> Choice:
     """The most accurate way to read images. `correct` gives, of the same labelled images, which are right so.
 
-    A way is tied with the best where McNemar's exact test finds them apart at no less than `ALPHA`; of the tied ones
-    the first in `ways` is taken. Raises ConfigError where there is no way, or there are no images.
+    A way is tied with the best where McNemar's exact test finds them apart at no less than `ALPHA`. Raises ConfigError
+    where there is no way, or there are no images.
     """
     answers = [[bool(c) for c in correct(*way)] for way in ways]
     if not answers or not answers[0]:
@@ -123,13 +123,10 @@ def choose(
     ranked = sorted(range(len(ways)), key=lambda index: (-sum(answers[index]), index))
     top = ranked[0]
     p_values = {index: paired(answers[top], answers[index]).p_value for index in ranked[1:]}
-    equal = sorted([top, *(index for index, p in p_values.items() if p > ALPHA)])
-    best = equal[0]
-    order = [best, *(index for index in ranked if index != best)]
     return Choice(
-        best=readings[best],
-        readings=tuple(readings[index] for index in order),
-        tied=tuple(reading_name(readings[index]) for index in equal if index != best),
+        best=readings[top],
+        readings=tuple(readings[index] for index in ranked),
+        tied=tuple(reading_name(readings[index]) for index, p in p_values.items() if p > ALPHA),
         p_value=max(p_values.values(), default=1.0),
     )
 

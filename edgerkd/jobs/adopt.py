@@ -54,6 +54,11 @@ def adopt_model(
     found = _measured(request, adopted, pixels, labels, progress)
     for line in understood(found.adoption):
         progress.say(f"{where}: {line}")
+    if found.classes <= labels.max():
+        raise ConfigError(
+            f"{where}: it has {found.classes} outputs, and the labels reach {labels.max()}: give data with the model's "
+            "own classes in its own order."
+        )
     return found
 
 
@@ -88,7 +93,8 @@ def _measured(
         return adopted(plain.normalization, request.order or "rgb")
     ways = candidates(plain.channels, order=request.order)
     if request.normalization is not None:
-        ways = tuple((request.normalization, order) for order in dict.fromkeys(order for _, order in ways))
+        orders: tuple[Order, ...] = tuple(dict.fromkeys(order for _, order in ways))
+        ways = tuple((request.normalization, order) for order in orders)
     images = np.divide(pixels[:MEASURED_ON], 255, dtype=np.float32)
     with progress.stage("finding how images are normalised", len(ways)) as advance:
 
@@ -113,21 +119,32 @@ def _say_choice(choice: Choice, progress: Progress) -> None:
         )
 
 
+def check_source(request: ModelRequest) -> None:
+    """Raises ConfigError where the files that are named are not there, or what is named does not go together."""
+    named = [name for name in (request.source, request.factory) if name is not None]
+    if len(named) != 1:
+        raise ConfigError(
+            f"{'No model is' if not named else 'Two models are'} named: give an ONNX file or another MODEL, or code "
+            "that makes a torch module with --from."
+        )
+    files = [request.engine, request.weights, *([given_path(named[0])] if _is_onnx(request) else [])]
+    for path in files:
+        if path is not None and find_kind(path) is None:
+            raise ConfigError(f"{shown(path)}: there is no such file.")
+    if request.engine is not None and not _is_onnx(request):
+        raise ConfigError("--engine: name the ONNX file that the engine was built from: it gives the gradients.")
+
+
+def _is_onnx(request: ModelRequest) -> bool:
+    return request.source is not None and request.source.endswith(".onnx")
+
+
 def _content(request: ModelRequest, shape: Shape) -> tuple[bytes, Path | None, str]:
     """The ONNX graph, the folder of its other files, and how messages call it."""
-    source = request.source
-    if source is not None and source.endswith(".onnx"):
-        path = given_path(source)
-        if find_kind(path) is None:
-            raise ConfigError(f"{shown(path)}: there is no such file.")
+    name = request.source or request.factory or ""
+    if _is_onnx(request):
+        path = given_path(name)
         return read_file(path, limit=LIMIT), path.parent, shown(path)
-    if request.engine is not None:
-        raise ConfigError(
-            "--engine: name the ONNX file that the engine was built from as well: it gives the gradients."
-        )
     from edgerkd.models.foreign import onnx_from_source
 
-    name = request.factory or source
-    if name is None:
-        raise ConfigError("No model is named: give an ONNX file, or code that makes a torch module with --from.")
     return onnx_from_source(name, request.weights, image_shape=shape), None, name

@@ -30,7 +30,7 @@ from edgerkd.files.paths import read_file
 from edgerkd.graphs.adopt import ModelGraph
 from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
-from edgerkd.jobs.adopt import adopt_model, classes_for
+from edgerkd.jobs.adopt import adopt_model, check_source, classes_for
 from edgerkd.jobs.threat import threat_model_for
 from edgerkd.jobs.versions import host_versions
 from edgerkd.verify.graph import BATCH, graph_logits, open_graph
@@ -72,6 +72,9 @@ def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Ask
     """
     check_writable(folder.with_name(f"{folder.name}.bundle"))
     load_backend(asked.format)
+    if asked.attack is not None:
+        attacks_named(asked.attack, classes=10)  # a wrong name should not wait for the work before it
+    check_source(model)
     judged = judge_inputs(model, data, n=asked.n, seed=asked.seed, progress=progress)
     threat_model = _threat_model(data, judged, asked, progress)
     graph = judged.model.graph
@@ -124,6 +127,7 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
     drawn = data.test.take(draw(data.test.labels, n, seed=seed))
     pixels = np.ascontiguousarray(drawn.images.transpose(0, 3, 1, 2))
     found = adopt_model(model, pixels, drawn.labels, progress=progress)
+    class_names = classes_for(data, found.classes)
     _, height, width = found.image_shape
     colour = "grey" if found.image_shape[0] == 1 else "colour"
     progress.say(f"{data.name}: {len(drawn):,} of {len(data.test):,} images, {width}x{height} {colour}")
@@ -132,7 +136,7 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
     return Judged(
         model=found,
         data=data,
-        class_names=classes_for(data, found.classes),
+        class_names=class_names,
         pixels=pixels,
         labels=drawn.labels,
     )

@@ -65,13 +65,18 @@ def load_timm(expected: str) -> Any:  # Any: timm is optional, and has no types
 
 def _body(architecture: Architecture) -> nn.Module:
     assert architecture.library is not None
-    check_library_name(architecture.library)
-    library, _, name = architecture.library.partition(":")
-    if library == "timm":
-        return load_timm(architecture.library).create_model(name, pretrained=False, num_classes=architecture.classes)
+    return library_module(architecture.library, architecture.classes)
+
+
+def library_module(library: str, classes: int) -> nn.Module:
+    """The plain network `torchvision:NAME` or `timm:NAME`, with fresh weights. Raises as `check_library_name` does."""
+    check_library_name(library)
+    kind, _, name = library.partition(":")
+    if kind == "timm":
+        return load_timm(library).create_model(name, pretrained=False, num_classes=classes)
     from torchvision.models import get_model
 
-    return get_model(name, weights=None, num_classes=architecture.classes)
+    return get_model(name, weights=None, num_classes=classes)
 
 
 def _taps(body: nn.Module, nodes: list[str], architecture: Architecture) -> tuple[str, ...]:

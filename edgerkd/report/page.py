@@ -56,7 +56,7 @@ def render_page(facts: Facts) -> str:
         tag(
             "footer",
             "Every figure on this page was read from the files of the run: run.json, metrics.jsonl, evaluation.json, "
-            "teacher.json, baseline.json, curve.json, variance-gap.json and verify.json. `edgerkd report` writes the "
-            "page again.",
+            "teacher.json, baseline.json, curve.json, variance-gap.json and the report of `edgerkd verify`. "
+            "`edgerkd report` writes the page again.",
         ),
     )

@@ -96,12 +96,18 @@ def budget_table(report: VerifyReport) -> Table:
 
 def parity_table(report: VerifyReport) -> Table:
     """Is the engine the network the host measured?"""
-    parity = report.parity
+    parity, found = report.parity, report.gradients
     rows = (
         ("images compared", f"{parity.n}", ""),
         ("largest difference of a logit", f"{parity.max_abs_dlogit:.3g}", f"at most {parity.limit:.3g}"),
         ("same answer", f"{parity.agreement:.2%}", "always, where the host is decided"),
         ("gradient twin gives the same answer", f"{report.twin_agreement:.2%}", ""),
+        (
+            "twin's slope is the engine's",
+            f"at {found.agreeing} of {found.points} random points",
+            f"all but {found.allowed}, at most half flat",
+        ),
+        ("correlation along random directions", f"{found.correlation:.2f}", f"at least {found.required:.2f}"),
         ("the same network", "yes" if parity.ok else "NO", ""),
     )
     return Table(("parity", "measured", "required"), rows)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from edgerkd.attacks.words import flag_words, title_of
 from edgerkd.core.by_class import ByClass
 from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
+from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import format_count, format_size
@@ -144,8 +145,22 @@ def reasons(report: VerifyReport) -> tuple[str, ...]:
         open_.append(
             f"the gradient twin agrees with the engine on {report.twin_agreement:.2%} only: its rows prove little"
         )
+    if not report.gradients.ok:
+        open_.append(f"the gradients that led the attacks cannot be trusted: {gradient_words(report.gradients)}")
     open_ += [f"the figure cannot be trusted: {flag_words(flag)}" for flag in report.flags]
     return (*failed, *open_)
+
+
+def gradient_words(found: GradientCheck) -> str:
+    """What the twin's slopes have in common with the engine's, and what is missing."""
+    said = {
+        "flat": f"engine and twin say at {found.flat} of {found.points} random points that nothing changes",
+        "disagreeing": f"the twin's slope is not the engine's at {found.disagreeing} of {found.points} random points, "
+        f"at most {found.allowed} are chance",
+        "correlation": f"along random directions the twin's slopes and the engine's have a correlation of "
+        f"{found.correlation:.2f} [{found.low:.2f}, {found.high:.2f}], at least {found.required:.2f} is required",
+    }
+    return "; ".join(said[failure] for failure in found.failures)
 
 
 def parity_words(report: VerifyReport) -> str:

@@ -11,6 +11,7 @@ from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import ArtefactError, ConfigError, EngineError, MissingDependencyError
+from edgerkd.core.profile import Profile
 from edgerkd.core.ranges import Sha256
 from edgerkd.core.record import Record
 from edgerkd.core.variant import Variant
@@ -68,10 +69,9 @@ def choose_backend(expected: str | None, preferred: tuple[str, ...]) -> tuple[Ba
     raise MissingDependencyError(f"No backend works here:\n  {reasons}")
 
 
-def preferred_backends(bundle: Bundle) -> tuple[str, ...]:
-    """Those of the bundle's devices, the best first; without a device the one the bundle was made for."""
-    profiles = bundle.manifest.profiles
-    return profiles[0].backends if profiles else (bundle.manifest.format,)
+def preferred_backends(bundle: Bundle, profile: Profile | None) -> tuple[str, ...]:
+    """Those of the device, the best first; without a device the one the bundle was made for."""
+    return (bundle.manifest.format,) if profile is None else profile.backends
 
 
 def build_engine(

@@ -9,11 +9,13 @@ from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import Outcomes, assess, joined
 from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
+from edgerkd.attacks.gradient_check import check_gradients
 from edgerkd.attacks.replay import replayed
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.bundle.backend import FloatArray
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
+from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.progress import Progress
 from edgerkd.core.verification import Latency, Parity
 from edgerkd.verify.latency import measure_latency
@@ -29,14 +31,17 @@ class Evidence:
 
     parity: Parity
     twin_agreement: float
+    gradients: GradientCheck
     outcomes: Outcomes
     rows: tuple[Row, ...]
     flags: tuple[Flag, ...]
     latency: Latency
 
 
-def gather(session: Session, named: Sequence[Attack], *, seed: int, progress: Progress) -> Evidence:
-    """Parity first, then the stored examples, the `named` attacks, the probes for masked gradients, and the latency.
+def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: int, progress: Progress) -> Evidence:
+    """Parity first, then the twin's gradients, the stored examples, the `named` attacks, and the latency.
+
+    `seed` is that of the attacks; where the gradients are looked at `probe_seed` says, which no bundle can foresee.
 
     Raises ConfigError for samples that make no sense, EngineError for an engine that fails or answers nonsense.
     """
@@ -56,6 +61,13 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, progress: Pr
         advance(compared, "parity")
         check_arrays(inputs.images, inputs.labels, classes=classes)
         check_classifier(classifier, inputs.images[:SAMPLE], classes=classes)
+        gradients = check_gradients(
+            classifier,
+            inputs,
+            precision=session.variant.precision,
+            generator=np.random.default_rng(probe_seed),
+            after=lambda done, what: advance(compared, what),
+        )
         chunks = assess(
             classifier, attacks, inputs, chunk=BATCH, after=lambda done, name: advance(compared + done, name)
         )
@@ -65,6 +77,7 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, progress: Pr
     return Evidence(
         parity=parity,
         twin_agreement=agreement,
+        gradients=gradients,
         outcomes=outcomes,
         rows=outcomes.rows(attacks),
         flags=flags,

@@ -1,5 +1,6 @@
 """`edgerkd verify`: attack the deployed engine and decide."""
 
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,15 @@ def verify(
     measure: bool = False,
     attack: str = "pgd",
     seed: int = 0,
+    probe_seed: int | None = None,
     progress: Progress,
 ) -> VerifyReport:
     """Build the engine if need be, attack it on the bundle's images, and decide.
 
     `attack` is a name that attacks/suite.py knows; the stored examples are replayed first in any case. What is required
     comes from the bundle's profile, then from its maker, then from the caller's `requirement`: a later one counts. With
-    `measure` nothing is required.
+    `measure` nothing is required. Where the twin's gradients are checked is drawn anew each time, and recorded; who
+    repeats a verification gives that `probe_seed`.
 
     Raises MissingGatesError where nothing is required and `measure` was not asked, ArtefactError for damaged samples,
     MissingDependencyError where no backend works, EngineError where the engine fails.
@@ -47,8 +50,9 @@ def verify(
     named, notices = attacks_named(attack, classes=len(manifest.model.classes))
     if not measure:  # asked before any work is done; the thresholds themselves follow from the samples
         check_asked(_required(manifest, chosen, requirement, floor=0.0))
-    with open_session(bundle, engines=engines, backend=backend, variant=variant) as session:
-        evidence = gather(session, named, seed=seed, progress=progress)
+    with open_session(bundle, engines=engines, profile=chosen, backend=backend, variant=variant) as session:
+        probed = secrets.randbits(53) if probe_seed is None else probe_seed
+        evidence = gather(session, named, seed=seed, probe_seed=probed, progress=progress)
         classes = by_class(
             manifest.model.classes,
             session.samples.labels.tolist(),
@@ -66,6 +70,7 @@ def verify(
             notices=notices,
             weak=attack in WEAK,
             seed=seed,
+            probe_seed=probed,
         )
 
 
@@ -86,6 +91,7 @@ def _report(
     notices: tuple[Flag, ...],
     weak: bool,
     seed: int,
+    probe_seed: int,
 ) -> VerifyReport:
     """The evidence judged, as one record."""
     manifest, outcomes = session.bundle.manifest, evidence.outcomes
@@ -103,6 +109,7 @@ def _report(
         budget=budget,
         rows=evidence.rows,
         twin_agreement=evidence.twin_agreement,
+        gradients=evidence.gradients,
         flags=flags,
     )
     return VerifyReport(
@@ -118,6 +125,7 @@ def _report(
         skipped=session.skipped,
         parity=evidence.parity,
         twin_agreement=evidence.twin_agreement,
+        gradients=evidence.gradients,
         clean_acc=outcomes.clean_acc,
         robust_acc=outcomes.robust_acc,
         by_class=classes,
@@ -129,6 +137,7 @@ def _report(
         latency_ms=evidence.latency,
         budget=budget,
         seed=seed,
+        probe_seed=probe_seed,
     )
 
 

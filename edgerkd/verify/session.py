@@ -9,6 +9,7 @@ from edgerkd.bundle.backend import LiveEngine
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.engine import BuildLog, Engine
+from edgerkd.core.profile import Profile
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Skipped
 from edgerkd.verify.build import choose_backend, open_engines, preferred_backends
@@ -36,13 +37,15 @@ class Session:
 
 
 @contextmanager
-def open_session(bundle: Bundle, *, engines: Path, backend: str | None, variant: str | None) -> Generator[Session]:
-    """Build what is missing below `engines`, and load it.
+def open_session(
+    bundle: Bundle, *, engines: Path, profile: Profile | None, backend: str | None, variant: str | None
+) -> Generator[Session]:
+    """Build what is missing below `engines`, and load it, by the `backend` asked for or the best of the `profile`.
 
     Raises ArtefactError for samples that do not fit the model, UnknownNameError, MissingDependencyError where no
     backend works, EngineError where the engine cannot be built or loaded.
     """
-    chosen, skipped = choose_backend(backend, preferred_backends(bundle))
+    chosen, skipped = choose_backend(backend, preferred_backends(bundle, profile))
     found = bundle.manifest.variant_for(chosen.name, variant)
     samples, reference = bundle.samples(found)
     with ExitStack() as stack:

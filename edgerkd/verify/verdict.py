@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
+from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.requirement import Requirement
 from edgerkd.core.verification import TWIN_AGREEMENT, Gate, Judgement, Limit, Parity
 
@@ -62,15 +63,18 @@ def decide(
     budget: Sequence[Limit],
     rows: Sequence[Row],
     twin_agreement: float,
+    gradients: GradientCheck,
     flags: Sequence[Flag],
 ) -> Judgement:
     """The verdict. An engine that is not the model the host measured fails, whatever else was found.
 
     Stored examples cannot show new weaknesses: without a row made against the engine itself there is
-    no pass. Nor is there one where a flag says that the attacks may have been blind. Why it is no pass,
+    no pass. Nor is there one where the twin's gradients are not the engine's, or a flag says that the attacks may have
+    been blind. Why it is no pass,
     report/words.py reads from the same facts.
     """
     if not parity.ok or any(g.verdict == "fail" for g in gates) or any(b.ok is False for b in budget):
         return "fail"
-    blind = all(row.source == "replay" for row in rows) or twin_agreement < TWIN_AGREEMENT or bool(flags)
+    blind = all(row.source == "replay" for row in rows) or twin_agreement < TWIN_AGREEMENT
+    blind = blind or not gradients.ok or bool(flags)
     return "inconclusive" if blind or any(g.verdict == "inconclusive" for g in gates) else "pass"

@@ -148,9 +148,9 @@ def test_pgd_alone_is_said_to_over_report(run, edgerkd):
     shown = edgerkd("evaluate", "--run", run.path, "-n", 20)
     assert "note: pgd alone over-reports" in shown.out
     found = json.loads(edgerkd("evaluate", "--run", run.path, "-n", 20, "--json").out)
-    assert any("over-reports" in flag for flag in found["flags"])
+    assert {"id": "over-reports", "facts": {"name": "pgd"}} in found["flags"]
     apgd = json.loads(edgerkd("evaluate", "--run", run.path, "-n", 20, "--attack", "apgd", "--json").out)
-    assert not any("over-reports" in flag for flag in apgd["flags"])
+    assert "over-reports" not in {flag["id"] for flag in apgd["flags"]}
     assert [row["attack"] for row in apgd["rows"]] == ["apgd-ce", "apgd-t"]
 
 
@@ -220,7 +220,7 @@ def test_a_curve_is_drawn_with_one_command(run, edgerkd):
         assert alone["clean_acc"]["value"] == values[0]
     page = run.curve_page.read_text()
     assert all(f"{value:.1%}" in page for value in values)
-    assert any("over-reports" in flag for flag in found["flags"])
+    assert "over-reports" in {flag["id"] for flag in found["flags"]}
     assert not run.evaluations.exists()
     table = edgerkd("evaluate", "--run", run.path, "--curve", "2/255")
     assert f"{values[1]:.1%}" in table.out

@@ -14,6 +14,7 @@ from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.method import MethodFacts
+from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.profile import Budget, Device, Gates, Profile
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -153,6 +154,20 @@ REFERENCE = ReferenceResult(
 TARGET = Target(profile="toy-board", title="Toy Board 3000", backend="trt", reached=False)
 
 
+GRADIENTS = GradientCheck(
+    points=61,
+    agreeing=58,
+    disagreeing=1,
+    flat=2,
+    allowed=4,
+    correlation=0.9137,
+    low=0.8911,
+    high=0.9363,
+    required=0.6,
+    ok=True,
+)
+
+
 def verification(verdict: Verdict = "pass") -> VerifyReport:
     """What verify would have found; its gates fit the verdict."""
     robust = accuracy({"pass": 451, "fail": 214, "inconclusive": 389, "measured": 451}[verdict], 503)
@@ -190,6 +205,7 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         skipped=(Skipped(backend="trt", problem="libnvinfer.so was not found"),),
         parity=Parity(n=1006, max_abs_dlogit=3.43e-6, limit=0.00171, agreement=1.0, ok=True),
         twin_agreement=0.9992,
+        gradients=GRADIENTS,
         flags=(),
         notices=(),
         clean_acc=accuracy(486, 503),

@@ -143,7 +143,7 @@ def _hostile(facts: Facts) -> Facts:
             target=replace(samples.TARGET, title=HOSTILE, backend=HOSTILE),
             build=BuildLog(typing="weak", precisions=(HOSTILE,), fallback=HOSTILE),
             skipped=(Skipped(backend=HOSTILE, problem=HOSTILE),),
-            flags=(HOSTILE,),
+            flags=(Flag(id=HOSTILE, facts={HOSTILE: HOSTILE}),),
             notices=(HOSTILE,),
             rows=(row,),
             engine=replace(

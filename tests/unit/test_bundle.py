@@ -148,7 +148,10 @@ def edited(bundle: Path, change) -> Path:
         (lambda data: data["variants"].append(data["variants"][0]), "names the variant fp32 twice"),
         (lambda data: data["files"].pop(GRAPH), f"{GRAPH}: not listed in the manifest"),
         (lambda data: data["files"].pop(SAMPLES), f"{SAMPLES}: not listed in the manifest"),
-        (lambda data: data["variants"][0].update(engine="fp32.plan"), r"fp32\.plan: not listed in the manifest"),
+        (
+            lambda data: data["variants"][0].update(engine="fp32.plan", backend="trt"),
+            r"fp32\.plan: not listed in the manifest",
+        ),
         (lambda data: data["variants"].clear(), "variants: .*at least 1"),
         (lambda data: data["variants"][0].update(precision="fp64"), "precision"),
         (lambda data: data["variants"][0].update(name="../../x"), r"\.\./\.\./x"),
@@ -157,7 +160,7 @@ def edited(bundle: Path, change) -> Path:
         (lambda data: data["model"]["image_shape"].reverse(), "image_shape"),
         (lambda data: data["profiles"][0].update(backends=[]), "backends"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_a_manifest_that_makes_no_sense_is_refused(bundle, change, message):
     """Catches a file that nobody has checked, two variants that share engines, and a name that is a path."""

@@ -67,27 +67,34 @@ def test_a_gate_asks_the_whole_interval(low, high, verdict):
     assert gate(low, high).verdict == verdict
 
 
+BLIND = Flag(id="zero-gradients", facts={"zero": 3, "n": 9})
+BENT = replace(TRUE, disagreeing=9, agreeing=55, ok=False)
+
+
 @pytest.mark.parametrize(
-    ("gates", "budget_ok", "rows", "agreement", "flags", "verdict", "parity"),
+    ("gates", "budget_ok", "rows", "agreement", "flags", "verdict", "parity", "gradients"),
     [
-        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, (), "pass", SAME),
-        ([gate(0.6, 0.7)], None, [DIRECT], 1.0, (), "pass", SAME),
-        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, (), "fail", OTHER),
-        ([gate(0.6, 0.7)], False, [DIRECT], 1.0, (), "fail", SAME),
-        ([gate(0.6, 0.7)], True, [REPLAY], 1.0, (), "inconclusive", SAME),
-        ([gate(0.6, 0.7)], True, [DIRECT], 0.99, (), "inconclusive", SAME),
-        ([gate(0.4, 0.6)], True, [DIRECT], 1.0, (), "inconclusive", SAME),
-        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, ("zero gradients",), "inconclusive", SAME),
-        ([gate(0.1, 0.2)], True, [DIRECT], 1.0, ("zero gradients",), "fail", SAME),
-        ([gate(0.4, 0.6), gate(0.1, 0.2)], True, [REPLAY], 0.9, (), "fail", SAME),
+        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, (), "pass", SAME, TRUE),
+        ([gate(0.6, 0.7)], None, [DIRECT], 1.0, (), "pass", SAME, TRUE),
+        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, (), "fail", OTHER, TRUE),
+        ([gate(0.6, 0.7)], False, [DIRECT], 1.0, (), "fail", SAME, TRUE),
+        ([gate(0.6, 0.7)], True, [REPLAY], 1.0, (), "inconclusive", SAME, TRUE),
+        ([gate(0.6, 0.7)], True, [DIRECT], 0.99, (), "inconclusive", SAME, TRUE),
+        ([gate(0.4, 0.6)], True, [DIRECT], 1.0, (), "inconclusive", SAME, TRUE),
+        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, (BLIND,), "inconclusive", SAME, TRUE),
+        ([gate(0.1, 0.2)], True, [DIRECT], 1.0, (BLIND,), "fail", SAME, TRUE),
+        ([gate(0.4, 0.6), gate(0.1, 0.2)], True, [REPLAY], 0.9, (), "fail", SAME, TRUE),
+        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, (), "inconclusive", SAME, BENT),
+        ([gate(0.1, 0.2)], True, [DIRECT], 1.0, (), "fail", SAME, BENT),
     ],
 )
-def test_the_verdict(gates, budget_ok, rows, agreement, flags, verdict, parity, verified):
+def test_the_verdict(gates, budget_ok, rows, agreement, flags, verdict, parity, gradients, verified):
     """Catches a pass from stored examples alone, of another network, a fail hidden by an open question, a budget
     ignored, and a verdict that the words do not give a reason for.
     """
     budget = [Limit(limit="params", required=10, measured=20 if budget_ok is False else 5, ok=budget_ok)]
     facts = {"gates": gates, "budget": budget, "rows": rows, "twin_agreement": agreement, "flags": flags}
+    facts["gradients"] = gradients
     found = decide(parity=parity, **facts)
     assert found == verdict
     said = reasons(replace(verified, parity=parity, **facts))
