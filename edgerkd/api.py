@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from edgerkd.core.verification import VerifyReport
 
 Model = Any
-"""A torch module, an ONNX file's path or bytes, or an object with `logits` and `gradient` (attacks/classifier.py)."""
+"""A torch module, an ONNX file's path or bytes, a bundle or its folder, or an object with `logits` and `gradient`
+(attacks/classifier.py)."""
 
 Array = Any
 """A NumPy array or a torch tensor."""
@@ -63,10 +64,11 @@ def attack(
     """Attack a classifier on images (n, c, h, w), floats in [0, 1] or uint8, with integer labels (n,).
 
     A torch module is attacked on its own device, in evaluation mode, and left in the mode that it was in. An ONNX graph
-    takes images in [0, 1]: one that wants them normalised becomes such a graph by `make_bundle`. An object with the
-    methods `logits` and `gradient` gets images of the library that they came from. `eps` is a radius such as "8/255",
-    `attack` a name that `edgerkd evaluate --list-attacks` shows. The same seed gives the same result, whatever the
-    `chunk`, which is how many images are attacked at once.
+    takes images in [0, 1]: one that wants them normalised is attacked as a bundle, which has that inside. Of a bundle
+    the graph is attacked, in ONNX Runtime; `verify_bundle` attacks its engine. An object with the methods `logits` and
+    `gradient` gets images of the library that they came from. `eps` is a radius such as "8/255", `attack` a name that
+    `edgerkd evaluate --list-attacks` shows. The same seed gives the same result, whatever the `chunk`, which is how
+    many images are attacked at once.
 
     Raises ConfigError for a model, images, labels, a radius or a name that make no sense, EngineError for a model that
     answers NaN, probabilities or another shape, ExportError for a graph without a gradient twin.
@@ -283,9 +285,10 @@ def _request(data: "str | Path | DataRequest") -> "DataRequest":
 
 def _classifier(model: Model, images: Array) -> "AbstractContextManager[tuple[Classifier, Any]]":
     """The model as a `Classifier`, and what puts NumPy arrays where it wants them."""
+    from edgerkd.bundle.read import Bundle
     from edgerkd.core.errors import ConfigError
 
-    if isinstance(model, str | Path | bytes):
+    if isinstance(model, str | Path | bytes | Bundle):
         return _graph(model, tuple(images.shape[1:]))
     if hasattr(model, "logits") and hasattr(model, "gradient"):
         return nullcontext((model, _tensors(images.device) if hasattr(images, "detach") else _unchanged))
@@ -298,12 +301,28 @@ def _classifier(model: Model, images: Array) -> "AbstractContextManager[tuple[Cl
 
 
 @contextmanager
-def _graph(model: str | Path | bytes, shape: tuple[int, int, int]) -> "Generator[tuple[Classifier, Any]]":
-    from edgerkd.files.paths import given_path, read_file, shown
+def _graph(model: "str | Path | bytes | Bundle", shape: tuple[int, int, int]) -> "Generator[tuple[Classifier, Any]]":
+    from edgerkd.verify.graph import open_graph
+
+    with open_graph(*_graph_and_twin(model, shape)) as classifier:
+        yield classifier, _unchanged
+
+
+def _graph_and_twin(model: "str | Path | bytes | Bundle", shape: tuple[int, int, int]) -> tuple[bytes, bytes]:
+    """A graph of images in [0, 1] with its gradient twin; a bundle has both already, of its first variant."""
+    from edgerkd.bundle.read import Bundle, read_bundle
+    from edgerkd.files.paths import find_kind, given_path, read_file, shown
+
+    if isinstance(model, str | Path):
+        path = given_path(model)
+        if find_kind(path) == "a folder":
+            model = read_bundle(path)
+    if isinstance(model, Bundle):
+        variant = model.manifest.variants[0]
+        return read_file(model.path / variant.graph), read_file(model.path / variant.twin)
     from edgerkd.graphs.adopt import adopt
     from edgerkd.graphs.load import LIMIT
     from edgerkd.graphs.twin import gradient_twin
-    from edgerkd.verify.graph import open_graph
 
     if isinstance(model, bytes):
         graph = adopt(model, image_shape=shape).graph
@@ -311,8 +330,7 @@ def _graph(model: str | Path | bytes, shape: tuple[int, int, int]) -> "Generator
         path = given_path(model)
         content = read_file(path, limit=LIMIT)
         graph = adopt(content, folder=path.parent, where=shown(path), image_shape=shape).graph
-    with open_graph(graph, gradient_twin(graph)) as classifier:
-        yield classifier, _unchanged
+    return graph, gradient_twin(graph)
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.flag import Flag
-from edgerkd.core.method import MethodFacts
 from edgerkd.core.gradient_check import GradientCheck
+from edgerkd.core.method import MethodFacts
 from edgerkd.core.profile import Budget, Device, Gates, Profile
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.requirement import ReferenceResult, Requirement
