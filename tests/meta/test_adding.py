@@ -22,8 +22,7 @@ SOURCES = sorted(path for room in ("edgerkd", "exporters") for path in (REPOSITO
 
 PAGE = "add-your-own.md"
 TOY_METHOD, TOY_ATTACK, BACKEND = (
-    saved_file(PAGE, name)
-    for name in ("edgerkd/distill/methods/toy.py", "edgerkd/attacks/toy.py", "reference_backend.py")
+    saved_file(PAGE, name) for name in ("edgerkd/distill/methods/toy.py", "edgerkd/attacks/toy.py", "plain_backend.py")
 )
 
 USE = """
@@ -119,12 +118,12 @@ def test_a_backend_is_one_file_and_one_entry_point(tmp_path: Path) -> None:
     """Catches a list of known backends, anywhere between the command line and the report."""
     write_small_bundle(tmp_path / "bundle")
     site = tmp_path / "site"
-    package = site / "reference_backend-1.dist-info"
+    package = site / "plain_backend-1.dist-info"
     package.mkdir(parents=True)
-    (site / "reference_backend.py").write_text(BACKEND)
+    (site / "plain_backend.py").write_text(BACKEND)
     (declared,) = (block.text for block in blocks_of(PAGE) if block.kind == "toml")
     (line,) = declared.splitlines()[1:]
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: reference-backend\nVersion: 1\n")
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: plain-backend\nVersion: 1\n")
     (package / "entry_points.txt").write_text("[edgerkd.backends]\n" + line.replace('"', "") + "\n")
     path = os.pathsep.join([str(site), *sys.path])
 
@@ -141,12 +140,10 @@ def test_a_backend_is_one_file_and_one_entry_point(tmp_path: Path) -> None:
         return done.stdout
 
     found = {each["name"]: each for each in json.loads(edgerkd("doctor", "--json"))["backends"]}
-    assert found["reference"] == {"name": "reference", "runs": None, "builds": None}
-    report = json.loads(
-        edgerkd("verify", "bundle", "--backend", "reference", "--attack", "fgsm", "--measure", "--json")
-    )
-    assert (report["engine"]["backend"], report["parity"]["ok"]) == ("reference", True)
-    assert "reference" in edgerkd("verify", "bundle", "--backend", "reference", "--attack", "fgsm", "--measure")
+    assert found["plain"] == {"name": "plain", "runs": None, "builds": None}
+    report = json.loads(edgerkd("verify", "bundle", "--backend", "plain", "--attack", "fgsm", "--measure", "--json"))
+    assert (report["engine"]["backend"], report["parity"]["ok"]) == ("plain", True)
+    assert "plain" in edgerkd("verify", "bundle", "--backend", "plain", "--attack", "fgsm", "--measure")
 
 
 _OWN_WORDS = {

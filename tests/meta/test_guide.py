@@ -41,12 +41,18 @@ def _shell(line: str, folder: Path) -> None:
         patch.syspath_prepend(str(folder))
         patch.setattr(signal, "signal", lambda *_: None)
         patch.setattr(sys, "argv", [program, *expanded] if program == "edgerkd" else expanded)
-        try:
-            main.main() if program == "edgerkd" else runpy.run_path(expanded[0], run_name="__main__")
-        except SystemExit as e:
-            assert not e.code, f"{line}\n{out.getvalue()}"
-        finally:
-            sys.modules.pop("example", None)
+        code = _code(program, expanded)
+        sys.modules.pop("example", None)
+    assert not code, f"{line}\n{out.getvalue()}"
+
+
+def _code(program: str, arguments: list[str]) -> object:
+    """What a program that is called from here ends with."""
+    try:
+        main.main() if program == "edgerkd" else runpy.run_path(arguments[0], run_name="__main__")
+    except SystemExit as e:
+        return e.code
+    return 0
 
 
 def _expanded(word: str, folder: Path) -> list[str]:
