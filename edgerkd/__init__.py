@@ -2,8 +2,8 @@
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # type checkers take it for true; importing typing would take longer than all else here
 if TYPE_CHECKING:
     from edgerkd.api import attack, distill_student, make_bundle, read_report, verify_bundle
 

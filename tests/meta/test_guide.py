@@ -156,7 +156,7 @@ def test_most_blocks_run() -> None:
 def test_a_renamed_field_or_flag_would_be_noticed(tmp_path: Path) -> None:
     """Catches a harness that runs nothing."""
     with pytest.raises(AttributeError):
-        _follow([Block("python", "import edgerkd\nedgerkd.atack", None, None)], tmp_path)
+        _follow([Block("python", "import edgerkd\nedgerkd.attacks_all", None, None)], tmp_path)
     with pytest.raises(AssertionError, match=r"(?i)no such option"):
         _follow([Block("sh", "edgerkd profiles --jsn", None, None)], tmp_path)
     with pytest.raises(AssertionError, match="mark the block"):
