@@ -13,8 +13,8 @@ from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.flag import Flag
-from edgerkd.core.method import MethodFacts
 from edgerkd.core.gradient_check import GradientCheck
+from edgerkd.core.method import MethodFacts
 from edgerkd.core.profile import Budget, Device, Gates, Profile
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -221,6 +221,7 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         latency_ms=Latency(p50=0.0423, p95=0.0517, p99=0.0931, batch=1, runs=222),
         budget=() if verdict == "measured" else budget,
         seed=13,
+        probe_seed=8_191,
     )
 
 
