@@ -120,9 +120,15 @@ class Loop:
         adapters = None
         if teacher is not None:
             teacher = teacher.to(device).eval().requires_grad_(False)
-            if METHODS[recipe.method].needs_adapters:
+            method = METHODS[recipe.method]
+            if method.needs_adapters:
                 torch.manual_seed(recipe.seed)
-                adapters = Adapters(student.architecture, teacher.architecture).to(device)
+                adapters = Adapters(student, teacher).to(device)
+                if method.compares_taps is not None and method.compares_taps(recipe) and not adapters.taps:
+                    raise ConfigError(
+                        f"method {recipe.method} compares feature maps, and the teacher ({teacher.architecture}) has "
+                        "none: --set weight_acm=0, or take method rslad"
+                    )
         state = TrainState.begin(student.to(device), adapters, recipe)
         if ranks.world > 1:
             with_global_batch_norm(student, ranks)

@@ -88,6 +88,7 @@ METHOD = Method(
     terms=terms,
     needs_teacher=True,
     needs_adapters=True,
+    compares_taps=lambda recipe: recipe.weight_acm > 0 and recipe.adversarial_share < 1,
     caches_teacher=True,
     select_samples=select_samples,
 )

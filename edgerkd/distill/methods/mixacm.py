@@ -34,4 +34,6 @@ def terms(step: Step, _: Outputs) -> Terms:
     return found
 
 
-METHOD = Method(terms=terms, needs_teacher=True, needs_adapters=True)
+METHOD = Method(
+    terms=terms, needs_teacher=True, needs_adapters=True, compares_taps=lambda recipe: recipe.weight_acm > 0
+)
