@@ -37,8 +37,9 @@ help:  ## print this list
 setup: $(DEV)  ## install all that development needs, and the git hooks
 	-$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
 
-demo: $(HOST)  ## the whole road on the embedded data, a few minutes
+demo: $(HOST)  ## every step on the embedded data, a few minutes
 	$(BIN)/edgerkd demo
+	@test ! -f $(BIN)/activate || echo 'next: . $(BIN)/activate   (puts the command edgerkd on your path)'
 
 test: $(DEV)  ## the tests, without the slow ones and those for a GPU
 	$(PY) -m pytest $(BESIDE)

@@ -17,7 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain, combinations, pairwise
 from pathlib import Path
 from statistics import mean
@@ -32,6 +32,8 @@ from edgerkd.core.architecture import Architecture
 from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
 from edgerkd.data.dataset import Dataset
+from edgerkd.distill.methods.recipes import recipe_for, with_recipe_settings
+from edgerkd.distill.methods.registry import load_method
 from edgerkd.distill.trainer import train
 from edgerkd.files.profiles import load_profile
 from edgerkd.jobs.attack import attack_network
@@ -71,7 +73,7 @@ def measure(
 ) -> Result:
     """One student, trained and attacked."""
     started = time.perf_counter()
-    recipe = replace(base, seed=seed, **CONFIGURATIONS[name])
+    recipe = with_recipe_settings(base, {"seed": seed, **CONFIGURATIONS[name]}, name)
     torch.manual_seed(seed)
     student = train(
         build(architecture),
@@ -83,7 +85,7 @@ def measure(
         on_epoch=lambda epoch: None,
         progress=Silent(),
     ).network
-    stronger, _ = attacks_named("apgd", threat_model=recipe.threat_model, classes=data.classes)
+    stronger, _ = attacks_named("apgd", classes=data.classes)
     found = attack_network(
         student,
         data.test.sample(n, seed=0),
@@ -169,7 +171,7 @@ def main() -> None:
     data, threat_model = opened(args.data)
     teacher = robust_network(data, threat_model, weights=args.weights)
     architecture = plan_student(load_profile(args.profile), teacher.architecture, cost_of(teacher)).chosen.architecture
-    base = Recipe(method="mixacm", threat_model=threat_model, epochs=args.epochs, batch=batch_for(data))
+    base = recipe_for(load_method("mixacm"), threat_model, epochs=args.epochs, settings={"batch": batch_for(data)})
     facts = machine_facts(("torch",))
     show_machine(facts)
     print(f"\n{architecture} on {data.name}, {threat_model}, {args.epochs} epochs, {args.n} test images at most")

@@ -26,10 +26,11 @@ from setting import opened, robust_network
 from torch import Tensor, nn
 
 from edgerkd.attacks.active_set import AttackInputs
-from edgerkd.attacks.assess import assess
+from edgerkd.attacks.assess import assess_chunk
+from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import pgd
-from edgerkd.attacks.suite import Attack, attacks_named
+from edgerkd.attacks.suite import attacks_named
 from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import to_float
 from edgerkd.models.classifier import TorchClassifier
@@ -81,7 +82,7 @@ def by_edgerkd(attacks: tuple[Attack, ...], threat_model: ThreatModel) -> Run:
         images = images.contiguous(memory_format=torch.channels_last)
         index = np.arange(len(labels))
         inputs = AttackInputs(images=images, labels=labels, threat_model=threat_model, seed=0, index=index)
-        found = assess(TorchClassifier(network), attacks, inputs, after=lambda *_: None)
+        found = assess_chunk(TorchClassifier(network), attacks, inputs)
         after = {row.attack: row.robust_acc.value for row in found.rows(attacks)}
         return torch.from_numpy(found.images_adv).to(images.device), after
 
@@ -175,7 +176,10 @@ def main() -> None:
 
     eps = float(threat_model.eps)
     pgd_20 = Attack(
-        name="PGD-20 CE",
+        id="pgd-20-ce-from-images",
+        title="PGD-20 CE",
+        description="as the peers run it: from the images themselves",
+        sources=("Madry et al. 2018",),
         source="direct",
         run=partial(pgd, loss=cross_entropy, steps=STEPS, step_size=eps / 4, from_images=True),
     )
@@ -185,7 +189,7 @@ def main() -> None:
     else:
         names = ("apgd-ce", "apgd-t") if args.what == "apgd" else ("apgd-ce", "apgd-t", "fab-t", "square")
         suite = "apgd" if args.what == "apgd" else "autoattack"
-        attacks, _ = attacks_named(suite, threat_model=threat_model, classes=data.classes)
+        attacks, _ = attacks_named(suite, classes=data.classes)
         peers = {"pyautoattack": by_pyautoattack(names, eps)}
     contenders: dict[str, Run] = {"edgerkd": by_edgerkd(attacks, threat_model), **peers}
     plain = network(torch.contiguous_format)

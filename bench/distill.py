@@ -42,14 +42,15 @@ from torchvision import transforms
 
 from edgerkd.core.architecture import Family
 from edgerkd.core.data_request import DataRequest
-from edgerkd.core.recipe import Recipe, load_method
+from edgerkd.core.recipe import Recipe
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.check import check
 from edgerkd.data.dataset import Dataset, Split, dataset_from_checked
 from edgerkd.data.samples import Raw, RawSplit
 from edgerkd.distill.adapters import Adapters
-from edgerkd.distill.methods.registry import METHODS
+from edgerkd.distill.methods.recipes import options_of, recipe_for
+from edgerkd.distill.methods.registry import METHODS, load_method
 from edgerkd.distill.methods.step import Step
 from edgerkd.distill.trainer import Loop
 from edgerkd.models.build import FAMILIES, build
@@ -160,7 +161,8 @@ def plain_rslad(loop: Plain, images: Tensor, labels: Tensor) -> Tensor:
         images_adv = images_adv.detach() + eps / 4 * gradient.sign()
         images_adv = images_adv.clamp(images - eps, images + eps).clamp(0, 1)
     student.train()
-    return (1 - recipe.weight_clean) * kl(student(images_adv), soft) + recipe.weight_clean * kl(student(images), soft)
+    w = options_of(recipe).weight_clean
+    return (1 - w) * kl(student(images_adv), soft) + w * kl(student(images), soft)
 
 
 def plain_mixacm(loop: Plain, images: Tensor, labels: Tensor) -> Tensor:
@@ -172,6 +174,7 @@ def plain_mixacm(loop: Plain, images: Tensor, labels: Tensor) -> Tensor:
         images=images,
         labels=labels,
         recipe=loop.recipe,
+        options=options_of(loop.recipe),
         progress=0.0,
         generator=loop.generator,
         noise=loop.noise,
@@ -243,14 +246,8 @@ def compare(
     ceiling: float,
     given: argparse.Namespace,
 ) -> dict[str, object]:
-    recipe = Recipe(
-        method=load_method(method),
-        threat_model=threat_model,
-        epochs=1,
-        batch=given.batch,
-        attack_steps=10,
-        optimizer="sgd",
-    )
+    settings = {"batch": given.batch, "attack_steps": 10, "optimizer": "sgd"}
+    recipe = recipe_for(load_method(method), threat_model, epochs=1, settings=settings)
     students = [network_for(dataset, "resnet", given.student_widths, given.student_blocks) for _ in range(2)]
     plain = Plain(dataset, teacher, recipe, students[0], workers=given.workers)
     loop = Loop.begin(students[1].train(), dataset, recipe, teacher=teacher)

@@ -1,13 +1,12 @@
-"""How long one runtime takes for a bundle's student, by the size of the batch.
+"""How long one backend takes for a bundle's model, by the size of the batch.
 
-    python bench/engine_latency.py runs/latest/bundle [--runtime onnxruntime] [--batches 1 8 64] [--json FILE]
+    python bench/engine_latency.py runs/latest/bundle [--backend onnx] [--variant fp32] [--batches 1 8 64] [--json FILE]
 
 The engine is the one `edgerkd verify` attacks, built beside the bundle where it is not there yet, and so is the
 measure: images in host memory to logits in host memory (edgerkd/verify/latency.py).
 """
 
 import argparse
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,51 +14,42 @@ import numpy as np
 from machine import machine_facts, show_machine
 
 from edgerkd.bundle.read import read_bundle
+from edgerkd.core.engine import Engine
 from edgerkd.core.record import Record
 from edgerkd.core.run import RunFolder
 from edgerkd.core.verification import Latency
 from edgerkd.files.decode import encode_json
-from edgerkd.verify.build import build_engine, choose_runtime, load_engines
+from edgerkd.report.words import engine_words
 from edgerkd.verify.latency import measure_latency
+from edgerkd.verify.session import open_session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result(Record):
-    """One runtime on one machine."""
+    """One engine on one machine."""
 
     machine: dict[str, str]
-    student: str
-    runtime: str
-    version: str
-    device: str
+    bundle: str
+    engine: Engine
     latency_ms: tuple[Latency, ...]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--runtime", help="the best that works here if not given")
+    parser.add_argument("--backend", help="the best that works here if not given")
+    parser.add_argument("--variant", help="the first that the backend can build if not given")
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 64])
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     facts = machine_facts(("edgerkd", "numpy"))
     bundle, engines = read_bundle(given.bundle), RunFolder(given.bundle.resolve().parent).engines
-    images = bundle.replay().images
-    runtime, _ = choose_runtime(given.runtime, bundle.manifest.profile.runtimes)
-    with ExitStack() as stack:
-        built = build_engine(bundle, runtime.exporter, engines)
-        engine, _, _ = load_engines(bundle, runtime, built, engines, stack)
-        latency = [measure_latency(engine, np.resize(images, (n, *images.shape[1:]))) for n in given.batches]
-    found = Result(
-        machine=facts,
-        student=str(bundle.manifest.architecture),
-        runtime=engine.runtime,
-        version=engine.version,
-        device=engine.device,
-        latency_ms=tuple(latency),
-    )
+    with open_session(bundle, engines=engines, backend=given.backend, variant=given.variant) as session:
+        images = session.samples.images
+        latency = [measure_latency(session.live, np.resize(images, (n, *images.shape[1:]))) for n in given.batches]
+        found = Result(machine=facts, bundle=bundle.manifest.name, engine=session.facts, latency_ms=tuple(latency))
     show_machine(facts)
-    print(f"\n{found.student} by {found.runtime} {found.version} on {found.device}")
+    print(f"\n{found.bundle}: {engine_words(found.engine)}")
     print(f"{'batch':>5}{'p50 ms':>10}{'p95 ms':>10}{'p99 ms':>10}{'images/s':>12}")
     for row in latency:
         print(f"{row.batch:5}{row.p50:10.3f}{row.p95:10.3f}{row.p99:10.3f}{1e3 * row.batch / row.p50:12.0f}")

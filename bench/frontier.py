@@ -38,14 +38,15 @@ from torch.nn.modules.module import register_module_forward_hook
 from edgerkd.core.accuracy import wilson_interval
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.progress import Silent
-from edgerkd.core.recipe import Recipe, load_method, parse_settings
+from edgerkd.core.recipe import Recipe, parse_settings
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset, to_float
-from edgerkd.distill.methods.registry import METHODS
+from edgerkd.distill.methods.recipes import recipe_for, with_method, with_recipe_settings
+from edgerkd.distill.methods.registry import METHODS, UNDEFENDED, load_method
 from edgerkd.distill.trainer import Loop, train
 from edgerkd.distill.validation import validate
-from edgerkd.files.decode import encode_json, with_settings
+from edgerkd.files.decode import encode_json
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.teachers import batch_for
 from edgerkd.models.build import build
@@ -165,7 +166,7 @@ def costs(recipe: Recipe, architecture: Architecture, teacher: Network, data: Da
     network, val = loop.state.average.network, loop.dataset.val
     own = TorchClassifier(network, autocast=loop.autocast).logits(to_float(val.images)).argmax(1)
     easy, near = replace(val, labels=own), ThreatModel(norm=recipe.threat_model.norm, eps=Radius("1/1000000"))
-    share = recipe.adversarial_share
+    share = float(recipe.options.get("adversarial_share", 1.0))
     return Costs(
         once=once,
         step=(1 - share) * early + share * late,
@@ -326,7 +327,7 @@ def main() -> None:
     cost = f"{args.equal_epochs} epochs" if args.equal_epochs else f"{args.minutes:g} minutes"
     title = f"{architecture} on {data.name}, {threat_model}, {len(data.train)} training images, {cost} each"
     print(f"\n{title}")
-    base = Recipe(method="standard", threat_model=threat_model, epochs=args.equal_epochs or 1, batch=batch_for(data))
+    base = recipe_for(UNDEFENDED, threat_model, epochs=args.equal_epochs or 1, settings={"batch": batch_for(data)})
     setting = {
         "recipe": hashlib.sha256(encode_json(base).encode()).hexdigest()[:12],
         "data": f"{data.name} {data.sha256[:12]}",
@@ -345,8 +346,8 @@ def main() -> None:
             done = {(r.method, json.dumps(r.settings), r.seed, r.student) for r in results}
             if (method, json.dumps(settings), seed, str(architecture)) in done:
                 continue
-            recipe = replace(base, method=load_method(method), seed=seed)
-            recipe = with_settings(recipe, settings, "--methods")
+            recipe = with_method(replace(base, seed=seed), load_method(method))
+            recipe = with_recipe_settings(recipe, settings, "--methods")
             if not args.equal_epochs:
                 fitting = costs(recipe, architecture, teacher, data).epochs(args.minutes)
                 recipe = replace(recipe, epochs=fitting)

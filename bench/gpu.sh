@@ -11,7 +11,7 @@
 #   teacher        a robust network: --weights imported, or else one trained by N-FGSM; made once, by whoever needs it
 #   attacks        torchattacks, foolbox, pyautoattack and ours on the same network and images, one after the other
 #   train          students by MixACM, by edgerkd and by RSLAD at equal wall-clock: clean, PGD-20, ensemble
-#   engines        a short run exported, verified and timed on every runtime that works here
+#   engines        a short run exported, verified and timed on every backend that works here
 #   ranks          two processes train what one trains
 #
 # Options, their paths from the repository's root
@@ -80,7 +80,7 @@ prepare() {
       cat "$DATA"/cifar10.npz.part-* >"$DATA/joined" && mv "$DATA/joined" "$DATA/cifar10.npz" || return 1
     fi
   fi
-  # It also says which runtimes work here, and on which card.
+  # It also says which backends work here, and on which card.
   "$PYTHON" -m edgerkd doctor --json >"$RESULTS/doctor.json"
 }
 
@@ -123,16 +123,16 @@ stage_train() {
 }
 
 stage_engines() {
-  local failed=0 runtime run=$WORK/run
+  local failed=0 backend run=$WORK/run
   stage_teacher || return 1
   rm -rf "$run"
   python -m edgerkd distill --profile x86-cpu --data "$SET" --teacher "$TEACHER" --epochs 2 --run "$run" &&
     python -m edgerkd export --format onnx --run "$run" || return 1
-  for runtime in $("$PYTHON" -c "import json, sys
-print(*(r['name'] for r in json.load(open(sys.argv[1]))['runtimes'] if r['works']))" "$RESULTS/doctor.json"); do
-    python -m edgerkd verify "$run/bundle" --runtime "$runtime" --json >"$RESULTS/engines-verify-$runtime.json"
+  for backend in $("$PYTHON" -c "import json, sys
+print(*(r['name'] for r in json.load(open(sys.argv[1]))['backends'] if r['runs'] is None))" "$RESULTS/doctor.json"); do
+    python -m edgerkd verify "$run/bundle" --backend "$backend" --json >"$RESULTS/engines-verify-$backend.json"
     case $? in 0 | 1 | 7) ;; *) failed=1 ;; esac # pass, fail and inconclusive are findings, not failures
-    python bench/engine_latency.py "$run/bundle" --runtime "$runtime" --json "$RESULTS/engines-latency-$runtime.json" ||
+    python bench/engine_latency.py "$run/bundle" --backend "$backend" --json "$RESULTS/engines-latency-$backend.json" ||
       failed=1
   done
   return $failed

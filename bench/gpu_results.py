@@ -51,7 +51,8 @@ def lines(name: str, found: Found) -> Iterator[str]:
             )
     elif name.startswith("engines-verify-"):
         engine, clean, robust = found["engine"], found["clean_acc"]["value"], found["robust_acc"]["value"]
-        yield f"{engine['version']} on {engine['device']}: {found['verdict']}, clean {clean:.3f}, robust {robust:.3f}"
+        what = f"{engine['version']} on {engine['device']['name']}"
+        yield f"{what}: {found['verdict']}, clean {clean:.3f}, robust {robust:.3f}"
     elif name.startswith("engines-latency-"):
         yield ", ".join(f"batch {m['batch']}: p50 {m['p50']:.3f}, p95 {m['p95']:.3f} ms" for m in found["latency_ms"])
     elif name == "ranks":

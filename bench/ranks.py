@@ -22,6 +22,8 @@ from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill import trainer
+from edgerkd.distill.methods.recipes import recipe_for
+from edgerkd.distill.methods.registry import load_method
 from edgerkd.jobs.ranks import ALONE, Ranks, open_ranks
 from edgerkd.models.hardware import exact_float32
 from edgerkd.models.network import Network
@@ -56,15 +58,13 @@ def main() -> None:
     given = parser.parse_args()
     trainer.bf16_pays = lambda device: False  # or else rounding would hide what differs
     dataset = random_data(given.batch)
-    recipe = Recipe(
-        method="rslad",
-        threat_model=RANDOM_THREAT,
-        epochs=given.epochs,
-        batch=given.batch,
-        attack_steps=2,
-        optimizer="sgd",  # Muon makes small singular values large: what differs in a sum's last bit would grow
-        lr=0.02,
-    )
+    settings = {
+        "batch": given.batch,
+        "attack_steps": 2,
+        "optimizer": "sgd",  # Muon makes small singular values large: what differs in a sum's last bit would grow
+        "lr": 0.02,
+    }
+    recipe = recipe_for(load_method("rslad"), RANDOM_THREAT, epochs=given.epochs, settings=settings)
     teacher = network_for(dataset, "preactresnet", (16, 32), 1).eval()
     facts = machine_facts(("edgerkd", "torch"))
     with open_ranks() as ranks:

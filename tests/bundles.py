@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from edgerkd.bundle.read import read_bundle
 from edgerkd.bundle.write import make_variant, write_bundle
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.model_spec import ModelSpec
 from edgerkd.core.progress import Silent
 from edgerkd.core.requirement import ReferenceResult
+from edgerkd.core.run import RunFolder
 from edgerkd.files.profiles import load_profile
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import attack_network
@@ -62,3 +64,8 @@ def write_small_bundle(folder: Path, **changes) -> Manifest:
     )
     made = make_variant("fp32", graph=graph, twin=gradient_twin(graph), reference=attacked.reference)
     return write_bundle(folder, manifest, variants=[made], samples=attacked.samples)
+
+
+def report_on(bundle: Path) -> Path:
+    """Where `edgerkd verify` leaves what it found of this bundle."""
+    return RunFolder(bundle.parent).verification(read_bundle(bundle).key)

@@ -6,16 +6,17 @@ import numpy as np
 
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.progress import Silent
-from edgerkd.core.recipe import Recipe
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
+from edgerkd.distill.methods.registry import METHODS
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import encode_json
 from edgerkd.files.profiles import load_profile
 from edgerkd.jobs.data import open_data
 from edgerkd.models.cost import count_cost
 from edgerkd.models.store import save_network
+from tests.recipes import recipe_of
 from tests.zoo import dataset, network
 
 
@@ -43,7 +44,8 @@ def write_small_run(folder: Path, *, seed: int = 0, n: int = 180) -> RunFolder:
         teacher=None,
         teacher_sha256=None,
         profile=load_profile("x86-cpu"),
-        recipe=Recipe(method="standard", threat_model=threat_model, epochs=1),
+        recipe=recipe_of("standard", threat_model),
+        method=METHODS["standard"].facts,
         architecture=student.architecture,
         cost=count_cost(student.architecture)[0],
         versions={},

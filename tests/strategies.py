@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.architecture import Architecture
+from edgerkd.core.model_spec import ModelSpec
 from edgerkd.core.ranges import Ascending, Length, Within
 from edgerkd.core.text import odd_characters
 from edgerkd.core.units import Radius
@@ -26,9 +27,16 @@ def records(cls: type) -> st.SearchStrategy[Any]:
         return st.integers(1, 500).flatmap(lambda n: st.integers(0, n).map(lambda hits: _accuracy(hits, n)))
     if cls is Architecture:
         return _architectures()
+    if cls is ModelSpec:
+        return (st.none() | _architectures()).flatmap(_models)
+    return _builds(cls)
+
+
+def _builds(cls: type, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     hints = get_type_hints(cls, include_extras=True)
     names = [f.name for f in dataclasses.fields(cls)]
-    return st.builds(cls, **{name: SPECIAL[name] if name in SPECIAL else values(hints[name]) for name in names})
+    found = {**SPECIAL, **given}
+    return st.builds(cls, **{name: found[name] if name in found else values(hints[name]) for name in names})
 
 
 def values(hint: Any) -> st.SearchStrategy[Any]:
@@ -75,6 +83,19 @@ def _plain(inner: Any, within: Within, length: Length) -> st.SearchStrategy[Any]
 def _accuracy(hits: int, n: int) -> Accuracy:
     low, high = wilson_interval(hits, n)
     return Accuracy(value=hits / n, n=n, low=low, high=high)
+
+
+def _models(architecture: Architecture | None) -> st.SearchStrategy[ModelSpec]:
+    """Of the sizes that the architecture has, if there is one."""
+    if architecture is None:
+        return _builds(ModelSpec, architecture=st.none())
+    names = tuple(f"class {k}" for k in range(architecture.classes))
+    return _builds(
+        ModelSpec,
+        architecture=st.just(architecture),
+        image_shape=st.just(architecture.image_shape),
+        classes=st.just(names),
+    )
 
 
 def _architectures() -> st.SearchStrategy[Architecture]:

@@ -1,17 +1,21 @@
 """Auto-PGD: projected gradient descent that finds its own step size. Source: Croce and Hein 2020, arXiv 2003.01690."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from array_api_compat import array_namespace
 
 from edgerkd.attacks.active_set import ActiveSet, AttackInputs, kept
 from edgerkd.attacks.arrays import device_of
+from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.ball import project, random_start, steepest
 from edgerkd.attacks.classifier import Array, Classifier
-from edgerkd.attacks.losses import Loss, one_hot
+from edgerkd.attacks.losses import Loss, cross_entropy, dlr, dlr_targeted, margin, margin_targeted, one_hot
 
 MOMENTUM = 0.75  # alpha, section 3.1
 RISES = 0.75  # rho, section 3.1, condition 1
+STEPS = 100  # of the ensemble's APGD and FAB, section 5
+TARGETS = 9  # of their targeted forms, section 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +47,16 @@ def apgd(
 ) -> Array:
     """Adversarial images (n, c, h, w): the first iterate that fools, else the one of highest loss.
 
-    With `targets`, each restart aims at so many wrong classes one after the other, the likeliest first,
-    and `loss` takes the target as its third argument. An image leaves as soon as it is fooled.
+    With `targets`, each restart aims at so many wrong classes one after the other, or at all where there are fewer, the
+    likeliest first, and `loss` takes the target as its third argument. An image leaves as soon as it is fooled.
     """
     active = ActiveSet(inputs)
     ranked = None if targets is None else ranked_wrong(classifier, inputs)
-    for salt in range(restarts * (targets or 1)):
+    aimed = 1 if targets is None or ranked is None else min(targets, ranked.shape[1])
+    for salt in range(restarts * aimed):
         if not active.left:
             break
-        aims = (active.labels,) if ranked is None else (active.labels, ranked[active.where, salt % (targets or 1)])
+        aims = (active.labels,) if ranked is None else (active.labels, ranked[active.where, salt % aimed])
         _climb(classifier, inputs, active, aims, loss=loss, steps=steps, salt=salt)
     return active.images_adv
 
@@ -150,3 +155,47 @@ def _reconsider(at: _Ascent, gradient: Array, *, window: int) -> tuple[_Ascent, 
         f_max_mark=at.f_max,
         rises=xp.zeros_like(at.rises),
     ), gradient
+
+
+def _dlr(logits: Array, labels: Array) -> tuple[Array, Array]:
+    """DLR, or the margin where there are not the three classes that it needs."""
+    return (dlr if logits.shape[-1] >= 3 else margin)(logits, labels)
+
+
+def _dlr_targeted(logits: Array, labels: Array, targets: Array) -> tuple[Array, Array]:
+    """Targeted DLR, or the margin where there are not the four classes that it needs."""
+    return (dlr_targeted if logits.shape[-1] >= 4 else margin_targeted)(logits, labels, targets)
+
+
+_SOURCES = ("Croce and Hein 2020, arXiv 2003.01690, sections 3 to 5",)
+
+APGD_CE = Attack(
+    id="apgd-ce",
+    title="APGD-CE",
+    description="Auto-PGD on the cross-entropy, 100 steps",
+    sources=_SOURCES,
+    source="direct",
+    run=partial(apgd, loss=cross_entropy, steps=STEPS),
+)
+APGD_T = Attack(
+    id="apgd-t",
+    title="APGD-T",
+    description="Auto-PGD on the targeted difference of logits ratio, 100 steps towards each of 9 wrong classes",
+    sources=_SOURCES,
+    source="direct",
+    least_classes=4,
+    run=partial(apgd, loss=_dlr_targeted, steps=STEPS, targets=TARGETS),
+)
+ATTACKS = (
+    APGD_CE,
+    Attack(
+        id="apgd-dlr",
+        title="APGD-DLR",
+        description="Auto-PGD on the difference of logits ratio, 100 steps",
+        sources=_SOURCES,
+        source="direct",
+        least_classes=3,
+        run=partial(apgd, loss=_dlr, steps=STEPS),
+    ),
+    APGD_T,
+)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.arrays import device_of, on_host
+from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.classifier import Array, Classifier
-from edgerkd.attacks.suite import Attack
 from edgerkd.core.accuracy import Accuracy, accuracy_from_correct
 from edgerkd.core.evaluation import Row
 
@@ -43,7 +43,7 @@ class Outcomes:
     def rows(self, attacks: Sequence[Attack]) -> tuple[Row, ...]:
         """A row for each attack, in the order they ran."""
         return tuple(
-            Row(attack=attack.name, source=attack.source, robust_acc=accuracy_from_correct(kept.tolist()))
+            Row(attack=attack.id, source=attack.source, robust_acc=accuracy_from_correct(kept.tolist()))
             for attack, kept in zip(attacks, self.resisted, strict=True)
         )
 
@@ -72,13 +72,13 @@ def assess_chunk(
                 images=inputs.images[where],
                 labels=inputs.labels[where],
                 index=inputs.index[rows],
-                after=_shifted(after, already, attack.name),
+                after=_shifted(after, already, attack.title),
             )
             images_adv[where] = attack.run(classifier, part)
             # Asked again: what counts is the answer to the image that is handed out.
             left[rows] = _right(classifier, images_adv[where], part.labels)
         resisted.append(left & True)
-        after((number + 1) * n, attack.name)
+        after((number + 1) * n, attack.title)
     return Outcomes(
         clean=clean, resisted=np.stack(resisted), images_adv=np.ascontiguousarray(on_host(images_adv), np.float32)
     )

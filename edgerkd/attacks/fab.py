@@ -5,11 +5,13 @@ arXiv 1907.02044; its targeted form in arXiv 2003.01690, section 4.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from array_api_compat import array_namespace
 
 from edgerkd.attacks.active_set import ActiveSet, AttackInputs, kept
-from edgerkd.attacks.apgd import ranked_wrong
+from edgerkd.attacks.apgd import STEPS, TARGETS, ranked_wrong
+from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.ball import length
 from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.losses import margin_targeted, one_hot
@@ -35,13 +37,15 @@ class _Walk:
 def fab_targeted(classifier: Classifier, inputs: AttackInputs, *, steps: int, targets: int) -> Array:
     """Adversarial images (n, c, h, w) within the radius where one was found, else the best point inside it.
 
+    So many `targets` are tried, or all wrong classes where there are fewer, the likeliest first.
+
     The walk looks for the smallest change and does not know the radius. Each point is asked once, for logits
     and gradient together: those say whether it fools, and where to go on from it. An image leaves as soon as
     a point inside the ball fools.
     """
     active = ActiveSet(inputs)
     ranked = ranked_wrong(classifier, inputs)
-    for target in range(targets):
+    for target in range(min(targets, ranked.shape[1])):
         if not active.left:
             break
         _walk(classifier, inputs, active, ranked[active.where, target], steps=steps)
@@ -117,3 +121,15 @@ def boundary_step(x: Array, gradient: Array, value: Array, norm: Norm) -> Array:
             break
         t = t + xp.where(going, missing / xp.clip(speed, 1e-30, xp.inf), xp.zeros_like(t))
     return xp.sign(direction) * xp.clip(rate * t, xp.zeros_like(room), room)
+
+
+ATTACKS = (
+    Attack(
+        id="fab-t",
+        title="FAB-T",
+        description="the nearest point across the boundary to each of 9 wrong classes, 100 steps each",
+        sources=("Croce and Hein 2020, arXiv 1907.02044", "Croce and Hein 2020, arXiv 2003.01690, sections 4 and 5"),
+        source="direct",
+        run=partial(fab_targeted, steps=STEPS, targets=TARGETS),
+    ),
+)

@@ -10,39 +10,26 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from edgerkd.attacks import flag_kinds as kinds
 from edgerkd.attacks.active_set import AttackInputs
-from edgerkd.attacks.apgd import apgd
+from edgerkd.attacks.apgd import APGD_CE, APGD_T, apgd
 from edgerkd.attacks.arrays import device_of, on_host
 from edgerkd.attacks.assess import Outcomes, assess_chunk
+from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.losses import cross_entropy, margin, margin_targeted, one_hot
 from edgerkd.attacks.pgd import ascend, pgd
 from edgerkd.attacks.sanity import are_probabilities
-from edgerkd.attacks.square import square
-from edgerkd.attacks.suite import Attack
+from edgerkd.attacks.square import SQUARE, square
 from edgerkd.core.evaluation import Row
-
-FlagName = Literal[
-    "randomised output",
-    "softmax output",
-    "zero gradients",
-    "saturated logits",
-    "more steps, weaker attack",
-    "noise as strong as PGD",
-    "query attack beats white-box",
-    "a stronger attack goes further",
-    "transfer beats white-box",
-    "robust at any radius",
-    "outside the ball",
-    "outside the range",
-]
+from edgerkd.core.flag import Flag
 
 CALLS = 5  # of the same images; AutoAttack, check_randomized
 DIFFERENCE = 1e-4  # between two calls, as a share of the logits' range; the same, there of their L2 norm
@@ -58,17 +45,6 @@ GREY = 0.5  # radius in L-inf at which every image can be made plain grey
 HOLDS = 0.1  # share of images that may hold at that radius: a lopsided linear model truly holds a few
 SAMPLE = 32  # images that are probed: up to 160 gradients and 340 forward passes each
 PROBES = 6  # `after` hears of so many, or fewer where there is nothing to attack
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flag:
-    """One reason for doubt: `name` as the field has it, and what was `found`, with its number and its meaning."""
-
-    name: FlagName
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.found}"
 
 
 def raise_flags(
@@ -122,8 +98,8 @@ def all_flags(
     *,
     images_transfer: Array | None = None,
     after: Callable[[int, str], None] = lambda done, what: None,
-) -> tuple[str, ...]:
-    """Every flag of outcomes as text: the probes on the first 32 images, its rows, and its images."""
+) -> tuple[Flag, ...]:
+    """Every flag of outcomes: the probes on the first 32 images, its rows, and its images."""
     sample = AttackInputs(
         images=inputs.images[:SAMPLE],
         labels=inputs.labels[:SAMPLE],
@@ -137,8 +113,8 @@ def all_flags(
         *check_within(found.images_adv, inputs),
         *raise_flags(classifier, sample, images_transfer=transfer, held=found.robust[:SAMPLE], after=after),
     )
-    # All outcomes and the sample may show the same: the first of a name, from the whole, is kept.
-    return tuple(map(str, {flag.name: flag for flag in reversed(flags)}.values()))
+    # All outcomes and the sample may show the same: the first of a kind, from the whole, is kept.
+    return tuple({flag.id: flag for flag in reversed(flags)}.values())
 
 
 def flags_of_rows(rows: Sequence[Row]) -> tuple[Flag, ...]:
@@ -152,13 +128,7 @@ def flags_of_rows(rows: Sequence[Row]) -> tuple[Flag, ...]:
         fooled = round((before.robust_acc.value - row.robust_acc.value) * n)
         white_box = any(earlier.source == "direct" for earlier in rows[:number])
         if white_box and row.source == "query" and _too_many(fooled, n, LOWERS):
-            found.append(
-                Flag(
-                    name="query attack beats white-box",
-                    found=f"{row.attack}, which sees no gradient, fools {fooled} of {n} images that the white-box "
-                    "attacks could not: the gradients mislead them, and the figure is too high",
-                )
-            )
+            found.append(kinds.QUERIES_GO_FURTHER.raised(attack=row.attack, fooled=fooled, n=n))
     return tuple(found)
 
 
@@ -174,19 +144,13 @@ def check_within(images_adv: Array, inputs: AttackInputs) -> tuple[Flag, ...]:
     found: list[Flag] = []
     if far.any():
         found.append(
-            Flag(
-                name="outside the ball",
-                found=f"{far.sum()} of {len(far)} adversarial images are further than eps {inputs.eps:g} from their "
-                f"clean image, by up to {distances.max():g} in {inputs.norm}: the attack is not of this threat model",
+            kinds.OUTSIDE_BALL.raised(
+                far=int(far.sum()), n=len(far), eps=inputs.eps, furthest=float(distances.max()), norm=inputs.norm
             )
         )
     if out.any():
         found.append(
-            Flag(
-                name="outside the range",
-                found=f"{out.sum()} of {len(far)} adversarial images leave [0, 1], reaching {x.min():g} to "
-                f"{x.max():g}: they are no images",
-            )
+            kinds.OUTSIDE_RANGE.raised(out=int(out.sum()), n=len(far), low=float(x.min()), high=float(x.max()))
         )
     return tuple(found)
 
@@ -196,17 +160,9 @@ def _answers(calls: Sequence[Array]) -> Iterator[Flag]:
     logits = np.stack([on_host(each) for each in calls])
     spread, size = float(np.ptp(logits, axis=0).max()), float(np.ptp(logits[0]))
     if spread > DIFFERENCE * size:
-        yield Flag(
-            name="randomised output",
-            found=f"{CALLS} calls on the same images give logits up to {spread:.2g} apart, of a range of {size:.2g}: "
-            "attacks that see each random draw once are too weak, average over draws (EOT)",
-        )
+        yield kinds.RANDOMISED.raised(calls=CALLS, spread=spread, size=size)
     if are_probabilities(calls[0]):
-        yield Flag(
-            name="softmax output",
-            found=f"all outputs are at least 0 and sum to 1 on each of {logits.shape[1]} images: they are "
-            "probabilities, and losses made for logits have hardly a gradient on them",
-        )
+        yield kinds.SOFTMAX.raised(n=logits.shape[1])
 
 
 def _gradients(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
@@ -214,11 +170,7 @@ def _gradients(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
     _, found = classifier.gradient(inputs.images, lambda z: margin(z, inputs.labels)[1])
     zero = (on_host(found) == 0).all(axis=(1, 2, 3))
     if zero.any():
-        yield Flag(
-            name="zero gradients",
-            found=f"{zero.sum()} of {len(zero)} images have a gradient of exactly zero: white-box attacks cannot move "
-            "them, only queries and transfer can",
-        )
+        yield kinds.ZERO_GRADIENTS.raised(zero=int(zero.sum()), n=len(zero))
 
 
 def _saturation(classifier: Classifier, inputs: AttackInputs, logits: Array) -> Iterator[Flag]:
@@ -237,11 +189,8 @@ def _saturation(classifier: Classifier, inputs: AttackInputs, logits: Array) -> 
     plain = _look(classifier, attack(loss=cross_entropy), inputs.labels).fooled
     cooled = _look(classifier, attack(loss=divided), inputs.labels).fooled
     if _beyond_chance(cooled & ~plain, plain & ~cooled):
-        yield Flag(
-            name="saturated logits",
-            found=f"the softmax rounds to 1 on {saturated:.0%} of the images, and PGD on cross-entropy fools "
-            f"{plain.sum()} of {len(plain)} images but {cooled.sum()} once logits are divided by {temperature:.3g}: "
-            "cross-entropy has no gradient left, attack the margin or DLR",
+        yield kinds.SATURATED.raised(
+            saturated=saturated, plain=int(plain.sum()), n=len(plain), cooled=int(cooled.sum()), temperature=temperature
         )
 
 
@@ -260,48 +209,37 @@ def _steps(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
             seen.append(_look(classifier, x, inputs.labels))
     noise, last = seen[0], seen[-1]
     weaker = [
-        f"PGD fools {many.fooled.sum()} of {len(many.fooled)} images after {b} steps, and {few.fooled.sum()} after {a}"
+        kinds.WEAKER.raised(
+            many=int(many.fooled.sum()), n=len(many.fooled), steps=b, few=int(few.fooled.sum()), fewer_steps=a
+        )
         for (a, few), (b, many) in combinations(zip(STEPS, seen, strict=True), 2)
         if _beyond_chance(few.fooled & ~many.fooled, many.fooled & ~few.fooled)
     ]
     fell = last.loss < noise.loss
     if _beyond_chance(fell, last.loss > noise.loss):
-        weaker.append(f"PGD's own loss falls in {STEPS[-1]} steps on {fell.sum()} of {len(fell)} images")
-    if weaker:
-        yield Flag(
-            name="more steps, weaker attack",
-            found=f"{weaker[0]}: the gradients do not point where the model errs",
-        )
+        weaker.append(kinds.LOSS_FALLS.raised(steps=STEPS[-1], fell=int(fell.sum()), n=len(fell)))
+    yield from weaker[:1]
     by_noise, by_pgd = (float((each.loss - clean.loss).mean()) for each in (noise, last))
     if max(by_noise, 0.0) >= NOISE * by_pgd and not last.fooled.all():
-        yield Flag(
-            name="noise as strong as PGD",
-            found=f"random noise of the same radius raises the loss by {by_noise:.3g} on average and {STEPS[-1]} "
-            f"steps of PGD by {by_pgd:.3g}: the gradients hold little that random guesses do not",
-        )
+        yield kinds.NOISE.raised(noise=by_noise, steps=STEPS[-1], pgd=by_pgd)
 
 
 def _beyond_white_box(
     classifier: Classifier, inputs: AttackInputs, images_transfer: Array | None, held: NDArray[np.bool_] | None
 ) -> Iterator[Flag]:
     """What short APGD fools of what was `held`; what queries and images from elsewhere fool of what APGD left."""
-    targets = min(WHITE_BOX_TARGETS, classifier.logits(inputs.images[:1]).shape[-1] - 1)
     climb = partial(apgd, steps=WHITE_BOX_STEPS)
     attacks = (
-        Attack(name="APGD-CE", source="direct", run=partial(climb, loss=cross_entropy)),
-        Attack(name="APGD-T", source="direct", run=partial(climb, loss=margin_targeted, targets=targets)),
-        Attack(name=f"Square, {QUERIES} queries", source="query", run=partial(square, queries=QUERIES)),
+        APGD_CE.with_budget(WHITE_BOX_STEPS, partial(climb, loss=cross_entropy)),
+        APGD_T.with_budget(WHITE_BOX_STEPS, partial(climb, loss=margin_targeted, targets=WHITE_BOX_TARGETS)),
+        SQUARE.with_budget(QUERIES, partial(square, queries=QUERIES)),
     )
     found = assess_chunk(classifier, attacks, inputs)
     yield from check_within(found.images_adv, inputs)
     yield from flags_of_rows(found.rows(attacks))
     fooled = 0 if held is None else int((held & ~found.resisted[1]).sum())
     if _too_many(fooled, len(inputs.index), TRANSFERS):
-        yield Flag(
-            name="a stronger attack goes further",
-            found=f"{WHITE_BOX_STEPS} steps of APGD fool {fooled} of the first {len(inputs.index)} images that the "
-            "attacks asked for left standing: ask for a stronger one, such as autoattack",
-        )
+        yield kinds.STRONGER_GOES_FURTHER.raised(steps=WHITE_BOX_STEPS, fooled=fooled, n=len(inputs.index))
     if images_transfer is None:
         return
     outside = check_within(images_transfer, inputs)
@@ -310,11 +248,7 @@ def _beyond_white_box(
         return
     missed = _look(classifier, images_transfer, inputs.labels).fooled & found.resisted[1]
     if _too_many(missed.sum(), len(missed), TRANSFERS):
-        yield Flag(
-            name="transfer beats white-box",
-            found=f"images made against another network fool {missed.sum()} of {len(missed)} images that the "
-            "white-box attacks could not: the gradients mislead them",
-        )
+        yield kinds.TRANSFER.raised(fooled=int(missed.sum()), n=len(missed))
 
 
 def _large_radius(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
@@ -325,11 +259,8 @@ def _large_radius(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag
         held &= ~_look(classifier, x, inputs.labels).fooled
     if _too_many(held.sum(), len(held), HOLDS):
         by_grey = held & _look(classifier, inputs.images * 0 + GREY, inputs.labels).fooled
-        yield Flag(
-            name="robust at any radius",
-            found=f"{held.sum()} of {len(held)} images resist PGD of radius {eps:.3g} in {inputs.norm}, and plain "
-            f"grey, which is within it, fools {by_grey.sum()} of them: the attack is blind to these, the model to the "
-            "rest",
+        yield kinds.ANY_RADIUS.raised(
+            held=int(held.sum()), n=len(held), eps=eps, norm=inputs.norm, by_grey=int(by_grey.sum())
         )
 
 

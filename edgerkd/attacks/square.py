@@ -6,6 +6,7 @@ Source: Andriushchenko et al. 2020, arXiv 1912.00049; the schedule's start as in
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from edgerkd.attacks.active_set import ActiveSet, AttackInputs, kept
 from edgerkd.attacks.arrays import device_of, on_host
+from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.ball import length, project
 from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.losses import margin
 
+QUERIES = 5000  # of the ensemble's Square. Source: Croce and Hein 2020, arXiv 2003.01690, section 5
 P_INIT = 0.8  # share of the pixels a patch covers at first: AutoAttack's value
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # queries, of 10,000, at which it halves; section 3.3
 _BLOCK = 100  # queries whose random numbers are drawn at once; ours
@@ -177,3 +180,15 @@ def _plane_length(windows: Array) -> Array:
     """The L2 length of each channel's window, as (n, c, 1, 1)."""
     xp = array_namespace(windows)
     return xp.sqrt(xp.sum(windows * windows, axis=(2, 3), keepdims=True))
+
+
+SQUARE = Attack(
+    id="square",
+    title="Square",
+    description="random search with square patches, 5,000 queries; it sees no gradient",
+    sources=("Andriushchenko et al. 2020, arXiv 1912.00049",),
+    source="query",
+    unit="queries",
+    run=partial(square, queries=QUERIES),
+)
+ATTACKS = (SQUARE,)

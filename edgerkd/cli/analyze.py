@@ -1,38 +1,38 @@
 """`edgerkd analyze`: what lies behind a network's robustness."""
 
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgerkd.cli.help import PlainCommand, command_group
 from edgerkd.cli.options import Run, Seed, run_folder
-from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table
+from edgerkd.cli.output import Json, emit_json, progress, show_parts
 
 if TYPE_CHECKING:
     from edgerkd.core.variance_gap import VarianceGapReport
 
-
-class Analysis(str, Enum):
-    """What to measure."""
-
-    variance_gap = "variance-gap"
+analyze = command_group("analyze", "Measure what lies behind the robustness of a run's networks.")
 
 
-def analyze(
-    what: Annotated[Analysis, typer.Argument(help="What to measure.")],
+@analyze.command("variance-gap", cls=PlainCommand)
+def variance_gap(
     run: Run = None,
     others: Annotated[
-        list[Path] | None, typer.Option("--with", help="Another run's folder: its student as well. May be repeated.")
+        list[Path] | None,
+        typer.Option("--with", metavar="FOLDER", help="Another run, whose student is measured too; repeatable."),
     ] = None,
-    n: Annotated[int | None, typer.Option("-n", help="Test images; 1,000 at most if not given.", min=2)] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", metavar="NUMBER", help="Test images to use; at most 1,000 if not given.", min=2)
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Measure how much further a network's features spread under attack, against its robust accuracy.
 
-    For the run's student and its teacher, at radii up to twice the threat model's, and for each epoch of training
-    that noted it: Pearson's r, a picture, and where the published trend (the larger the gap, the less robust) fails.
+    The run's student and its teacher are attacked at radii up to twice the threat model's; epochs of training that
+    recorded the gap are shown too. The result has Pearson's r and a chart, and says where the published trend (the
+    larger the gap, the less robust) fails.
     """
     from edgerkd.jobs.analyze import variance_gap_of
     from edgerkd.report.variance_gap import correlation_table, gap_table
@@ -44,12 +44,10 @@ def analyze(
         if json:
             emit_json(found)
             return
-        show_table(*gap_table(found))
-        show_table(*correlation_table(found))
-        put_line(f"{found.threat_model.norm}, {found.n} of {found.of} test images, {found.attack}")
-        for flag in found.flags:
-            put_line(f"note: {flag}")
-        put_line(f"picture: {folder.variance_gap_page}")
+        sample = f"{found.threat_model.norm}, {found.n} of {found.of} test images, {found.attack}"
+        notes = [f"note: {flag}" for flag in found.flags]
+        end = "\n".join([sample, *notes, f"chart: {folder.variance_gap_page}"])
+        show_parts(gap_table(found), correlation_table(found), end)
 
     with progress() as bars:
         variance_gap_of(folder, students, n=n, seed=seed, progress=bars, show=show)

@@ -4,18 +4,20 @@ A command's file imports nothing heavy at its top, so that `edgerkd --help` stay
 edgerkd/cli/main.py.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edgerkd import __version__
 from edgerkd.cli.analyze import analyze
 from edgerkd.cli.build import build
+from edgerkd.cli.bundle import bundle
 from edgerkd.cli.demo import demo
 from edgerkd.cli.distill import distill
 from edgerkd.cli.doctor import doctor
 from edgerkd.cli.evaluate import evaluate
 from edgerkd.cli.export import export
+from edgerkd.cli.help import PlainCommand, PlainGroup
 from edgerkd.cli.output import put_line
 from edgerkd.cli.plan import plan
 from edgerkd.cli.profiles import profiles
@@ -23,16 +25,32 @@ from edgerkd.cli.report import report
 from edgerkd.cli.teacher import teacher
 from edgerkd.cli.verify import verify
 
-COMMANDS = (demo, profiles, doctor, teacher, plan, distill, evaluate, analyze, export, build, verify, report)
+COMMANDS = (demo, profiles, doctor, teacher, plan, distill, evaluate, analyze, export, bundle, build, verify, report)
+"""In the order of the list in `edgerkd --help`; a `typer.Typer` has commands of its own."""
+
+
+class _Edgerkd(PlainGroup):
+    def list_commands(self, ctx: Any) -> list[str]:  # Any: click's class or Typer's own, by Typer's version
+        return [str(each.info.name) if isinstance(each, typer.Typer) else each.__name__ for each in COMMANDS]
+
 
 # Plain help text: rich would more than double the time that `--help` takes.
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=_Edgerkd,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    subcommand_metavar="COMMAND",
+)
 for command in COMMANDS:
-    app.command()(command)
+    if isinstance(command, typer.Typer):
+        app.add_typer(command)
+    else:
+        app.command(cls=PlainCommand)(command)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(shown: bool) -> None:
+    if shown:
         put_line(f"edgerkd {__version__}")
         raise typer.Exit
 

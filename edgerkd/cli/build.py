@@ -8,11 +8,13 @@ import typer
 from edgerkd.cli.options import Backend, Variant, bundle_folders
 from edgerkd.cli.output import Json, emit_json, note, put_line
 
-Bundle = Annotated[Path | None, typer.Argument(help="The bundle's folder; the newest run's if not given.")]
+Bundle = Annotated[
+    Path | None, typer.Argument(metavar="BUNDLE", help="The bundle's folder; the newest run's if not given.")
+]
 
 
 def build(bundle: Bundle = None, backend: Backend = None, variant: Variant = None, json: Json = False) -> None:
-    """Build the engine of a bundle for this machine; `verify` does it by itself."""
+    """Build the engine of a bundle for this machine, which `verify` also does where there is none."""
     from edgerkd.bundle.read import read_bundle
     from edgerkd.report.words import build_words, skipped_words
     from edgerkd.verify.build import build_engine, choose_backend, preferred_backends

@@ -1,12 +1,12 @@
-"""`edgerkd demo`: the whole road in a few minutes."""
+"""`edgerkd demo`: every step in a few minutes."""
 
 from edgerkd.cli.export import engine_line
 from edgerkd.cli.options import ProfileName, Seed
-from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table, show_verification
+from edgerkd.cli.output import Json, emit_json, progress, put_line, show_parts, show_verification
 
 
 def demo(profile: ProfileName = "jetson-orin", seed: Seed = 0, json: Json = False) -> None:
-    """Walk the whole road on the embedded data: teacher, student, export, verify, report."""
+    """Run every step on the embedded digits: train a teacher, distill a student, export, verify and report."""
     from edgerkd.jobs.demo import demo as job
     from edgerkd.report.load import load_facts
     from edgerkd.report.page import write_page
@@ -20,5 +20,5 @@ def demo(profile: ProfileName = "jetson-orin", seed: Seed = 0, json: Json = Fals
         return
     put_line(engine_line(exported))
     show_verification(verification)
-    show_table(*comparison_rows(load_facts(run)))
-    put_line(f"report: {page}")
+    put_line("")
+    show_parts(comparison_rows(load_facts(run)), f"report: {page}")

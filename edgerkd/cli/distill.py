@@ -1,7 +1,8 @@
 """`edgerkd distill`: a robust student for a device."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,15 +17,25 @@ from edgerkd.cli.options import (
     run_folder,
     with_data,
 )
-from edgerkd.cli.output import Json, emit_json, progress, put_line, show_table
+from edgerkd.cli.output import Json, emit_json, progress, show_parts
 from edgerkd.core.data_request import DataRequest
-from edgerkd.core.recipe import MethodName
+from edgerkd.core.method import MethodFacts
+from edgerkd.core.recipe import Option
+from edgerkd.core.record import Record
 
 if TYPE_CHECKING:
     from edgerkd.core.evaluation import Evaluation
     from edgerkd.core.run import RunFolder
 
 _RECIPE = ("profile", *DATA_OPTIONS, "teacher", "family", "method", "epochs", "eps", "seed", "set")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Methods(Record):
+    """Every method, and by its name its own options with their defaults."""
+
+    methods: tuple[MethodFacts, ...]
+    options: dict[str, dict[str, Option]]
 
 
 @with_data
@@ -35,27 +46,33 @@ def distill(
     teacher: Teacher = None,
     family: Family = "resnet",
     method: Annotated[
-        str, typer.Option("--method", help=f"How it is trained: {', '.join(get_args(MethodName))}.")
-    ] = "edgerkd",
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Epochs of training.", min=1)] = None,
+        str | None,
+        typer.Option("--method", metavar="NAME", help="The training method, such as rslad; see --list-methods."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="NUMBER", help="Epochs of training.", min=1)] = None,
     eps: Eps = None,
     seed: Seed = 0,
     set: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other value of the recipe, like lr=0.1; repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other value of the recipe, such as lr=0.1; repeatable."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="The run's folder; a new one below runs/ if not given.")
+        Path | None, typer.Option("--run", metavar="FOLDER", help="The run's folder; a new one in runs/ if not given.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run, by its own recipe.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a stopped run with its own recipe.")] = False,
+    list_methods: Annotated[
+        bool, typer.Option("--list-methods", help="List the methods and the options of each, for --set; train nothing.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Distill a compact student from a robust teacher, under the device's budget, and evaluate it.
 
-    Where no robust teacher is kept for these data, one is trained first. run.json holds every value of the recipe.
+    If the cache has no robust teacher for these data, one is trained first. run.json holds every value of the recipe.
     Under `torchrun --nproc-per-node=N -m -- edgerkd distill` N processes share each batch.
     """
-    from edgerkd.core.recipe import load_method
+    if list_methods:
+        _show_methods(json=json)
+        return
     from edgerkd.files.paths import given_path
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs import distill as job
@@ -63,7 +80,7 @@ def distill(
     given = [name for name in _RECIPE if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
     if resume and given:
         flag = given[0].replace("_", "-")
-        raise typer.BadParameter(f"goes on by the run's own recipe: leave --{flag} out", param_hint="--resume")
+        raise typer.BadParameter(f"resumes with the run's own recipe: leave --{flag} out", param_hint="--resume")
 
     def show(folder: "RunFolder", evaluation: "Evaluation") -> None:
         emit_json(evaluation) if json else _show(folder, evaluation)
@@ -76,7 +93,7 @@ def distill(
             load_profile(profile),
             request=request,
             teacher=teacher,
-            method=load_method(method),
+            method=method,
             epochs=epochs,
             eps=radius(eps),
             seed=seed,
@@ -88,6 +105,26 @@ def distill(
         )
 
 
+def _show_methods(*, json: bool) -> None:
+    from edgerkd.distill.methods.recipes import defaults_of
+    from edgerkd.distill.methods.registry import METHODS
+    from edgerkd.report.text_table import Table
+
+    options = {name: defaults_of(method) for name, method in METHODS.items()}
+    if json:
+        emit_json(Methods(methods=tuple(method.facts for method in METHODS.values()), options=options))
+        return
+
+    def written(value: object) -> str:
+        return f"{value:.4g}" if isinstance(value, float) else str(value).lower()
+
+    rows = tuple(
+        (name, method.description, ", ".join(f"{key}={written(value)}" for key, value in options[name].items()))
+        for name, method in METHODS.items()
+    )
+    show_parts(Table(("method", "what it is", "its own options"), rows))
+
+
 def _show(folder: "RunFolder", evaluation: "Evaluation") -> None:
     from dataclasses import replace
 
@@ -95,8 +132,9 @@ def _show(folder: "RunFolder", evaluation: "Evaluation") -> None:
     from edgerkd.report.table import class_table, comparison_rows, conditions
 
     facts = replace(load_facts(folder), student=evaluation)  # which is written only after it is shown
-    show_table(*comparison_rows(facts))
-    for line in conditions(facts):
-        put_line(line)
-    show_table(*class_table(evaluation.by_class))
-    put_line(f"run: {folder.path}\nnext: edgerkd export --format trt")
+    show_parts(
+        comparison_rows(facts),
+        "\n".join(conditions(facts)),
+        class_table(evaluation.by_class),
+        f"run: {folder.path}\nnext: edgerkd export --format trt",
+    )

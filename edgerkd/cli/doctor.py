@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from edgerkd.cli.output import Json, emit_json, put_line, show_table
+from edgerkd.cli.output import Json, emit_json, show_parts
 from edgerkd.core.errors import MissingDependencyError
 from edgerkd.core.units import format_size
 
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def doctor(json: Json = False) -> None:
-    """Show what this machine can run, and how to fix the rest; exit code 4 where no backend works."""
+    """Show what this machine can run, and how to fix what it cannot.
+
+    The exit code is 4 where no backend works.
+    """
     from edgerkd.verify.doctor import examine
 
     found = examine()
@@ -21,22 +24,36 @@ def doctor(json: Json = False) -> None:
 
 
 def _show(found: "Examination") -> None:
+    from edgerkd.report.text_table import Table
+
+    backends = tuple((b.name, _word(b.builds), _word(b.runs), b.runs or b.builds or "") for b in found.backends)
+    packages = tuple((name, version or "-") for name, version in found.packages.items())
+    host = "works" if found.host else "some packages are missing: pip install 'edgerkd[host]'"
+    show_parts(
+        "\n".join(_machine_lines(found)),
+        Table(("backend", "builds here", "runs here", "why not"), backends),
+        Table(("package", "version"), packages),
+        "\n".join(
+            [
+                f"The host's commands (plan, distill, evaluate, export): {host}",
+                *(f"problem: {problem}" for problem in found.problems),
+            ]
+        ),
+    )
+
+
+def _machine_lines(found: "Examination") -> list[str]:
     machine, jetson = found.machine, found.jetson
     memory = f", {format_size(machine.memory_bytes)}" if machine.memory_bytes else ""
-    put_line(f"edgerkd  {found.edgerkd}, Python {machine.python}, {machine.system}")
-    put_line(f"CPU      {machine.cpu}, {machine.cores} cores{memory}")
-    for gpu in found.gpus:
-        put_line(f"GPU      {gpu.name}, compute capability {gpu.compute_capability}, driver {gpu.driver}")
+    lines = [
+        f"edgerkd  {found.edgerkd}, Python {machine.python}, {machine.system}",
+        f"CPU      {machine.cpu}, {machine.cores} cores{memory}",
+    ]
+    lines += [f"GPU      {g.name}, compute capability {g.compute_capability}, driver {g.driver}" for g in found.gpus]
     if jetson:
-        put_line(f"Jetson   {jetson.model}, power mode {jetson.power_mode or 'unknown'}")
-        put_line(f"JetPack  {jetson.jetpack or 'unknown'} (L4T {jetson.l4t or 'unknown'})")
-    rows = [(b.name, _word(b.builds), _word(b.runs), b.runs or b.builds or "") for b in found.backends]
-    show_table(["backend", "builds here", "runs here", "why not"], rows)
-    show_table(["package", "version"], [(name, version or "-") for name, version in found.packages.items()])
-    host = "works" if found.host else "some packages are missing: pip install 'edgerkd[host]'"
-    put_line(f"The host's half (plan, distill, evaluate, export): {host}")
-    for problem in found.problems:
-        put_line(f"problem: {problem}")
+        lines.append(f"Jetson   {jetson.model}, power mode {jetson.power_mode or 'unknown'}")
+        lines.append(f"JetPack  {jetson.jetpack or 'unknown'} (L4T {jetson.l4t or 'unknown'})")
+    return lines
 
 
 def _word(problem: str | None) -> str:

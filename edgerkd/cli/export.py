@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def export(
     format: Annotated[
-        str, typer.Option("--format", help="The backend the bundle is for: onnx, trt, trt-rtx, or another's name.")
+        str,
+        typer.Option("--format", metavar="NAME", help="The bundle's backend: onnx, trt, trt-rtx, or another's name."),
     ] = "trt",
     run: Run = None,
     profile: Annotated[
@@ -22,7 +23,7 @@ def export(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Export a run's student as a bundle for the device, with its engine where one can be built here."""
+    """Export a run's student as a bundle for the device, and build its engine where that is possible here."""
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.export import export as job
 

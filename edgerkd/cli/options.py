@@ -14,55 +14,113 @@ from edgerkd.core.run import RunFolder, latest_run
 if TYPE_CHECKING:
     from edgerkd.core.units import Radius
 
-Run = Annotated[Path | None, typer.Option("--run", help="The run's folder; the newest one if not given.")]
-ProfileName = Annotated[str, typer.Option("--profile", help="The device: a profile's name or TOML file.")]
+Run = Annotated[
+    Path | None, typer.Option("--run", metavar="FOLDER", help="The run's folder; the newest one if not given.")
+]
+ProfileName = Annotated[
+    str, typer.Option("--profile", metavar="NAME", help="The device: a profile's name, or the path of a TOML file.")
+]
 Teacher = Annotated[
-    str | None, typer.Option("--teacher", help="A teacher's name, or a file of weights; trained here if not given.")
+    str | None,
+    typer.Option(
+        "--teacher", metavar="NAME", help="A teacher's name, or a file of weights; if not given, one is trained here."
+    ),
 ]
 Family = Annotated[
     str,
     typer.Option(
-        "--family", help="resnet, preactresnet, mobilenetv2, mobilenetv3, repvgg, or a library's: torchvision:NAME."
+        "--family",
+        metavar="NAME",
+        help="The student's family: resnet, preactresnet, mobilenetv2, mobilenetv3, repvgg, or torchvision:NAME.",
     ),
 ]
-Eps = Annotated[str | None, typer.Option("--eps", help="Radius of the threat model, like 8/255.")]
+Eps = Annotated[
+    str | None, typer.Option("--eps", metavar="RADIUS", help="The radius of the threat model, such as 8/255.")
+]
+Norm = Annotated[str, typer.Option("--norm", metavar="NORM", help="The norm of the threat model: Linf or L2.")]
 AttackName = Annotated[
     str,
     typer.Option(
-        "--attack", help="pgd, apgd, autoattack, fgsm, pgd-100, pgd-kl, apgd-ce, apgd-dlr, apgd-t, fab-t or square."
+        "--attack",
+        metavar="NAME",
+        help="The attack: pgd, apgd, autoattack, or a single one; `edgerkd evaluate --list-attacks` names them.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0, max=2**53)]
+Images = Annotated[
+    int,
+    typer.Option("-n", "--images", metavar="NUMBER", help="The number of images to verify on, drawn by class.", min=1),
+]
+MinRobust = Annotated[
+    float | None,
+    typer.Option("--min-robust", metavar="SHARE", help="The robust accuracy required, such as 0.4.", min=0, max=1),
+]
+MinClean = Annotated[
+    float | None,
+    typer.Option("--min-clean", metavar="SHARE", help="The clean accuracy required, such as 0.8.", min=0, max=1),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="NUMBER", help="The seed of all random numbers.", min=0, max=2**53)
+]
 Backend = Annotated[
-    str | None, typer.Option("--backend", help="onnx, trt, trt-rtx, or another's name; the best here if not given.")
+    str | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="The backend: onnx, trt, trt-rtx, or another's name; the best here if not given.",
+    ),
 ]
 Variant = Annotated[
-    str | None, typer.Option("--variant", help="The bundle's variant; the first that fits if not given.")
+    str | None,
+    typer.Option("--variant", metavar="NAME", help="The bundle's variant; the first that fits if not given."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="Where to write the result, if not in its usual place.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="The file to write the result to, if not the usual one.")
+]
 
 
 def _data_parameters(
     data: Annotated[
-        str, typer.Option("--data", help="digits, mnist, fashion-mnist, cifar10, gtsrb, an .npz file, or a folder.")
+        str,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="The images: digits, mnist, fashion-mnist, cifar10, gtsrb, an .npz file, or a folder.",
+        ),
     ] = "digits",
     size: Annotated[
-        str | None, typer.Option("--size", help="What pictures are brought to, like 64, or 64x48 (height first).")
+        str | None,
+        typer.Option(
+            "--size", metavar="SIZE", help="The size pictures are resized to, such as 64, or 64x48 (height first)."
+        ),
     ] = None,
-    fit: Annotated[str, typer.Option("--fit", help="How: crop keeps the middle, stretch keeps the borders.")] = "crop",
+    fit: Annotated[
+        str,
+        typer.Option(
+            "--fit", metavar="HOW", help="How they are resized: crop keeps the middle, stretch keeps the borders."
+        ),
+    ] = "crop",
     classes: Annotated[
-        int | None, typer.Option("--classes", help="How many classes there are, where some have no images.", min=2)
+        int | None,
+        typer.Option("--classes", metavar="NUMBER", help="The number of classes, where some have no images.", min=2),
     ] = None,
     group_by: Annotated[
         str | None,
-        typer.Option("--group-by", help="A regular expression: the part of a file's name that tells objects apart."),
+        typer.Option(
+            "--group-by",
+            metavar="REGEX",
+            help="A regular expression: files whose names match with the same text show the same object.",
+        ),
     ] = None,
     flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Whether a mirrored image keeps its class.")
+        bool | None,
+        typer.Option("--flip/--no-flip", help="Whether a mirrored image keeps its class; if so, training mirrors."),
     ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without pictures that cannot be used.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out pictures that cannot be used.")] = False,
     alpha: Annotated[
-        str, typer.Option("--alpha", help="The colour behind transparent pictures: refuse, black or white.")
+        str,
+        typer.Option(
+            "--alpha", metavar="COLOUR", help="The colour behind transparent pictures: black, white, or refuse."
+        ),
     ] = "refuse",
 ) -> DataRequest:
     from edgerkd.files.decode import with_settings
@@ -118,7 +176,7 @@ def run_folder(run: Path | None, flag: str = "--run") -> RunFolder:
     found = RunFolder(given_path(run))
     check_folder(found.path, error=lambda reason: ConfigError(f"{flag}: {reason}"))
     if find_kind(found.recipe) is None:
-        raise ConfigError(f"{flag}: {shown(run)} is not a run's folder, for run.json is missing there.")
+        raise ConfigError(f"{flag}: {shown(run)} is not a run's folder, because run.json is missing there.")
     return found
 
 

@@ -5,9 +5,10 @@ own, and never looks like a verdict. rich is imported where it is used, so that 
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import StringIO
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,11 +18,12 @@ from edgerkd.core.progress import Advance, Progress, Silent
 
 if TYPE_CHECKING:
     import rich.progress
-    from rich.console import RenderableType
+    from rich.text import Text
 
     from edgerkd.core.verification import VerifyReport
+    from edgerkd.report.text_table import Table
 
-Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
 
 def put(text: str) -> None:
@@ -52,30 +54,27 @@ def emit_json(record: Any) -> None:  # Any: whichever record
     put(encode_json(record))
 
 
-def show_table(headers: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Write a table to stdout; without colour, and never folded, where stdout is not a terminal."""
-    from rich import box
-    from rich.table import Table
+def show_parts(*parts: "Table | str") -> None:
+    """Write tables and texts to stdout, an empty line between them; what is empty is left out."""
+    from edgerkd.report.text_table import Table, table_text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for header in headers:
-        table.add_column(header, overflow="fold", no_wrap=not table.columns)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    put(rendered(table, width=None if sys.stdout.isatty() else 10_000))
+    width = line_width()
+    texts = (table_text(part, width) if isinstance(part, Table) else part for part in parts)
+    put_line("\n\n".join(text for text in texts if text))
 
 
-def rendered(what: "RenderableType", *, width: int | None = None) -> str:
+def line_width() -> int:
+    """The columns that stdout has room for: COLUMNS if set, else the terminal's own; 100 in a pipe or a file. Ours."""
+    return get_terminal_size(fallback=(100, 24)).columns
+
+
+def _coloured(text: "Text") -> str:
     """What rich would print, as text; coloured where stdout is a terminal."""
     from rich.console import Console
 
     buffer = StringIO()
-    terminal = sys.stdout.isatty()
-    size = width or Console(file=sys.stdout).width
-    console = Console(
-        file=buffer, force_terminal=terminal, markup=False, highlight=False, emoji=False, width=size, soft_wrap=True
-    )
-    console.print(what, end="")
+    console = Console(file=buffer, force_terminal=sys.stdout.isatty(), soft_wrap=True)
+    console.print(text, end="")
     return buffer.getvalue()
 
 
@@ -86,12 +85,12 @@ def show_verification(report: "VerifyReport") -> None:
     from edgerkd.report.table import verification_text
     from edgerkd.report.words import HEADLINES
 
-    text = Text(verification_text(report))
+    text = Text(verification_text(report, line_width()))
     colour = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "measured": "bold"}[
         report.verdict
     ]
     text.highlight_regex(rf"(?m)^{HEADLINES[report.verdict][0]} on .*$", colour)
-    put(rendered(text))
+    put(_coloured(text))
 
 
 @contextmanager

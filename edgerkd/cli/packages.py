@@ -66,7 +66,7 @@ def _named(package: str) -> str:
 def _beside(package: str) -> str:
     """The version of what it must go with."""
     pairs = {"torchvision": "torch", "torch": "torchvision"}
-    return f" Beside it is {_named(pairs[package])}." if package in pairs and _is_there(pairs[package]) else ""
+    return f" It is installed with {_named(pairs[package])}." if package in pairs and _is_there(pairs[package]) else ""
 
 
 def _reason(e: BaseException) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from edgerkd.cli.options import Eps, Family, ProfileName, Teacher, radius, with_data
-from edgerkd.cli.output import Json, emit_json, note, progress, put_line, show_table
+from edgerkd.cli.output import Json, emit_json, note, progress, show_parts
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.units import format_count, format_size
 
@@ -17,15 +17,16 @@ def plan(
     eps: Eps = None,
     teacher: Teacher = None,
     family: Family = "resnet",
-    show: Annotated[int, typer.Option("--show", help="Students to list.", min=1)] = 10,
+    show: Annotated[int, typer.Option("--show", metavar="NUMBER", help="The number of students to list.", min=1)] = 10,
     json: Json = False,
 ) -> None:
-    """Show the students that fit the device's budget, the one `distill` would choose, and why."""
+    """Show the students that fit the device's budget, the one that `distill` would choose, and why."""
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.data import open_data
     from edgerkd.jobs.teachers import find_teacher
     from edgerkd.models.cost import cost_of
     from edgerkd.plan.search import check_family, plan_student, warning
+    from edgerkd.report.text_table import Table
 
     check_family(family)
     device = load_profile(profile)
@@ -42,7 +43,7 @@ def plan(
     rows = [
         (
             "chosen" if candidate == found.chosen else "",
-            candidate.architecture,
+            str(candidate.architecture),
             format_count(candidate.cost.params),
             format_count(candidate.cost.macs),
             format_size(candidate.cost.file_bytes),
@@ -50,9 +51,9 @@ def plan(
         )
         for candidate in fitting[:show]
     ]
-    show_table(["", "student", "params", "MACs", "file", "ms (predicted)"], rows)
-    put_line(
+    show_parts(
+        Table(("", "student", "params", "MACs", "file", "ms (predicted)"), tuple(rows)),
         f"{len(fitting)} of {len(found.candidates)} students fit {found.profile} beside teacher {card.name} "
         f"({format_count(found.teacher.params)} params, {format_count(found.teacher.macs)} MACs); "
-        "the largest that fits is chosen, for robustness costs capacity"
+        "the largest that fits is chosen, because robustness needs capacity",
     )

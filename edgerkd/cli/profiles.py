@@ -1,23 +1,19 @@
 """`edgerkd profiles`: which devices are known, and what is known of each."""
 
 from dataclasses import dataclass, fields
-from enum import Enum
 from typing import Annotated, Any
 
 import typer
 
-from edgerkd.cli.output import Json, emit_json, put_line, show_table
+from edgerkd.cli.help import ListingGroup, PlainCommand, command_group
+from edgerkd.cli.output import Json, emit_json, put_line, show_parts
 from edgerkd.core.profile import Profile
 from edgerkd.core.record import Record
 from edgerkd.core.units import format_count
 
-
-class Action(str, Enum):
-    """What to do with profiles."""
-
-    list = "list"
-    show = "show"
-    check = "check"
+profiles = command_group(
+    "profiles", "List the device profiles, show one with its sources, or check a file of your own.", cls=ListingGroup
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,50 +23,59 @@ class Profiles(Record):
     profiles: tuple[Profile, ...]
 
 
-def profiles(
-    action: Annotated[Action, typer.Argument(help="What to do.")] = Action.list,
-    target: Annotated[
-        str | None, typer.Argument(metavar="NAME|FILE", help="For show and check: a profile's name or TOML file.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """List the device profiles, show one with its sources, or check a file of your own."""
+@profiles.command("list", cls=PlainCommand)
+def list_profiles(json: Json = False) -> None:
+    """List the device profiles with their budgets."""
     from edgerkd.files.profiles import load_profile, profile_names
 
-    if (target is None) is not (action is Action.list):
-        raise typer.BadParameter(
-            "list takes no name" if target else f"{action.value} needs a name or a file", param_hint="NAME|FILE"
-        )
-    if target is None:
-        found = Profiles(profiles=tuple(load_profile(name) for name in profile_names()))
-        emit_json(found) if json else _show_all(found)
-        return
-    profile = load_profile(target)
-    if json:
-        emit_json(profile)
-    elif action is Action.show:
-        _show(profile)
-    else:
-        put_line("ok")
+    found = Profiles(profiles=tuple(load_profile(name) for name in profile_names()))
+    emit_json(found) if json else _show_all(found)
+
+
+@profiles.command("show", cls=PlainCommand)
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A profile's name, or the path of a TOML file.")],
+    json: Json = False,
+) -> None:
+    """Show one profile: every value with its source."""
+    from edgerkd.files.profiles import load_profile
+
+    profile = load_profile(name)
+    emit_json(profile) if json else _show(profile)
+
+
+@profiles.command("check", cls=PlainCommand)
+def check(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The path of a TOML file, or a profile's name.")],
+    json: Json = False,
+) -> None:
+    """Check a profile of your own and name every problem in it."""
+    from edgerkd.files.profiles import load_profile
+
+    profile = load_profile(file)
+    emit_json(profile) if json else put_line("ok")
 
 
 def _show_all(found: Profiles) -> None:
+    from edgerkd.report.text_table import Table
+
     rows = [
         (p.name, p.title, p.device.power_mode, _count(p.budget.params), _count(p.budget.macs), p.budget.latency_ms)
         for p in found.profiles
     ]
-    headers = ["name", "device", "power mode", "params", "MACs", "ms"]
-    show_table(headers, [[_text(value) for value in row] for row in rows])
+    headers = ("name", "device", "power mode", "params", "MACs", "ms")
+    show_parts(Table(headers, tuple(tuple(_text(value) for value in row) for row in rows)))
 
 
 def _show(profile: Profile) -> None:
-    put_line(f"{profile.name}: {profile.title}\nbackends: {', '.join(profile.backends)}")
+    from edgerkd.report.text_table import Table
+
     parts = {"device": profile.device, "budget": profile.budget, "gates": profile.gates}
     values = {f"{part}.{f.name}": getattr(record, f.name) for part, record in parts.items() for f in fields(record)}
-    rows = [(key, _text(value), profile.sources.get(key, "")) for key, value in values.items()]
-    show_table(["key", "value", "source"], rows)
-    for key in [key for key in profile.sources if key not in values]:
-        put_line(f"{key}: {profile.sources[key]}")
+    rows = tuple((key, _text(value), profile.sources.get(key, "")) for key, value in values.items())
+    rest = "\n".join(f"{key}: {source}" for key, source in profile.sources.items() if key not in values)
+    head = f"{profile.name}: {profile.title}\nbackends: {', '.join(profile.backends)}"
+    show_parts(head, Table(("key", "value", "source"), rows), rest)
 
 
 def _count(value: int | None) -> str | None:

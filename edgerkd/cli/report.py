@@ -5,7 +5,7 @@ from edgerkd.cli.output import Json, emit_json, note, put_line
 
 
 def report(run: Run = None, out: Out = None, json: Json = False) -> None:
-    """Write the HTML page of the newest run and print where it is; with --json print its facts."""
+    """Write a run's HTML page and print its path, or with --json its facts."""
     from edgerkd.files.paths import given_path
     from edgerkd.report.load import load_facts, undone
     from edgerkd.report.page import write_page

@@ -1,65 +1,112 @@
 """`edgerkd verify`: is the deployed engine robust? Runs without torch."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerkd.cli.build import Bundle
 from edgerkd.cli.main import VerdictExit
-from edgerkd.cli.options import AttackName, Backend, Out, Seed, Variant, bundle_folders
+from edgerkd.cli.model_options import MODEL_OPTIONS, with_model
+from edgerkd.cli.options import (
+    DATA_OPTIONS,
+    AttackName,
+    Backend,
+    Eps,
+    Images,
+    MinClean,
+    MinRobust,
+    Norm,
+    Out,
+    Seed,
+    Variant,
+    bundle_folders,
+    radius,
+    with_data,
+)
 from edgerkd.cli.output import Json, emit_json, progress, put_line, show_verification
+from edgerkd.core.data_request import DataRequest
+from edgerkd.core.model_request import ModelRequest
+
+if TYPE_CHECKING:
+    from edgerkd.core.progress import Progress
+    from edgerkd.core.requirement import Requirement
+    from edgerkd.core.run import RunFolder
+    from edgerkd.core.verification import VerifyReport
 
 EXIT = {"pass": 0, "fail": 1, "inconclusive": 7, "measured": 0}
 
-MinRobust = Annotated[
-    float | None,
-    typer.Option("--min-robust", help="The robust accuracy that is asked for, like 0.4.", min=0, max=1),
-]
-MinClean = Annotated[
-    float | None, typer.Option("--min-clean", help="The clean accuracy that is asked for, like 0.8.", min=0, max=1)
-]
+_OF_A_MODEL = (*DATA_OPTIONS, *MODEL_OPTIONS, "eps", "norm", "n")
+"""What says how a bundle is made of a model; a bundle has it already."""
 
 
+@with_model
+@with_data
 def verify(
-    bundle: Bundle = None,
+    context: typer.Context,
+    request: DataRequest,
+    model: ModelRequest,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="BUNDLE|MODEL", help="A bundle's folder, or an ONNX file; the newest run's bundle if not given."
+        ),
+    ] = None,
     backend: Backend = None,
     variant: Variant = None,
     profile: Annotated[
-        str | None, typer.Option("--profile", help="Whose requirements count, of the bundle's devices.")
+        str | None, typer.Option("--profile", metavar="NAME", help="The device whose requirements in the bundle count.")
     ] = None,
     min_clean: MinClean = None,
     min_robust: MinRobust = None,
-    measure: Annotated[bool, typer.Option("--measure", help="Give the figures without a pass or a fail.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Report the figures without a verdict.")] = False,
     attack: AttackName = "pgd",
     seed: Seed = 0,
+    eps: Eps = None,
+    norm: Norm = "Linf",
+    n: Images = 500,
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Attack the deployed engine on this machine, and say pass (0), fail (1) or inconclusive (7)."""
+    """Attack the deployed engine on this machine, and exit with pass (0), fail (1) or inconclusive (7)."""
     from edgerkd.bundle.read import read_bundle
     from edgerkd.core.requirement import Requirement
-    from edgerkd.files.atomic import check_writable, write_atomic
-    from edgerkd.files.decode import encode_json
+    from edgerkd.files.atomic import check_writable
     from edgerkd.files.paths import given_path
     from edgerkd.verify.run import verify as run
 
-    folders = bundle_folders(bundle)
-    found = read_bundle(folders.bundle)
-    target = folders.verification(found.key) if out is None else given_path(out)
-    check_writable(target)
+    requirement = Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust)
+    _check_flags(context, source)
     with progress() as bars:
+        if source is not None and _is_model(source):
+            given = (eps, norm, n, seed, None if measure else requirement)
+            folders = _bundle_of(context, source, request, model, *given, bars)
+        else:
+            folders = bundle_folders(None if source is None else Path(source))
+        found = read_bundle(folders.bundle)
+        target = folders.verification(found.key) if out is None else given_path(out)
+        check_writable(target)
         report = run(
             found,
             engines=folders.engines,
             backend=backend,
             variant=variant,
             profile=profile,
-            requirement=Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust),
+            requirement=requirement,
             measure=measure,
             attack=attack,
             seed=seed,
             progress=bars,
         )
+    _finish(report, target, json=json)
+
+
+def _finish(report: "VerifyReport", target: Path, *, json: bool) -> None:
+    """Show the report, keep it, and end with the verdict's exit code."""
+    from edgerkd.core.errors import ParityError
+    from edgerkd.files.atomic import write_atomic
+    from edgerkd.files.decode import encode_json
+    from edgerkd.report.words import parity_words
+
     try:
         emit_json(report) if json else show_verification(report)
     finally:  # what was hard to come by is kept even where nobody can read it now, and the other way round
@@ -67,8 +114,57 @@ def verify(
     if not json:
         put_line(f"evidence: {target}")
     if not report.parity.ok:
-        from edgerkd.core.errors import ParityError
-        from edgerkd.report.words import parity_words
-
         raise ParityError(f"{parity_words(report)}; the report is in {target}")
     raise VerdictExit(EXIT[report.verdict])
+
+
+def _is_model(source: str) -> bool:
+    """Whether this is a file, such as an ONNX graph, and no bundle's folder."""
+    from edgerkd.files.paths import find_kind, given_path
+
+    return source.endswith(".onnx") or find_kind(given_path(source)) == "a file"
+
+
+def _check_flags(context: typer.Context, source: str | None) -> None:
+    """Raises BadParameter where something is said of a model, and it is a bundle that is verified."""
+    said = [name for name in _OF_A_MODEL if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if said and (source is None or not _is_model(source)):
+        flag = "from" if said[0] == "factory" else said[0].replace("_", "-")
+        raise typer.BadParameter("is about a network of your own, and a bundle has it already", param_hint=f"--{flag}")
+
+
+def _bundle_of(
+    context: typer.Context,
+    source: str,
+    request: DataRequest,
+    model: ModelRequest,
+    eps: str | None,
+    norm: str,
+    n: int,
+    seed: int,
+    requirement: "Requirement | None",
+    bars: "Progress",
+) -> "RunFolder":
+    """A bundle made on the spot. The host attacks nothing: what is attacked is the engine, next."""
+    from dataclasses import replace
+
+    from edgerkd.cli.bundle import check_data_given
+    from edgerkd.core.model_request import BUNDLES
+    from edgerkd.core.requirement import Requirement, check_asked
+    from edgerkd.jobs.bundle import Asked, make_bundle
+
+    check_data_given(context)
+    if requirement is not None:
+        check_asked(requirement)
+    found = replace(model, source=source)
+    asked = Asked(
+        eps=radius(eps),
+        norm=norm,
+        requirement=Requirement(),
+        profiles=(),
+        format="trt",
+        n=n,
+        seed=seed,
+        attack=None,
+    )
+    return bundle_folders(make_bundle(BUNDLES / found.name, found, request, asked, progress=bars).path)

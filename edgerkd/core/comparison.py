@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from edgerkd.core.accuracy import wilson_interval
 from edgerkd.core.evaluation import Evaluation
+from edgerkd.core.flag import Flag
 from edgerkd.core.ranges import Amount, Share, Within
 from edgerkd.core.record import Record
 
@@ -48,7 +49,7 @@ class Comparison(Record):
     second: Evaluation
     clean: Paired
     robust: Paired
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
 
 
 def paired(first: Iterable[Any], second: Iterable[Any]) -> Paired:

@@ -1,13 +1,12 @@
 """Robust accuracy against the radius of the attack, as plain data."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.by_class import ByClass
 from edgerkd.core.errors import ConfigError, problems_text
+from edgerkd.core.flag import Flag
 from edgerkd.core.ranges import Amount, Count, Name
 from edgerkd.core.record import Record
 from edgerkd.core.threat import Norm
@@ -43,10 +42,10 @@ class CurveReport(Record):
     n: Count
     of: Count
     norm: Norm
-    attacks: tuple[str, ...]
+    attacks: tuple[Name, ...]
     seed: Amount
     curves: tuple[EpsCurve, ...]
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
 
 
 def parse_radii(text: str) -> tuple[Radius, ...]:
@@ -63,14 +62,3 @@ def _tried(text: str) -> "Radius | str":
         return Radius(text)
     except ConfigError as e:
         return str(e)
-
-
-def rises(curve: EpsCurve) -> Sequence[str]:
-    """A line for each radius at which the accuracy is higher than at a smaller one: there the attack is too weak."""
-    return [
-        f"{curve.name}: robust accuracy rises from {before.robust_acc.value:.1%} at {before.eps} to "
-        f"{after.robust_acc.value:.1%} at {after.eps}: the larger ball holds the smaller one, so the attack is too "
-        "weak there: take a stronger one"
-        for before, after in pairwise(curve.points)
-        if after.robust_acc.value > before.robust_acc.value
-    ]

@@ -84,5 +84,7 @@ def parse_size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text.strip())
     sides = None if found is None else (int(found[1]), int(found[2] or found[1]))
     if sides is None or not all(4 <= side <= 4096 for side in sides):
-        raise ConfigError(f"--size {text[:40]!r} is no size: write 64, or 64x48 for height and width, each 4 to 4096")
+        raise ConfigError(
+            f"--size {text[:40]!r} is not a size: write 64, or 64x48 for height and width, each 4 to 4096"
+        )
     return sides

@@ -18,7 +18,7 @@ EdgerkdError
 A message says in plain sentences what is wrong (with the value), where (file, key) and how to fix it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from edgerkd.core.text import LONGEST_NAME, printable
@@ -37,14 +37,19 @@ class ConfigError(EdgerkdError, ValueError):
 
 
 class UnknownNameError(ConfigError):
-    """A name that is not among the known ones."""
+    """A name that is not among the known ones, which are listed: by name, or in order with the `words` on each."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        known = sorted(known)
-        near = get_close_matches(name[:LONGEST_NAME], known, n=1, cutoff=0.5)
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str] = (), *, words: Mapping[str, str] | None = None
+    ) -> None:
+        names = sorted(words or known)
+        near = get_close_matches(name[:LONGEST_NAME], names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}? " if near else ""
         shown = printable(name, LONGEST_NAME)
-        super().__init__(f"There is no {kind} named {shown!r}: {hint}known: {', '.join(known) or 'none'}")
+        listed = f" {', '.join(names) or 'none'}"
+        if words:
+            listed = "".join(f"\n  - {each}: {said}" for each, said in words.items())
+        super().__init__(f"There is no {kind} named {shown!r}: {hint}known:{listed}")
 
 
 class MissingGatesError(EdgerkdError):

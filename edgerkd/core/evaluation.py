@@ -6,6 +6,7 @@ from typing import Literal
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.architecture import Architecture, Cost
 from edgerkd.core.by_class import ByClass
+from edgerkd.core.flag import Flag
 from edgerkd.core.ranges import Amount, Count, Name
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
@@ -15,7 +16,10 @@ Source = Literal["replay", "direct", "query"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row(Record):
-    """One attack. `source` says where its examples came from: stored, gradients of the thing itself, or queries."""
+    """One attack, by its id: edgerkd/attacks/words.py has its title.
+
+    `source` says where its examples came from: stored, gradients of the thing itself, or queries.
+    """
 
     attack: Name
     source: Source
@@ -41,6 +45,6 @@ class Evaluation(Record):
     robust_acc: Accuracy
     by_class: ByClass
     rows: tuple[Row, ...]
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     threat_model: ThreatModel
     seed: Amount

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from edgerkd.core.adoption import Layout, Normalization, Order
 
+BUNDLES = Path("bundles")
+"""Where bundles of users' own networks go, if nothing else is said."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:

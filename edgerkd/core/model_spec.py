@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from edgerkd.core.adoption import Adoption
 from edgerkd.core.architecture import Architecture, Cost
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.ranges import Length, Name, Within
@@ -16,13 +17,15 @@ Side = Annotated[int, Within(1, 4096)]
 class ModelSpec(Record):
     """A classifier of images float32 (n, *image_shape) in [0, 1]; `classes` names its logits, in order.
 
-    `architecture` is None for a network that edgerkd did not build. `cost` is for a batch of one image.
+    `architecture` is None for a network that edgerkd did not build; `adoption` then says how its own input and output
+    relate to these. `cost` is for a batch of one image.
     """
 
     image_shape: tuple[Channels, Side, Side]
     classes: Annotated[tuple[Name, ...], Length(2)]
     architecture: Architecture | None
     cost: Cost
+    adoption: Adoption | None = None
 
     def __post_init__(self) -> None:
         own = self.architecture

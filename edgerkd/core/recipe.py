@@ -2,35 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from edgerkd.core.errors import ConfigError, UnknownNameError, problems_text
-from edgerkd.core.ranges import Ascending, Count, Positive, Share, Weight, Within
+from edgerkd.core.errors import ConfigError, problems_text
+from edgerkd.core.ranges import Ascending, Count, Name, Positive, Share, Weight, Within
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 
-MethodName = Literal[
-    "standard",
-    "pgd-at",
-    "trades",
-    "n-fgsm",
-    "kd",
-    "ard",
-    "rslad",
-    "iad",
-    "adaad",
-    "igdm-rslad",
-    "igdm-adaad",
-    "mixacm",
-    "covariance",
-    "edgerkd",
-]
-
+Option = bool | int | float | str
+"""The value of one of a method's own options, as JSON holds it."""
 
 LARGE_EPS = Radius("0.2")
-"""Radius in L-inf above which training begins otherwise: see `eps_warmup_for` and method edgerkd.
+"""Radius in L-inf above which training begins otherwise: see `eps_warmup_for`.
 
 Ours: between 32/255 of the digits, where the usual way is no worse, and 0.3 of MNIST, where nothing is learned by it
 (docs/sources.md)."""
@@ -50,20 +35,11 @@ def eps_warmup_for(threat_model: ThreatModel) -> float:
     return EPS_WARMUP if is_large(threat_model) else 0.0
 
 
-def load_method(name: str) -> MethodName:
-    """The method of that name. Raises UnknownNameError."""
-    known: tuple[MethodName, ...] = get_args(MethodName)
-    for method in known:
-        if method == name:
-            return method
-    raise UnknownNameError("method", name, known)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe(Record):
     """One training run. Values without a source are ours; what was tried is in docs/sources.md."""
 
-    method: MethodName
+    method: Name
     threat_model: ThreatModel
     epochs: Count
     seed: Annotated[int, Within(0)] = 0
@@ -104,36 +80,8 @@ class Recipe(Record):
     At a large radius training from scratch otherwise ends in a constant answer. Source: Wong and Kolter 2018,
     arXiv 1711.00851, appendix B.2.
     """
-    adversarial_share: Share = 1.0
-    """The last share of the run, in which the student sees adversarial images; MixACM before it (method edgerkd)."""
-    keep_misclassified: bool = False
-    """Whether training images that the teacher gets wrong are shown as well (method edgerkd)."""
-    label_share: Share = 0.5
-    """Of the label beside the teacher's scores, in what adversarial images are matched to (method edgerkd)."""
-    mixup_alpha: Weight = 1.0
-    """Both parameters of the mixing share's beta distribution (method mixacm); 0 mixes nothing."""
-    temperature: Positive = 1.0
-    """Of the soft labels in method mixacm."""
-    weight_label: Weight = 1.0
-    """Of the cross-entropy with the labels (method mixacm); like the next four, 0 leaves the term out."""
-    weight_acm: Weight = 1.0
-    weight_kld: Weight = 1.0
-    weight_cov: Weight = 0.1
-    weight_gram: Weight = 0.1
-    weight_clean: Share = 1 / 6
-    """Share of the clean term beside the adversarial one. Source: RSLAD (ICCV 2021), eq. 7 and its code."""
-    beta_trades: Weight = 6.0
-    """Source: TRADES (Zhang et al. 2019), section 5."""
-    temperature_kd: Positive = 4.0
-    """Source: Hinton et al. 2015, section 3: 2.5 to 4 suit small students."""
-    share_kd: Share = 0.9
-    """Share of the soft labels beside the labels (method kd)."""
-    temperature_ard: Positive = 30.0
-    """Source: ARD (AAAI 2020), its code."""
-    weight_igdm_rslad: Weight = 0.9
-    """At the end of the run, to which it rises from 0. Source: IGDM (ICLR 2025), CIFAR-10 with an LTD teacher."""
-    weight_igdm_adaad: Weight = 5.0
-    """As above. The paper searches both anew for each student, teacher and data: from 0.5 to 70."""
+    options: dict[str, Option] = field(default_factory=dict[str, Option])
+    """Every option of the method's own; defaults, ranges and sources stand beside it, in edgerkd/distill/methods/."""
 
 
 _FLAGS = {"method": "--method", "threat_model": "--eps", "epochs": "--epochs", "seed": "--seed"}
@@ -143,7 +91,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:  # Any: whatever 
     """Values of a recipe from `KEY=VALUE` texts: VALUE as JSON, and as the text it is where it is none.
 
     Raises ConfigError with all that is not written like this, or has a flag of its own. Whether keys and
-    values are a recipe's shows when they are put into one (files/decode.py).
+    values are a recipe's or its method's shows when they are put into one (distill/methods/recipes.py).
     """
     found: dict[str, Any] = {}
     problems: list[str] = []
@@ -153,6 +101,8 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:  # Any: whatever 
             problems.append(f"{setting!r}: write KEY=VALUE, like lr=0.1")
         elif key in _FLAGS:
             problems.append(f"{key}: has a flag of its own, {_FLAGS[key]}")
+        elif key == "options":
+            problems.append("options: set each by its own name, like weight_acm=2")
         elif key in found:
             problems.append(f"{key}: given twice")
         found[key] = _value(value)

@@ -33,7 +33,7 @@ class RunFolder:
         """The student, where there is one. Raises ConfigError where its training has not ended."""
         if not self.student.exists():
             raise ConfigError(
-                f"{self.path}: training is not finished: go on with `edgerkd distill --resume --run {self.path}`."
+                f"{self.path}: training is not finished: resume it with `edgerkd distill --resume --run {self.path}`."
             )
         return self.student
 
@@ -125,7 +125,7 @@ def mark_latest(run: RunFolder) -> None:
     """
     link = RUNS / "latest"
     if link.exists() and not link.is_symlink():
-        raise ConfigError(f"{link} is no link but a folder or file of its own: move it away.")
+        raise ConfigError(f"{link} is not a link but a folder or a file: move it away.")
     try:
         RUNS.mkdir(parents=True, exist_ok=True)
         new = link.with_name(f".latest-{os.getpid()}")

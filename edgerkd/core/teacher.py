@@ -44,12 +44,12 @@ def check_robust(card: TeacherCard) -> None:
     measured = f"clean {card.clean_acc}, robust {card.robust_acc} under {card.threat_model}, {card.n} images"
     if card.clean_acc.low <= floor_above(chance):
         raise ConfigError(
-            f"Teacher {card.name} is near chance ({measured}; the commonest class alone gives {chance:.1%}): "
-            "train it for longer, on more images, or take another method."
+            f"Teacher {card.name} is near chance ({measured}; always answering the most common class gives "
+            f"{chance:.1%}): train it for longer, on more images, or with another method."
         )
     if card.robust_acc.low <= chance:
         raise ConfigError(
-            f"Teacher {card.name} resists nothing ({measured}; the commonest class alone gives {chance:.1%}): "
-            "a student would learn no robustness from it. Take a smaller --eps, train it for longer, or, where you "
-            "import it, say --accept-fragile."
+            f"Teacher {card.name} is not robust ({measured}; always answering the most common class gives "
+            f"{chance:.1%}): a student would learn no robustness from it. Use a smaller --eps, train it for "
+            "longer, or, to import it anyway, add --accept-fragile."
         )

@@ -1,12 +1,22 @@
 """What the attacker may do."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from edgerkd.core.errors import UnknownNameError
 from edgerkd.core.record import Record
 from edgerkd.core.units import Radius
 
 Norm = Literal["Linf", "L2"]
+
+
+def load_norm(text: str) -> Norm:
+    """The norm of that name, however it is capitalised. Raises UnknownNameError."""
+    known: tuple[Norm, ...] = get_args(Norm)
+    for norm in known:
+        if norm.lower() == text.lower():
+            return norm
+    raise UnknownNameError("norm", text, known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.by_class import ByClass
 from edgerkd.core.engine import BuildLog, Engine
 from edgerkd.core.evaluation import Row
+from edgerkd.core.flag import Flag
 from edgerkd.core.ranges import Amount, Count, Name, Positive, Sha256, Share, Weight
 from edgerkd.core.record import Record
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -108,8 +109,8 @@ class VerifyReport(Record):
     robust_acc: Accuracy
     by_class: ByClass
     rows: tuple[Row, ...]
-    flags: tuple[str, ...]
-    notices: tuple[str, ...]
+    flags: tuple[Flag, ...]
+    notices: tuple[Flag, ...]
     retention: Weight | None
     gates: tuple[Gate, ...]
     latency_ms: Latency

@@ -79,7 +79,9 @@ def cached(key: str, shape: Shape, fill: Callable[[Bytes], list[int]], *, say: S
     whenever the file is opened; a damaged file is made anew. Raises StorageError where there is no room for it.
     """
     folder = data_cache() / key
-    with locked(folder.with_name(f".{key}.lock"), lambda: say("Another process decodes these images: waiting for it.")):
+    with locked(
+        folder.with_name(f".{key}.lock"), lambda: say("Another process is decoding these images: waiting for it.")
+    ):
         found = _earlier(folder, shape, say)
         if found is not None:
             return found

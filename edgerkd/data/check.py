@@ -1,4 +1,4 @@
-"""The one check of images and labels, wherever they come from: what is refused, and how to put it right.
+"""The one check of images and labels, wherever they come from: what is refused, and how to fix it.
 
 Nothing is converted in silence and nothing is clipped. All problems of a data set are named at once.
 """
@@ -71,7 +71,7 @@ def _form_problem(images: NDArray[Any], name: str) -> str | None:
     if images.ndim == 2:
         side = round(shape[1] ** 0.5)
         example = f"{name}.reshape(-1, {side}, {side})" if side * side == shape[1] else f"{name}.reshape(-1, H, W, C)"
-        return f"{name} has the shape {shape}: images are rows of numbers there. Give them their axes: {example}."
+        return f"{name} has the shape {shape}: each image is a flat row of numbers. Restore their axes: {example}."
     if images.ndim not in (3, 4):
         return f"{name} has the shape {shape}: expected (n, height, width) or (n, height, width, channels)."
     if images.ndim == 4 and shape[3] not in (1, 3):
@@ -91,7 +91,7 @@ def _kind_problem(sample: NDArray[Any], name: str) -> str | None:
     """What is wrong with the type or the values."""
     kind = sample.dtype.kind
     if kind == "b" or (sample.dtype == np.uint8 and sample.max() == 1):
-        return f"{name} holds only 0 and 1: multiply it by 255 ({name}.astype(np.uint8) * 255), for white is 255."
+        return f"{name} holds only 0 and 1: multiply it by 255 ({name}.astype(np.uint8) * 255), because white is 255."
     if sample.dtype == np.uint8:
         return None
     if kind == "f":
@@ -106,7 +106,7 @@ def _kind_problem(sample: NDArray[Any], name: str) -> str | None:
                 f"{name} is {sample.dtype}, from {low} to {high}: if white is {white}, write "
                 f"np.rint({name} * (255 / {white})).astype(np.uint8) for 8 bits."
             )
-        return f"{name} is {sample.dtype}, from {low} to {high}: bring it to 0 to 255, as uint8, black being 0."
+        return f"{name} is {sample.dtype}, from {low} to {high}: scale it to 0 to 255 as uint8, where black is 0."
     return f"{name} is {sample.dtype}: expected uint8."
 
 
@@ -118,12 +118,12 @@ def _float_problem(sample: NDArray[Any], name: str) -> str | None:
     if low >= 0 and high <= 1:
         return None
     if -1.001 <= low < 0 and high <= 1.001:
-        return f"{name} ranges from {low:.3g} to {high:.3g}: write ({name} + 1) / 2, for images lie in [0, 1]."
+        return f"{name} ranges from {low:.3g} to {high:.3g}: write ({name} + 1) / 2, because images lie in [0, 1]."
     if low >= 0 and high <= 255:
         return f"{name} ranges from {low:.3g} to {high:.3g}: write np.rint({name}).astype(np.uint8)."
     return (
-        f"{name} ranges from {low:.3g} to {high:.3g}: undo the normalisation ({name} * std + mean), for the network "
-        "normalises by itself and images lie in [0, 1]."
+        f"{name} ranges from {low:.3g} to {high:.3g}: undo the normalisation ({name} * std + mean), "
+        "because the network normalises itself and images lie in [0, 1]."
     )
 
 
@@ -131,7 +131,7 @@ def _label_problems(split: RawSplit) -> Iterator[str]:
     """What is wrong with one array of labels, and with the groups beside it."""
     labels, name, n = _column(split.labels), split.labels_name, len(split.images) if split.images.ndim else 0
     if labels.ndim == 2 and len(labels) and labels.dtype.kind in "iubf" and (labels.sum(1) == 1).all():
-        yield f"{name} has a column a class: write {name}.argmax(1)."
+        yield f"{name} is one-hot, with a column per class: write {name}.argmax(1)."
         return
     if labels.ndim != 1:
         yield f"{name} has the shape {labels.shape}: expected a whole number for each image, ({n},)."
@@ -177,12 +177,12 @@ def _class_problems(raw: Raw, classes: int | None) -> Iterator[str]:
     known = np.unique(train)
     if len(known) < 2:
         only = _named(raw, int(known[0])) if len(known) else "none"
-        deeper = " Name the folder that the classes lie in." if raw.train.files is not None else ""
+        deeper = " Name the folder that contains the classes." if raw.train.files is not None else ""
         yield f"{name} holds one class only, {only}: at least two are needed.{deeper}"
     if untaught := sorted(set(every) - set(known.tolist())):
         shown = ", ".join(_named(raw, label) for label in untaught[:5]) + (", ..." if len(untaught) > 5 else "")
         yield (
-            f"Without any training image: {shown}{_alike(raw, untaught)}. A class must be in the training split to be "
+            f"No training image of: {shown}{_alike(raw, untaught)}. A class must be in the training split to be "
             "learned."
         )
 
@@ -193,7 +193,7 @@ def _alike(raw: Raw, untaught: Sequence[int]) -> str:
         return ""
     plain = [unicodedata.normalize("NFKC", name).casefold() for name in raw.names]
     twins = [label for label in untaught if label < len(plain) and plain.count(plain[label]) > 1]
-    return f" ({raw.names[twins[0]]!r} looks like another class, in other letters: rename one)" if twins else ""
+    return f" ({raw.names[twins[0]]!r} looks like another class, spelled differently: rename one)" if twins else ""
 
 
 def _gap_problems(every: Sequence[int], name: str) -> Iterator[str]:
@@ -211,7 +211,7 @@ def _gap_problems(every: Sequence[int], name: str) -> Iterator[str]:
             f"(np.unique({name}, return_inverse=True)[1]), or say --classes {high + 1}."
         )
     if high >= MOST_CLASSES:
-        yield f"A label is {high}: at most {MOST_CLASSES:,} classes can be told apart."
+        yield f"A label is {high}: at most {MOST_CLASSES:,} classes are supported."
 
 
 def _class_names(raw: Raw, classes: int | None) -> tuple[str, ...]:
@@ -264,8 +264,8 @@ def _rounded(images: NDArray[Any], where: str, name: str, notes: list[str]) -> B
         found[first : first + _BLOCK] = whole
     if found.max(initial=0) <= 1:
         raise ConfigError(
-            f"{where}: {name} are floats that become 0 and 1 of 255: they were divided by 255 twice, it seems. Images "
-            "lie in [0, 1], where 1 is white."
+            f"{where}: {name} are floats that become 0 and 1 of 255: they seem to have been divided by 255 twice. "
+            "Images lie in [0, 1], where 1 is white."
         )
     if furthest > 1e-3:
         notes.append(f"{name} are floats: they were rounded to 8 bits, by up to {furthest / 255:.4f}.")

@@ -39,18 +39,18 @@ class _Skipped:
 
     def notes(self) -> Iterator[str]:
         if self.hidden:
-            yield f"Hidden files and folders passed over: {self.hidden}."
+            yield f"Hidden files and folders skipped: {self.hidden}."
         if self.foreign:
             kinds = ", ".join(f"{count} {kind or 'without an ending'}" for kind, count in self.foreign.most_common(5))
-            yield f"Files that are no pictures passed over: {kinds}."
+            yield f"Files that are not pictures skipped: {kinds}."
         if self.links:
             yield f"Links that lead out of the folder, or in a circle, not followed: {self.links}."
         if self.loose:
-            yield f"Pictures that lie in no class's folder passed over: {self.loose}."
+            yield f"Pictures outside the folders of the classes skipped: {self.loose}."
         if self.empty:
-            yield f"Folders without pictures, which are no classes: {', '.join(map(printable, self.empty[:5]))}."
+            yield f"Folders without pictures, not taken as classes: {', '.join(map(printable, self.empty[:5]))}."
         if self.beside:
-            yield f"Folders beside the splits not read: {', '.join(self.beside[:5])}."
+            yield f"Folders next to the splits not read: {', '.join(self.beside[:5])}."
 
 
 def find_pictures(root: Path) -> Found:

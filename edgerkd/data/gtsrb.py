@@ -39,7 +39,7 @@ def find_gtsrb(root: Path) -> Found:
         elif label not in number:
             problem = f"class {label} has no training pictures"
         if problem is not None:
-            raise ConfigError(f"{shown(table)}: line {line}: {problem}: download GTSRB again.")
+            raise ConfigError(f"{shown(table)}, line {line}: {problem}. Download GTSRB again.")
         test[number[label]].append(path)
     return Found(splits={"train": classes, "test": test}, notes=found.notes)
 

@@ -1,4 +1,4 @@
-"""Data sets that are known by name: where they lie, what is customary for them, and who says so."""
+"""Data sets that are known by name: where they lie, and how their images are brought to size and augmented."""
 
 import gzip
 from collections.abc import Callable
@@ -8,19 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from edgerkd.core.errors import ConfigError, MissingDependencyError
-from edgerkd.core.units import Radius
 from edgerkd.data.samples import Raw, RawSplit
 from edgerkd.files.paths import own_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """A data set by name. `eps` is its customary radius in L-inf; `flip` says that a mirrored image keeps its class."""
+    """A data set by name. `flip` says that a mirrored image keeps its class."""
 
     name: str
-    eps: Radius
-    source: str
-    """Of the radius."""
     flip: bool
     crop: int | None = None
     """Pixels an image is shifted by; None: an eighth of its shorter side."""
@@ -32,38 +28,13 @@ class Known:
 KNOWN = {
     known.name: known
     for known in (
-        Known(name="digits", eps=Radius("32/255"), source="ours: an eighth of a stroke's contrast", flip=False, crop=1),
-        Known(
-            name="mnist",
-            eps=Radius("0.3"),
-            source="customary since Madry et al. 2018, arXiv 1706.06083, section 5",
-            flip=False,
-        ),
-        Known(
-            name="fashion-mnist",
-            eps=Radius("0.1"),
-            source="customary since Wong and Kolter 2018, arXiv 1711.00851, section 4",
-            flip=True,
-        ),
-        Known(
-            name="cifar10",
-            eps=Radius("8/255"),
-            source="customary since Madry et al. 2018, arXiv 1706.06083, section 5",
-            flip=True,
-        ),
-        Known(
-            name="gtsrb",
-            eps=Radius("8/255"),
-            source="that of other small colour images",
-            flip=False,
-            size=(32, 32),
-            group_by=r"^(?:\d+_)?(\d+)_\d+|^\d+",
-        ),
+        Known(name="digits", flip=False, crop=1),
+        Known(name="mnist", flip=False),
+        Known(name="fashion-mnist", flip=True),
+        Known(name="cifar10", flip=True),
+        Known(name="gtsrb", flip=False, size=(32, 32), group_by=r"^(?:\d+_)?(\d+)_\d+|^\d+"),
     )
 }
-COLOUR_EPS = Radius("8/255")
-"""For a user's own colour images: that of CIFAR-10 and, at 4/255 to 8/255, of ImageNet. RobustBench's threat models,
-arXiv 2010.09670, section 3."""
 
 
 def data_folder() -> Path:
@@ -140,7 +111,7 @@ def _idx(folder: Path, name: str, axes: int) -> np.ndarray:
             raise ValueError("its first bytes are not those of an idx file of bytes")
         return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape([int(side) for side in shape])
     except DAMAGE as e:
-        raise ConfigError(f"{path}: damaged, or no idx file: {e}: download it again.") from e
+        raise ConfigError(f"{path} is damaged or not an idx file ({e}): download it again.") from e
 
 
 def _raw(name: str, folder: Path, *parts: tuple[np.ndarray, np.ndarray]) -> Raw:

@@ -50,15 +50,24 @@ def load_data(request: DataRequest, *, progress: Progress) -> Checked:
 def load_samples(request: DataRequest, *, progress: Progress) -> Checked:
     """Checked images to judge a finished model by, all in `test`: the test split, or all where there is none.
 
-    Raises as `load_data` does, but an .npz file needs no more than x_test and y_test.
+    Raises as `load_data` does, but an .npz file needs no more than x_test and y_test, and its labels may have gaps:
+    how many classes there are the model knows.
     """
     raw = _raw(request, progress, needed=TO_JUDGE)
     if raw.train.files is None:
         _check_no_pictures(request)
-    checked = check(raw, classes=request.classes)
+    checked = check(raw, classes=request.classes or _highest_label(raw))
     if checked.test is not None:
         return checked
     return replace(checked, test=checked.train, notes=(*checked.notes, "There is one split: all its images are used."))
+
+
+def _highest_label(raw: Raw) -> int | None:
+    """How many classes labels that are numbers reach; None where classes have names, or labels are no numbers."""
+    labels = [split.labels for split in raw.splits().values()]
+    if raw.names is not None or any(each.size == 0 or each.dtype.kind not in "iu" for each in labels):
+        return None
+    return max(2, *(int(each.max()) + 1 for each in labels))
 
 
 def _raw(request: DataRequest, progress: Progress, needed: tuple[str, ...] = NEEDED) -> Raw:
@@ -105,8 +114,8 @@ def _check_no_pictures(request: DataRequest) -> None:
         if getattr(request, name) != getattr(plain, name):
             arrays = "; an .npz file has group_train for it" if name == "group_by" else ""
             raise ConfigError(
-                f"--{name.replace('_', '-')}: {shown(request.source)} holds arrays, and this is about pictures in a "
-                f"folder: leave it out{arrays}."
+                f"--{name.replace('_', '-')}: {shown(request.source)} holds arrays, and this flag is for pictures in "
+                f"a folder: leave it out{arrays}."
             )
 
 
@@ -151,12 +160,12 @@ def _folder(path: Path, found: Found, request: DataRequest, progress: Progress) 
     if skipped := len(unfit) + len(images.bad):
         notes.append(f"Pictures that could not be used, left out by --skip-bad: {skipped}.")
     if channels == 3 and (grey := sum(not look.colour for look in fit)):
-        notes.append(f"Grey pictures beside coloured ones, taken as colour: {grey}.")
+        notes.append(f"Grey pictures next to colour ones, converted to colour: {grey}.")
     kept = [file for place, file in enumerate(kept) if place not in set(images.bad)]
     splits = _by_split(path, found, names, kept, images, request)
     if "val" in splits and "test" not in splits:
         splits["test"] = splits.pop("val")
-        notes.append("There is no test split: the val split is taken for it, and a part of train to choose by.")
+        notes.append("There is no test split: the val split is used as one, and a part of train for validation.")
     train = splits.get("train") or splits["all"]
     return Raw(
         name=_name_of(path),
@@ -200,7 +209,7 @@ def _groups(path: Path, members: Sequence[tuple[Path, int]], request: DataReques
     try:
         pattern = re.compile(request.group_by)
     except re.error as e:
-        raise ConfigError(f"--group-by {shown_pattern} is no regular expression: {e}.") from e
+        raise ConfigError(f"--group-by {shown_pattern} is not a regular expression: {e}.") from e
     keys: list[tuple[int, str]] = []
     for file, label in members:
         match = pattern.search(file.name)
@@ -224,7 +233,10 @@ def _with_splits(data: Checked, where: str) -> Checked:
             data,
             train=data.train.take(kept),
             test=data.train.take(held),
-            notes=(*data.notes, f"There is no test split: {TEST_SHARE:.0%} of the images, drawn by class, are one."),
+            notes=(
+                *data.notes,
+                f"There is no test split: {TEST_SHARE:.0%} of the images, drawn by class, are held out as one.",
+            ),
         )
     if data.val is None:
         kept, held = _held_out(data, where, VALIDATION_SHARE, most=MOST_VALIDATION)
@@ -237,7 +249,7 @@ def _held_out(data: Checked, where: str, share: float, *, most: int | None) -> t
     if len(held) == 0:
         whole = "no object (--group-by, group_train)" if data.train.groups is not None else "no image"
         raise ConfigError(
-            f"{where}: {whole} can be held out to choose or to judge by, for some class would have none left to "
+            f"{where}: {whole} can be held out for validation or testing, because some class would have none left to "
             "learn from: bring a validation and a test split, or more of each class."
         )
     return kept, held

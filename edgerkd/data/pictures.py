@@ -55,7 +55,7 @@ def _mode_problem(picture: "Image", alpha: Alpha) -> str | None:
     if picture.mode.startswith("I") or picture.mode == "F" or _is_deep(picture):
         return f"has more than 8 bits a value ({picture.mode}): convert it, with ImageMagick: -depth 8"
     if alpha == "refuse" and has_alpha(picture):
-        return "is transparent: say what is behind it, --alpha white or --alpha black"
+        return "is transparent: choose its background with --alpha white or --alpha black"
     return None
 
 
@@ -101,7 +101,7 @@ def choose_size(looks: Iterable[Look], where: object, wanted: tuple[int, int] | 
         usual = sizes.most_common(1)[0][0]
         raise ConfigError(
             f"{shown(str(where))}: pictures differ in size, from {_text(small)} to {_text(large)}, most often "
-            f"{_text(usual)} (width x height): say what to bring them to, like --size 64, and --fit stretch if their "
+            f"{_text(usual)} (width x height): choose one size, such as --size 64, and --fit stretch if their "
             "borders must not be cut off."
         )
     return next(iter(sizes))
@@ -170,7 +170,7 @@ def bad_files(where: object, paths: Sequence[Path], problems: Sequence[str | Non
         named = [f"{shown(paths[row])}: {problems[row]}" for row in bad[:_SHOWN]]
         raise ConfigError(
             problems_text(f"{shown(str(where))}: pictures that cannot be used", named, of=len(bad))
-            + "\nRepair or remove them, or go on without them: --skip-bad"
+            + "\nRepair or remove them, or leave them out with --skip-bad"
         )
     return bad
 
@@ -193,7 +193,9 @@ def _pillow() -> Any:  # Any: the module
     try:
         from PIL import Image
     except ImportError as e:
-        raise MissingDependencyError(f"Pillow reads pictures, and cannot be imported ({e}): pip install pillow") from e
+        raise MissingDependencyError(
+            f"Pillow, which reads pictures, cannot be imported ({e}): pip install pillow"
+        ) from e
     return Image
 
 
@@ -206,7 +208,7 @@ def _said(e: Exception) -> str:
     """A foreign library's words on one file, without the path, which stands before them."""
     text = str(e).partition("\n")[0]
     if "cannot identify image file" in text:
-        return "is no picture, or damaged"
+        return "is not a picture, or is damaged"
     return f"cannot be read: {text or type(e).__name__}"
 
 

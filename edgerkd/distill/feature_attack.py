@@ -3,22 +3,16 @@
 A defence that matches features must be attacked at its features (Tramer et al. 2020, arXiv 2002.08347, section 3).
 """
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
+from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.classifier import Cotangent
-from edgerkd.attacks.losses import margin
-from edgerkd.attacks.pgd import pgd
-from edgerkd.attacks.suite import Attack
-from edgerkd.core.threat import ThreatModel
+from edgerkd.attacks.features import at_features
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.losses.acm import taps_loss
 from edgerkd.distill.losses.covariance import covariance_loss
 from edgerkd.models.network import Network
-
-STEPS = 40  # ours
 
 
 class FeatureDistance:
@@ -52,9 +46,6 @@ class FeatureDistance:
         return own.logits.detach(), gradient
 
 
-def feature_attack(student: Network, teacher: Network, adapters: Adapters, threat_model: ThreatModel) -> Attack:
-    """PGD on the feature distance; of its iterates the first that fools is kept, else that of the highest margin."""
-    distance = FeatureDistance(student, teacher, adapters)
-    step_size = float(threat_model.eps) / 4
-    run = partial(pgd, loss=margin, steps=STEPS, step_size=step_size)
-    return Attack(name=f"PGD-{STEPS} features", source="direct", run=lambda _, task: run(distance, task))
+def feature_attack(student: Network, teacher: Network, adapters: Adapters) -> Attack:
+    """The suite's attack on features (attacks/features.py), of these networks."""
+    return at_features(FeatureDistance(student, teacher, adapters))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +21,9 @@ from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.averaging import ema_share, swa_share
 from edgerkd.distill.checkpoint import load_checkpoint, save_checkpoint
 from edgerkd.distill.global_batch_norm import with_global_batch_norm
-from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
+from edgerkd.distill.methods.method import AnyMethod
+from edgerkd.distill.methods.recipes import options_of
+from edgerkd.distill.methods.registry import load_method
 from edgerkd.distill.methods.step import Step
 from edgerkd.distill.parallel import ONE, Parallel, PartNoise
 from edgerkd.distill.schedule import rate_share
@@ -72,7 +74,7 @@ def train(
             state.restore(load_checkpoint(checkpoint, recipe))
         except ArtefactError as e:
             raise ArtefactError(f"{e}: start a new run") from e
-    if METHODS[recipe.method].caches_teacher and not state.done(recipe):
+    if loop.method.caches_teacher and not state.done(recipe):
         loop = loop.with_cached_teacher(progress)
     shown = f"{len(loop.rows):,} of {len(dataset.train):,} images"
     with progress.stage(f"{recipe.method}: training on {shown}", recipe.epochs * loop.steps) as advance:
@@ -94,6 +96,8 @@ class Loop:
 
     dataset: Dataset
     recipe: Recipe
+    method: AnyMethod
+    options: Any  # the method's own
     teacher: Network | None
     ranks: Parallel
     autocast: bool
@@ -109,7 +113,8 @@ class Loop:
     ) -> "Loop":
         """Everything on the device, before the first step. Raises ConfigError as `train` does."""
         device = ranks.device
-        if recipe.method in NEEDS_TEACHER and teacher is None:
+        method, options = load_method(recipe.method), options_of(recipe)
+        if method.needs_teacher and teacher is None:
             raise ConfigError(f"method {recipe.method} needs a teacher: name one with --teacher")
         batch = min(recipe.batch, len(dataset.train))
         if batch % ranks.world:
@@ -120,11 +125,10 @@ class Loop:
         adapters = None
         if teacher is not None:
             teacher = teacher.to(device).eval().requires_grad_(False)
-            method = METHODS[recipe.method]
             if method.needs_adapters:
                 torch.manual_seed(recipe.seed)
                 adapters = Adapters(student, teacher).to(device)
-                if method.compares_taps is not None and method.compares_taps(recipe) and not adapters.taps:
+                if method.compares_taps is not None and method.compares_taps(options) and not adapters.taps:
                     raise ConfigError(
                         f"method {recipe.method} compares feature maps, and the teacher ({teacher.architecture}) has "
                         "none: --set weight_acm=0, or take method rslad"
@@ -135,6 +139,8 @@ class Loop:
         return cls(
             dataset=replace(dataset, train=dataset.train.to(device), val=dataset.val.to(device)),
             recipe=recipe,
+            method=method,
+            options=options,
             teacher=teacher,
             ranks=ranks,
             autocast=bf16_pays(device),
@@ -156,8 +162,8 @@ class Loop:
             )
         # The mean is for several processes: all must choose the same images, to the last bit.
         cached = replace(cached, logits=self.ranks.mean(cached.logits))
-        choose = METHODS[self.recipe.method].select_samples
-        rows = self.rows if choose is None else choose(cached, self.dataset.train.labels, self.recipe)
+        choose = self.method.select_samples
+        rows = self.rows if choose is None else choose(cached, self.dataset.train.labels, self.options)
         return replace(self, cached_teacher=cached, rows=rows if len(rows) >= self.batch else self.rows)
 
     @property
@@ -191,7 +197,7 @@ class Loop:
         if recipe.averaging == "swa":
             self._average_equally()
         clean, robust, gap = self._validate()
-        state.note((clean, 0.0) if recipe.method == "standard" else (robust, clean))
+        state.note((clean, 0.0) if self.method.keeps_best == "clean" else (robust, clean))
         return Epoch(
             epoch=state.epoch,
             terms=terms,
@@ -227,7 +233,7 @@ class Loop:
         images = ranks.part(augment(images, self.dataset, side=side, generator=state.generator))
         rows = ranks.part(rows)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
-            terms = METHODS[recipe.method](
+            terms = self.method(
                 Step(
                     student=state.student,
                     teacher=self.teacher,
@@ -236,6 +242,7 @@ class Loop:
                     labels=self.dataset.train.labels[rows],
                     cached_teacher=None if self.cached_teacher is None else self.cached_teacher.rows(rows),
                     recipe=recipe,
+                    options=self.options,
                     progress=progress,
                     generator=state.generator,
                     noise=state.noise if ranks.world == 1 else PartNoise(state.noise, ranks),

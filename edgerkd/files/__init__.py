@@ -1,1 +1,1 @@
-"""Reading and writing files so that nothing is ever half written or half understood."""
+"""Reading and writing files so that nothing is ever half written or half read."""

@@ -104,7 +104,7 @@ def open_arrays(path: Path, *, error: MakeError = ArtefactError) -> Iterator[Arc
         try:
             archive = zipfile.ZipFile(file)
         except DAMAGE as e:
-            raise error(f"{shown(path)}: not a readable .npz file: {_reason(e)}. Write it anew, by np.savez.") from e
+            raise error(f"{shown(path)}: not a readable .npz file: {_reason(e)}. Write it again with np.savez.") from e
         with archive:
             yield Archive(path, archive, error)
 
@@ -123,7 +123,7 @@ def _header(member: IO[bytes]) -> Header:
     version = formats.read_magic(member)
     read: dict[tuple[int, int], Any] = {(1, 0): formats.read_array_header_1_0, (2, 0): formats.read_array_header_2_0}
     if version not in read:
-        raise ValueError(f"an .npy header of version {version[0]}.{version[1]} is no plain array's")
+        raise ValueError(f"an .npy header of version {version[0]}.{version[1]} is not a plain array's")
     start = member.tell()
     length = int.from_bytes(member.read(2 if version == (1, 0) else 4), "little")
     if length > _LONGEST_HEADER:

@@ -7,10 +7,11 @@ that a record's fields name, and that no text holds what would deceive a reader.
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,6 +28,7 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T", bound=Record)
+U = TypeVar("U", bound=Record)
 
 _DEEPEST = 64  # levels of a JSON or TOML file; ours has six
 
@@ -64,20 +66,50 @@ def with_settings(record: T, settings: Mapping[str, Any], where: str) -> T:  # A
     return _record(cls, {**json.loads(encode_json(record)), **settings}, where, ConfigError)
 
 
+def with_two_settings(
+    first: T,
+    second: U,
+    settings: Mapping[str, Any],  # Any: whatever JSON holds
+    where: str,
+    *,
+    elsewhere: Mapping[str, str],
+) -> tuple[T, U]:
+    """Two records without a field in common, and without a SCHEMA, with some fields of either set anew.
+
+    Raises ConfigError with all problems at once. A key that neither has is said to be what `elsewhere` says of it.
+    """
+    data = {**plain(first), **plain(second), **settings}
+    found = _record(_both(type(first), type(second)), data, where, ConfigError, elsewhere)
+    one, two = (
+        type(each)(**{f.name: getattr(found, f.name) for f in fields(each)})  # pyright: ignore[reportArgumentType]
+        for each in (first, second)  # every Record is a dataclass
+    )
+    return one, two  # pyright: ignore[reportReturnType]  in this order
+
+
+def decode_plain(cls: type[T], data: Any, where: object) -> T:  # Any: whatever JSON holds
+    """The record that data of a file which is read already stand for. Raises ArtefactError if they do not."""
+    return _record(cls, data, where, ArtefactError)
+
+
+def plain(record: Record) -> dict[str, Any]:
+    """A record as JSON's own types, without a schema number."""
+    return _cleaned(_adapter(type(record)).dump_python(record, mode="json"))
+
+
 def encode_json(record: Record) -> str:
     """A record as indented JSON text, which `decode_json` reads back to an equal one."""
-    return json.dumps(_plain(record), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(_document(record), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def encode_line(record: Record) -> str:
     """A record as one line, for `decode_lines`."""
-    return json.dumps(_plain(record), allow_nan=False, ensure_ascii=False) + "\n"
+    return json.dumps(_document(record), allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _plain(record: Record) -> Any:  # Any: JSON's own types
-    data = _adapter(type(record)).dump_python(record, mode="json")
+def _document(record: Record) -> Any:  # Any: JSON's own types
     schema = {} if record.SCHEMA is None else {"schema": record.SCHEMA}
-    return {**schema, **_cleaned(data)}
+    return {**schema, **plain(record)}
 
 
 def _cleaned(data: Any) -> Any:
@@ -99,11 +131,13 @@ def _parsed(content: bytes, where: object) -> Any:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON's")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
-def _record(cls: type[T], data: Any, where: object, error: MakeError) -> T:
-    """The record that parsed JSON holds. `where` begins every message."""
+def _record(
+    cls: type[T], data: Any, where: object, error: MakeError, elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> T:
+    """The record that parsed JSON holds. `where` begins every message; `elsewhere` knows keys that are not of `cls`."""
     name = shown(str(where))
     if problems := list(_odd_texts(data, ())):
         raise error(problems_text(name, problems[:10]))
@@ -112,13 +146,13 @@ def _record(cls: type[T], data: Any, where: object, error: MakeError) -> T:
         if type(found) is not int or found != cls.SCHEMA:
             written = "has no schema number" if found is None else f"is of schema {printable(repr(found), 20)}"
             raise error(
-                f"{name}: {written}, and this edgerkd reads schema {cls.SCHEMA}: make it anew with this version."
+                f"{name}: {written}, and this edgerkd reads schema {cls.SCHEMA}: create it again with this version."
             )
     try:
         # Through text, for only JSON input may give lists for tuples and still be read strictly.
         return _adapter(cls).validate_json(json.dumps(data))
     except ValidationError as e:
-        raise error(problems_text(name, _problems(cls, e))) from e
+        raise error(problems_text(name, _problems(cls, e, elsewhere))) from e
     except DAMAGE as e:
         raise error(f"{name}: {_first_line(e)}") from e
 
@@ -142,6 +176,13 @@ def _odd_texts(data: Any, where: tuple[str, ...]) -> Iterator[str]:
 
 def _first_line(e: Exception) -> str:
     return printable(str(e).partition("\n")[0] or type(e).__name__, LONGEST_NAME)
+
+
+@cache
+def _both(first: type, second: type) -> type[Record]:
+    """A record of the fields of both."""
+    hints = [(f.name, get_type_hints(cls, include_extras=True)[f.name]) for cls in (first, second) for f in fields(cls)]
+    return make_dataclass("Settings", hints, bases=(Record,), frozen=True, kw_only=True)
 
 
 @cache
@@ -170,13 +211,15 @@ _WORDS = {
 """pydantic's kinds of errors in plain words. Source of the kinds: pydantic's page on validation errors."""
 
 
-def _problems(cls: type, error: ValidationError) -> list[str]:
+def _problems(cls: type, error: ValidationError, elsewhere: Mapping[str, str]) -> list[str]:
     """One line a problem: `budget.parms: unknown key: did you mean params?`."""
     lines: list[str] = []
     for item in error.errors(include_url=False):
         where = [str(part) for part in item["loc"]]
         key = ".".join(where) or "(file)"
-        if item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        if item["type"] in ("unexpected_keyword_argument", "extra_forbidden") and key in elsewhere:
+            lines.append(f"{key}: {elsewhere[key]}")
+        elif item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             near = get_close_matches(where[-1], _keys(cls, where[:-1]), n=1, cutoff=0.5)
             lines.append(f"{key}: unknown key" + (f": did you mean {near[0]}?" if near else ": remove it"))
         elif item["type"] in ("missing", "missing_argument"):

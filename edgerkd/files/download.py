@@ -61,7 +61,7 @@ def check_address(url: str) -> None:
         web = False
     if not web:
         raise ConfigError(
-            f"{url}: not an address of the web: expected https:// or http://, a host and a path, in ASCII "
+            f"{url}: not a web address: expected https:// or http://, a host and a path, in ASCII "
             "(%C3%A4 for a letter like \u00e4)"
         )
 

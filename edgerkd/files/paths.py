@@ -48,7 +48,7 @@ def given_path(text: str | Path) -> Path:
     """The path that a person wrote, `~` resolved. Raises ConfigError for one that is no text."""
     name = str(text)
     if not name.strip() or odd_characters(name):
-        reason = "is empty" if not name.strip() else "holds characters that are no text"
+        reason = "is empty" if not name.strip() else "contains characters that are not text"
         raise ConfigError(f"The path {shown(name)!r} {reason}: write the name of a file or folder.")
     try:
         return Path(name).expanduser()
@@ -90,8 +90,8 @@ def unreadable(path: Path | str, e: Exception, error: MakeError = ConfigError) -
     """What to raise where opening or reading `path` failed."""
     number = e.errno if isinstance(e, OSError) else None
     if number in _DENIED:
-        return StorageError(f"{shown(path)}: this may not be read here: change its permissions, or run as its owner.")
-    reason = _REASONS.get(number or 0) or (e.strerror if isinstance(e, OSError) else None) or "this is no path"
+        return StorageError(f"{shown(path)}: this may not be read here. Change its permissions, or run as its owner.")
+    reason = _REASONS.get(number or 0) or (e.strerror if isinstance(e, OSError) else None) or "this is not a path"
     return error(f"{shown(path)}: cannot be read: {reason}.")
 
 

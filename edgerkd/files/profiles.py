@@ -32,7 +32,8 @@ def load_profile(name_or_path: str | Path) -> Profile:
     profile = decode_toml(Profile, path)
     if profile.name != path.stem:
         raise ConfigError(
-            f"{path}: its name is {profile.name!r}, and the file's is another: write {path.stem!r}, or rename the file."
+            f"{path}: its name is {profile.name!r}, but the file has another "
+            f"name: write {path.stem!r}, or rename the file."
         )
     return profile
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgerkd.core.errors import ArtefactError, ConfigError
+from edgerkd.graphs.values import Known, propagate
 
 IMAGES, LOGITS = "images", "logits"
 
@@ -72,13 +73,10 @@ def feature_tensors(graph: bytes) -> FeatureTensors:
     import onnx
 
     model = onnx.load_from_string(graph)
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1  # so that shapes which follow from it are known
-    del model.graph.value_info[:]
-    model.graph.output[0].type.tensor_type.ClearField("shape")
-    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    images = model.graph.input[0].type.tensor_type
+    one = (1, *(dim.dim_value for dim in images.shape.dim[1:]))
+    shapes = {name: found.shape for name, found in propagate(model, {IMAGES: Known(images.elem_type, one)}).items()}
     nodes = _road(model.graph)
-    values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
-    shapes = {v.name: tuple(dim.dim_value for dim in v.type.tensor_type.shape.dim) for v in values}
     varies = {IMAGES, *(name for node in nodes for name in node.output)}
     maps, waists = _maps(nodes, shapes, varies) - _linear(nodes, varies), _waists(nodes)
     last: dict[tuple[int, ...], str] = {}

@@ -5,75 +5,158 @@ is the deployed network and not a second export of it. It runs wherever the stud
 training framework. See docs/adr/0011.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from edgerkd.core.errors import ExportError
-from edgerkd.graphs.gradient_rules import RULES, Tape
+from edgerkd.graphs.rules import RULES
+from edgerkd.graphs.rules.tape import FLOATS, Call, Tape
+from edgerkd.graphs.shapes import Facts, facts_of
+
+OPSETS = (11, 20)
+"""The oldest and the newest opset whose forms of the operators the rules know."""
 
 
 def gradient_twin(student: bytes) -> bytes:
     """The twin of an ONNX graph with one input `images` and one output `logits`, as bytes.
 
-    Raises ExportError for an operator that has no rule here, naming the node.
+    The forward half is the graph itself, at its own opset, and the backward half uses its weights. Raises
+    ExportError for what has no rule: every such node of the graph, not the first alone.
     """
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import numpy_helper
 
-    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(student), strict_mode=True)
-    graph = model.graph
-    values = [*graph.input, *graph.value_info, *graph.output]
-    tape = Tape(
-        constants={init.name: numpy_helper.to_array(init) for init in graph.initializer},
-        shapes={v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values},
-    )
-    for node in graph.node:
-        if node.op_type == "Constant":
-            tape.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        elif node.op_type in ("Identity", "DequantizeLinear") and node.input[0] in tape.constants:
-            # Equal weights that are stored once, and weights in int8.
-            tape.constants[node.output[0]] = tape.constants[node.input[0]]
-
-    varies = {"images"}
-    for node in graph.node:
-        if varies & set(node.input):
-            varies |= set(node.output)
-    if "logits" not in varies:
-        raise ExportError("the graph's output `logits` does not depend on its input `images`")
-
-    gradients: dict[str, list[str]] = {"logits": ["cotangent"]}
-    for node in reversed(graph.node):
-        if node.output[0] not in gradients:
-            continue
-        if node.op_type not in RULES:
-            raise ExportError(
-                f"operator {node.op_type} (node {node.name or node.output[0]!r}) has no gradient rule: "
-                f"the rules are {', '.join(sorted(RULES))}"
-            )
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        gradient = _total(tape, gradients.pop(node.output[0]))
-        for index, part in RULES[node.op_type](tape, node, attributes, gradient).items():
-            if node.input[index] in varies:
-                gradients.setdefault(node.input[index], []).append(part)
-
-    tape.nodes.append(helper.make_node("Identity", [_total(tape, gradients["images"])], ["gradient"]))
-    batch, *shape = (d.dim_param or d.dim_value for d in graph.input[0].type.tensor_type.shape.dim)
-    classes = graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    twin = helper.make_graph(
+    model = onnx.load_from_string(student)
+    opset = _opset(model)
+    graph, facts = model.graph, facts_of(model)
+    path = _path(graph, facts)
+    _refuse([_named(node) for node in path if node.op_type not in RULES or node.domain not in ("", "ai.onnx")])
+    names = [*(name for node in graph.node for name in node.output), *(i.name for i in graph.initializer)]
+    tape = Tape(facts=facts, opset=opset, prefix=_prefix(names))
+    gradient = _differentiate(tape, path)
+    tape.nodes.append(onnx.helper.make_node("Identity", [gradient], ["gradient"]))
+    twin = onnx.helper.make_graph(
         [*graph.node, *tape.nodes],
         "gradient_twin",
-        [*graph.input, helper.make_tensor_value_info("cotangent", TensorProto.FLOAT, [batch, classes])],
-        [*graph.output, helper.make_tensor_value_info("gradient", TensorProto.FLOAT, [batch, *shape])],
+        [*graph.input, _like(graph.output[0], "cotangent")],
+        [*graph.output, _like(graph.input[0], "gradient")],
         [*graph.initializer, *(numpy_helper.from_array(value, name) for name, value in tape.added.items())],
     )
-    result = helper.make_model(twin, opset_imports=model.opset_import, ir_version=model.ir_version)
+    result = onnx.helper.make_model(twin, opset_imports=model.opset_import, ir_version=model.ir_version)
     content = result.SerializeToString()
     checker: Any = onnx.checker  # Any: its functions are only partly typed
     checker.check_model(content, full_check=True)
     return content
 
 
+def _opset(model: Any) -> int:
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if not OPSETS[0] <= opset <= OPSETS[1]:
+        raise ExportError(f"the graph is of opset {opset}; gradient rules know opsets {OPSETS[0]} to {OPSETS[1]}")
+    return opset
+
+
+def _path(graph: Any, facts: Facts) -> list[Any]:
+    """The nodes through which the logits depend on the images, in the graph's order."""
+    varies = {"images"}
+    for node in graph.node:
+        if varies & set(node.input):
+            varies |= {name for name in node.output if name and _carries(facts, node, name, varies)}
+    if "logits" not in varies:
+        raise ExportError("the graph's output `logits` does not depend on its input `images`")
+    needed, path = {"logits"}, list[Any]()
+    for node in reversed(graph.node):
+        if needed & varies & set(node.output):
+            needed |= set(node.input)
+            path.append(node)
+    return path[::-1]
+
+
+def _carries(facts: Facts, node: Any, name: str, varies: set[str]) -> bool:
+    """Whether a gradient can pass a tensor: floats, what has no known type, and integers that were quantised."""
+    kind = facts.types.get(name, FLOATS[0])
+    if kind in FLOATS or node.op_type == "QuantizeLinear":
+        return True
+    return any(source in varies and facts.types.get(source) == kind for source in node.input)
+
+
+def _named(node: Any) -> str:
+    domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""
+    return f"{domain}{node.op_type} (node {node.name or node.output[0]!r})"
+
+
+def _refuse(missing: list[str]) -> None:
+    if missing:
+        raise ExportError(
+            f"no gradient rule for {', '.join(missing)}: the rules are {', '.join(sorted(RULES))}",
+        )
+
+
+def _prefix(names: Iterable[str]) -> str:
+    prefix = "grad_"
+    while any(name.startswith(prefix) for name in names):
+        prefix = f"_{prefix}"
+    return prefix
+
+
+def _differentiate(tape: Tape, path: list[Any]) -> str:
+    """The name of the images' gradient; each node that has no rule in this form is refused in one error."""
+    varies = {"images", *(name for node in path for name in node.output if name)}
+    gradients: dict[str, list[str]] = {"logits": ["cotangent"]}
+    refused: list[str] = []
+    for node in reversed(path):
+        totals = tuple(_total(tape, gradients.pop(name, [])) for name in node.output)
+        if not any(totals):
+            continue
+        call = _call(tape, node, totals, varies)
+        try:
+            parts = _rule(tape, call)
+        except ExportError as e:
+            refused.append(str(e))
+            parts = {index: call.inputs[index] for index in call.varying}  # goes on, to find what else is refused
+        for index, part in parts.items():
+            gradients.setdefault(call.inputs[index], []).append(part)
+    if refused:
+        raise ExportError("; ".join(reversed(refused)))
+    if "images" not in gradients:
+        raise ExportError("the gradient of `logits` by `images` is zero everywhere: the graph is piecewise constant")
+    return _total(tape, gradients["images"])
+
+
+def _rule(tape: Tape, call: Call) -> dict[int, str]:
+    if any(name not in tape.facts.shapes for name in (*call.inputs, *call.outputs) if name):
+        raise call.refusal("has a tensor whose shape is not known before it runs")
+    if any(call.gradients[1:]) and call.op != "Split":
+        raise call.refusal("has no gradient rule where another output than its first is used")
+    return RULES[call.op](tape, call)
+
+
+def _call(tape: Tape, node: Any, gradients: tuple[str, ...], varies: set[str]) -> Call:
+    from onnx import helper
+
+    return Call(
+        op=node.op_type,
+        name=node.name or node.output[0],
+        inputs=tuple(node.input),
+        outputs=tuple(node.output),
+        attributes={a.name: helper.get_attribute_value(a) for a in node.attribute},
+        gradients=gradients,
+        varying=tuple(i for i, name in enumerate(node.input) if name in varies),
+    )
+
+
 def _total(tape: Tape, parts: list[str]) -> str:
-    total = parts[0]
-    for part in parts[1:]:
-        total = tape.emit("Add", [total, part])
-    return total
+    """The sum; empty where there is nothing to add."""
+    if len(parts) > 2:
+        return tape.emit("Sum", *parts)
+    return tape.emit("Add", *parts) if len(parts) == 2 else "".join(parts)
+
+
+def _like(value: Any, name: str) -> Any:
+    """A value of the same type and shape under another name."""
+    import onnx
+
+    result = onnx.ValueInfoProto()
+    result.CopyFrom(value)
+    result.name = name
+    return result

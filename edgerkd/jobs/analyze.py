@@ -58,7 +58,7 @@ def variance_gap_of(
     for other in others:
         name = other.path.resolve().name
         if name in networks:
-            raise ConfigError(f"--with: {other.path}: a network named {name!r} is measured already: rename this folder")
+            raise ConfigError(f"--with: a network named {name!r} is measured already. Rename the folder {other.path}.")
         networks[name] = _student_of(other, run, record)
     images, labels = to_float(test.images), test.labels
     gaps = tuple(

@@ -9,14 +9,16 @@ import torch
 import edgerkd.jobs.host  # noqa: F401  first: see there
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import Outcomes, assess, joined
+from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.classifier import Classifier
 from edgerkd.attacks.eot import Expected
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.sanity import check_arrays, check_classifier
-from edgerkd.attacks.suite import Attack, attacks_named
+from edgerkd.attacks.suite import attacks_named
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.by_class import by_class
 from edgerkd.core.evaluation import Evaluation
+from edgerkd.core.flag import Flag
 from edgerkd.core.progress import Progress
 from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Split, to_float
@@ -74,7 +76,7 @@ def attack_network(
     images, n = to_float(samples.images), len(samples)
     classes = network.architecture.classes
     chunk = chunk or images_at_once(samples.image_shape)
-    attacks, notices = attacks_named(attack, threat_model=threat_model, classes=classes)
+    attacks, notices = attacks_named(attack, classes=classes)
     attacks = (*attacks, *more)
     check_arrays(images, samples.labels, classes=classes)
     check_classifier(classifier, images[:SAMPLE], classes=classes)
@@ -85,7 +87,7 @@ def attack_network(
         classifier=classifier, attacks=attacks, inputs=inputs, chunk=chunk, store=store, name=name, progress=progress
     )
     found = work.carry_out(ranks)
-    flags: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
     if probe and ranks.first:
         with progress.stage(f"{name}: looking for masked gradients", PROBES) as advance:
             flags = all_flags(classifier, attacks, inputs, found, after=advance)

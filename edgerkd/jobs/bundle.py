@@ -1,4 +1,4 @@
-"""`edgerkd bundle`: a network of the user's own to a bundle. Needs onnx, and torch only where the network is torch's."""
+"""`edgerkd bundle`: a network of the user's own to a bundle. Needs onnx, and torch only for a network of torch's."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.bundle.write import make_variant, write_bundle
 from edgerkd.core.data_request import DataRequest, Preprocessing
-from edgerkd.core.errors import ConfigError
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.model_spec import ModelSpec
@@ -22,23 +21,30 @@ from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import ReferenceResult, Requirement
 from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
 from edgerkd.data.load import load_samples
-from edgerkd.data.samples import Checked, Samples
+from edgerkd.data.samples import Checked
+from edgerkd.data.split import draw
 from edgerkd.files.atomic import check_writable
 from edgerkd.files.paths import read_file
 from edgerkd.graphs.adopt import ModelGraph
-from edgerkd.graphs.cost import graph_cost
+from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
-from edgerkd.jobs.adopt import adopt_model, classes_for
+from edgerkd.jobs.adopt import adopt_model, check_source, classes_for
+from edgerkd.jobs.threat import threat_model_for
 from edgerkd.jobs.versions import host_versions
 from edgerkd.verify.graph import BATCH, graph_logits, open_graph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a bundle is to be verified for. `format` is the backend; without `attack` the host attacks nothing."""
+    """What a bundle is to be verified for.
 
-    threat_model: ThreatModel
+    Without `eps` the radius is the customary one. `format` is the backend; without `attack` the host attacks nothing.
+    """
+
+    eps: Radius | None
+    norm: str
     requirement: Requirement
     profiles: tuple[Profile, ...]
     format: str
@@ -58,9 +64,7 @@ class Judged:
     labels: NDArray[np.int64]
 
 
-def make_bundle(
-    folder: Path, model: ModelRequest, data: DataRequest, asked: Asked, *, progress: Progress
-) -> Bundle:
+def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Asked, *, progress: Progress) -> Bundle:
     """Adopt the model, measure it on images drawn from the data, and write the bundle.
 
     What was decided of model and data is said first. Raises ConfigError for a model that is no image classifier or does
@@ -68,14 +72,18 @@ def make_bundle(
     """
     check_writable(folder.with_name(f"{folder.name}.bundle"))
     load_backend(asked.format)
+    if asked.attack is not None:
+        attacks_named(asked.attack, classes=10)  # a wrong name should not wait for the work before it
+    check_source(model)
     judged = judge_inputs(model, data, n=asked.n, seed=asked.seed, progress=progress)
+    threat_model = _threat_model(data, judged, asked, progress)
     graph = judged.model.graph
     with progress.stage("gradient twin", 0):
         twin = gradient_twin(graph)
     samples = StoredSamples(pixels=judged.pixels, labels=judged.labels)
     reference, result = Reference(logits=graph_logits(graph, samples.images)), None
     if asked.attack is not None:
-        outcomes, result = _attacked(graph, twin, samples, asked, len(judged.class_names), progress)
+        outcomes, result = _attacked(graph, twin, samples, asked.attack, threat_model, asked.seed, progress)
         samples = replace(samples, images_adv=outcomes.images_adv, host_robust=outcomes.robust)
         reference = replace(reference, logits_adv=graph_logits(graph, outcomes.images_adv))
     engine = None if model.engine is None else (model.engine.suffix, read_file(model.engine, limit=1 << 32))
@@ -95,12 +103,12 @@ def make_bundle(
             classes=judged.class_names,
             architecture=None,
             adoption=judged.model.adoption,
-            cost=graph_cost(graph),
+            cost=count_graph_cost(graph),
         ),
         preprocessing=Preprocessing(
             size=judged.data.size, fit=data.fit, alpha=data.alpha, channels=judged.model.image_shape[0]
         ),
-        threat_model=asked.threat_model,
+        threat_model=threat_model,
         format=asked.format,
         variants=(),
         profiles=asked.profiles,
@@ -116,9 +124,10 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
     """The model in edgerkd's form, and `n` images drawn by class. Says what was decided of both."""
     data = load_samples(request, progress=progress)
     assert data.test is not None
-    drawn = drawn_samples(data.test, n, seed=seed)
+    drawn = data.test.take(draw(data.test.labels, n, seed=seed))
     pixels = np.ascontiguousarray(drawn.images.transpose(0, 3, 1, 2))
-    found = adopt_model(model, pixels, drawn.labels, classes=len(data.classes), progress=progress)
+    found = adopt_model(model, pixels, drawn.labels, progress=progress)
+    class_names = classes_for(data, found.classes)
     _, height, width = found.image_shape
     colour = "grey" if found.image_shape[0] == 1 else "colour"
     progress.say(f"{data.name}: {len(drawn):,} of {len(data.test):,} images, {width}x{height} {colour}")
@@ -127,38 +136,43 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
     return Judged(
         model=found,
         data=data,
-        class_names=classes_for(data, found.classes),
+        class_names=class_names,
         pixels=pixels,
         labels=drawn.labels,
     )
 
 
-def drawn_samples(samples: Samples, n: int, *, seed: int) -> Samples:
-    """`n` of the samples, each class with its share."""
-    from edgerkd.data.split import draw
-
-    return samples.take(draw(samples.labels, n, seed=seed))
+def _threat_model(request: DataRequest, judged: Judged, asked: Asked, progress: Progress) -> ThreatModel:
+    """As asked, or as is customary; which is said."""
+    threat_model, why = threat_model_for(
+        request.source, judged.data.name, channels=judged.model.image_shape[0], eps=asked.eps, norm=asked.norm
+    )
+    progress.say(f"threat model: {threat_model} ({why})")
+    return threat_model
 
 
 def _attacked(
-    graph: bytes, twin: bytes, samples: StoredSamples, asked: Asked, classes: int, progress: Progress
+    graph: bytes,
+    twin: bytes,
+    samples: StoredSamples,
+    attack: str,
+    threat_model: ThreatModel,
+    seed: int,
+    progress: Progress,
 ) -> tuple[Outcomes, ReferenceResult]:
     """The host's own attack on the graph, against which an engine's robustness is held."""
-    if asked.attack is None:
-        raise ConfigError("no attack was asked for")
-    attacks, _ = attacks_named(asked.attack, threat_model=asked.threat_model, classes=classes)
     inputs = AttackInputs(
         images=samples.images,
         labels=samples.labels,
-        threat_model=asked.threat_model,
-        seed=asked.seed,
+        threat_model=threat_model,
+        seed=seed,
         index=np.arange(len(samples)),
     )
-    with (
-        open_graph(graph, twin) as classifier,
-        progress.stage("attacking the model on the host", len(samples) * len(attacks)) as advance,
-    ):
-        outcomes = joined(assess(classifier, attacks, inputs, chunk=BATCH, after=advance))
+    with open_graph(graph, twin) as classifier:
+        classes = classifier.logits(inputs.images[:1]).shape[1]
+        attacks, _ = attacks_named(attack, classes=classes)
+        with progress.stage("attacking the model on the host", len(samples) * len(attacks)) as advance:
+            outcomes = joined(assess(classifier, attacks, inputs, chunk=BATCH, after=advance))
     result = ReferenceResult(
         clean_acc=outcomes.clean_acc,
         robust_acc=outcomes.robust_acc,

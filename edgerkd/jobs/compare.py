@@ -40,7 +40,7 @@ def compare_runs(
             second=second.evaluation,
             clean=paired(first.outcomes.clean, second.outcomes.clean),
             robust=paired(first.outcomes.robust, second.outcomes.robust),
-            flags=tuple(dict.fromkeys([*first.evaluation.flags, *second.evaluation.flags])),
+            flags=(*first.evaluation.flags, *(f for f in second.evaluation.flags if f not in first.evaluation.flags)),
         )
         campaign.finish(lambda: show(found), {run.comparison: encode_json(found)})
     return found if ranks.first else None

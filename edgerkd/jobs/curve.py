@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
+from edgerkd.attacks.flag_kinds import RISES
 from edgerkd.attacks.suite import attacks_named
 from edgerkd.core.by_class import clean_only
-from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve, rises
+from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
+from edgerkd.core.flag import Flag
 from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
@@ -40,19 +43,17 @@ def draw_curve(
         campaign = begin(run, replace(request, eps=max(radii)), ranks=ranks, progress=progress, writes=writes)
         subjects = [subject_in(run.trained, "student"), *([_teacher(campaign.record)] if with_teacher else [])]
         curves = tuple(_curve(campaign, subject, radii) for subject in subjects)
-        attacks, notices = attacks_named(
-            request.attack, threat_model=campaign.threat_model, classes=campaign.record.architecture.classes
-        )
+        attacks, notices = attacks_named(request.attack, classes=campaign.record.architecture.classes)
         report = CurveReport(
             run=run.path.resolve().name,
             split="test",
             n=len(campaign.test),
             of=len(campaign.dataset.test),
             norm=campaign.threat_model.norm,
-            attacks=tuple(attack.name for attack in attacks),
+            attacks=tuple(attack.id for attack in attacks),
             seed=request.seed,
             curves=curves,
-            flags=(*notices, *(line for curve in curves for line in rises(curve))),
+            flags=(*notices, *(flag for curve in curves for flag in rises(curve))),
         )
         campaign.finish(lambda: show(report), {run.curve: encode_json(report), run.curve_page: render_curve(report)})
     return report if ranks.first else None
@@ -69,6 +70,21 @@ def _curve(campaign: Campaign, subject: Subject, radii: Sequence[Radius]) -> Eps
             0, CurvePoint(eps=Radius(0), robust_acc=found[0].clean_acc, by_class=clean_only(found[0].by_class))
         )
     return EpsCurve(name=subject.name, architecture=subject.network.architecture, points=tuple(points))
+
+
+def rises(curve: EpsCurve) -> tuple[Flag, ...]:
+    """A flag for each radius at which the accuracy is higher than at a smaller one: there the attack is too weak."""
+    return tuple(
+        RISES.raised(
+            network=curve.name,
+            before=before.robust_acc.value,
+            eps_before=str(before.eps),
+            after=after.robust_acc.value,
+            eps_after=str(after.eps),
+        )
+        for before, after in pairwise(curve.points)
+        if after.robust_acc.value > before.robust_acc.value
+    )
 
 
 def _teacher(record: RunRecord) -> Subject:

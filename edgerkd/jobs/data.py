@@ -6,15 +6,15 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset, dataset_from_checked
-from edgerkd.data.known import COLOUR_EPS, KNOWN
 from edgerkd.data.load import load_data
+from edgerkd.jobs.threat import check_radius, threat_model_for
 
 FEW = 10  # images of a class below which it is hardly learned; ours
 UNEVEN = 20  # times as many images as the smallest class has, from which the largest drowns it; ours
 
 
 def open_data(request: DataRequest, *, eps: Radius | None, progress: Progress) -> tuple[Dataset, ThreatModel]:
-    """The data set and its threat model, after saying what was understood of both.
+    """The data set and its threat model, after describing both in one line.
 
     Raises ConfigError for data that cannot be used, for a radius of 0, and where no radius is customary.
     """
@@ -22,9 +22,9 @@ def open_data(request: DataRequest, *, eps: Radius | None, progress: Progress) -
         check_radius(eps)
     checked = load_data(request, progress=progress)
     dataset = dataset_from_checked(checked, request)
-    radius, why = radius_for(request, dataset, eps)
-    threat_model = ThreatModel(norm="Linf", eps=radius)
-    progress.say(describe(dataset.facts, dataset.train.image_shape, f"radius {radius} ({why})"))
+    channels = dataset.train.image_shape[0]
+    threat_model, why = threat_model_for(request.source, dataset.name, channels=channels, eps=eps)
+    progress.say(describe(dataset.facts, dataset.train.image_shape, f"radius {threat_model.eps} ({why})"))
     for line in (*checked.notes, *warnings(dataset.facts)):
         progress.say(f"note: {line}")
     return dataset, threat_model
@@ -35,36 +35,14 @@ def reopen_data(request: DataRequest, sha256: str, where: object, *, progress: P
     dataset = dataset_from_checked(load_data(request, progress=progress), request)
     if dataset.sha256 != sha256:
         raise ConfigError(
-            f"{where}: the data {request.source!r} are no longer those the run began with: what the student is tested "
-            "on may be what it learned from. Put the old data back, or start a new run."
+            f"{where}: the data {request.source!r} are not the ones the run was started with: its test images may "
+            "be among those it was trained on. Put the old data back, or start a new run."
         )
     return dataset
 
 
-def check_radius(eps: Radius) -> None:
-    """Raises ConfigError for 0."""
-    if eps == 0:
-        raise ConfigError("--eps 0: nothing is attacked within a radius of 0. Write one above 0, like 8/255.")
-
-
-def radius_for(request: DataRequest, dataset: Dataset, eps: Radius | None) -> tuple[Radius, str]:
-    """The radius, and who says so: the user, what is customary for known data, or for colour images."""
-    if eps is not None:
-        return eps, "as given"
-    if request.source in KNOWN:
-        known = KNOWN[request.source]
-        return known.eps, known.source
-    if dataset.train.image_shape[0] == 3:
-        return COLOUR_EPS, "customary for small colour images; --eps sets another"
-    raise ConfigError(
-        f"--eps: {dataset.name} is grey, and no radius is customary for grey images: ink on paper bears 0.3 (MNIST), "
-        "clothes 0.1 (Fashion-MNIST), fine shades like those of X-rays 4/255. The right one is the largest at which a "
-        "person still sees each class after every pixel was moved by it. Say it with --eps."
-    )
-
-
 def describe(facts: DataFacts, image_shape: tuple[int, int, int], radius: str) -> str:
-    """One line on what was understood."""
+    """One line that describes both."""
     channels, height, width = image_shape
     how = ""
     if facts.preprocessing.size is not None:
@@ -87,7 +65,7 @@ def warnings(facts: DataFacts) -> list[str]:
     small, large = min(counts, key=lambda name: counts[name]), max(counts, key=lambda name: counts[name])
     if counts[large] >= UNEVEN * max(1, counts[small]):
         lines.append(
-            f"Classes are uneven: {large} has {counts[large]:,} training images, {small} {counts[small]:,}. Look at "
-            "the accuracy class by class."
+            f"Classes are unbalanced: {large} has {counts[large]:,} training images, {small} {counts[small]:,}. Look "
+            "at the accuracy class by class."
         )
     return lines

@@ -1,8 +1,7 @@
-"""`edgerkd demo`: the whole road on the embedded digits, with a standard-trained student beside ours."""
+"""`edgerkd demo`: every step on the embedded digits, with a standard-trained student beside ours."""
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import torch
 
@@ -13,6 +12,8 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.verification import VerifyReport
+from edgerkd.distill.methods.recipes import with_method
+from edgerkd.distill.methods.registry import UNDEFENDED
 from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import decode_json, encode_json
@@ -36,7 +37,7 @@ def demo(*, profile_name: str, seed: int, progress: Progress) -> tuple[RunFolder
         load_profile(profile_name),
         request=DataRequest(source="digits"),
         teacher=None,
-        method="edgerkd",
+        method=None,
         epochs=None,
         eps=None,
         seed=seed,
@@ -56,7 +57,7 @@ def demo(*, profile_name: str, seed: int, progress: Progress) -> tuple[RunFolder
 def standard_student(record: RunRecord, *, progress: Progress) -> Evaluation:
     """The same architecture, data and epochs, trained the standard way and attacked in the same way."""
     dataset = reopen_data(record.request, record.data.sha256, "the demo's run", progress=progress)
-    recipe = replace(record.recipe, method="standard")
+    recipe = with_method(record.recipe, UNDEFENDED)
     torch.manual_seed(recipe.seed)
     network = train(
         build(record.architecture),
@@ -71,7 +72,7 @@ def standard_student(record: RunRecord, *, progress: Progress) -> Evaluation:
     return attack_network(
         network,
         dataset.test.sample(TEST_IMAGES, seed=recipe.seed),
-        name="standard",
+        name=recipe.method,
         split="test",
         of=len(dataset.test),
         class_names=dataset.class_names,

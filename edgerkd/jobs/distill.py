@@ -14,15 +14,16 @@ from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress, Silent
-from edgerkd.core.recipe import MethodName, Recipe, eps_warmup_for, parse_settings
+from edgerkd.core.recipe import eps_warmup_for, parse_settings
 from edgerkd.core.run import RUNS, RunFolder, mark_latest
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
-from edgerkd.distill.methods.registry import NEEDS_TEACHER
+from edgerkd.distill.methods.recipes import recipe_for
+from edgerkd.distill.methods.registry import DEFAULT, load_method
 from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import check_writable, claim, claimed_folder, write_atomic
-from edgerkd.files.decode import decode_json, decode_lines, encode_json, encode_line, with_settings
+from edgerkd.files.decode import decode_json, decode_lines, encode_json, encode_line
 from edgerkd.files.paths import find_kind, shown
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.data import open_data, reopen_data
@@ -51,7 +52,7 @@ def start(
     *,
     request: DataRequest,
     teacher: str | None,
-    method: MethodName,
+    method: str | None,
     epochs: int | None,
     eps: Radius | None,
     seed: int,
@@ -63,27 +64,21 @@ def start(
 ) -> tuple[RunFolder, Evaluation | None]:
     """Plan, train and evaluate a student in a new run folder, which becomes the newest.
 
-    `settings` are further values of the recipe, as `KEY=VALUE`; `family` is the student's. The processes of
-    torchrun train together; the first alone writes, and returns an evaluation. Raises ConfigError for settings
-    no recipe has and for a folder that holds something, UnknownNameError for the family, BudgetError where no
-    student fits, StorageError where the run cannot be written.
+    `method` is a method's name, None the default; `settings` are further values of the recipe and of the method's
+    options, as `KEY=VALUE`; `family` is the student's. The processes of torchrun train together; the first alone
+    writes, and returns an evaluation. Raises ConfigError for settings that neither has and for a folder that holds
+    something, UnknownNameError for the method and the family, BudgetError where no student fits, StorageError where
+    the run cannot be written.
     """
-    changed = parse_settings(settings)
+    changed, chosen = parse_settings(settings), DEFAULT if method is None else load_method(method)
     check_family(family)
     check_run_folder(folder)
     with open_ranks() as ranks:
         progress = progress if ranks.first else Silent()
         dataset, threat_model = _first_alone(ranks, lambda: open_data(request, eps=eps, progress=progress))
-        recipe = Recipe(
-            method=method,
-            threat_model=threat_model,
-            epochs=EPOCHS if epochs is None else epochs,
-            seed=seed,
-            batch=batch_for(dataset),
-            eps_warmup=eps_warmup_for(threat_model),
-        )
-        recipe = with_settings(recipe, changed, "--set")
-        with _claimed(folder, f"{dataset.name}-{profile.name}-{method}", ranks) as run:
+        own = {"seed": seed, "batch": batch_for(dataset), "eps_warmup": eps_warmup_for(threat_model)}
+        recipe = recipe_for(chosen, threat_model, epochs=EPOCHS if epochs is None else epochs, settings=own | changed)
+        with _claimed(folder, f"{dataset.name}-{profile.name}-{chosen.name}", ranks) as run:
             network, card = _first_alone(ranks, lambda: find_teacher(teacher, dataset, threat_model, progress=progress))
             plan = plan_student(profile, network.architecture, cost_of(network), family)
             if (line := warning(plan)) is not None:
@@ -95,6 +90,7 @@ def start(
                 teacher_sha256=card.weights_sha256,
                 profile=profile,
                 recipe=recipe,
+                method=chosen.facts,
                 architecture=plan.chosen.architecture,
                 cost=plan.chosen.cost,
                 versions=host_versions(),
@@ -124,13 +120,13 @@ def resume(run: RunFolder, *, progress: Progress, show: Show = lambda run, evalu
             return found
         if ranks.world != record.processes:
             raise ConfigError(
-                f"{run.recipe}: the run began with {record.processes} processes and would go on with {ranks.world}, "
-                f"which is another training: resume it with {record.processes} (torchrun's --nproc-per-node)."
+                f"{run.recipe}: the run was started with {record.processes} processes, and with {ranks.world} the "
+                f"training would change. Resume it with {record.processes} (torchrun's --nproc-per-node)."
             )
         progress = progress if ranks.first else Silent()
         with ExitStack() as stack:
             if ranks.first and not stack.enter_context(claim(run.path)):
-                raise ConfigError(f"{shown(run.path)}: another process trains this run now: wait for its end.")
+                raise ConfigError(f"{shown(run.path)}: another process is training this run: wait until it ends.")
             dataset, network = _first_alone(ranks, lambda: load_inputs(run, record, progress=progress))
             ranks.agree(digest_of({"run": encode_json(record)}))
             return _carry_out(run, record, dataset, network, resume=True, progress=progress, ranks=ranks, show=show)
@@ -143,7 +139,9 @@ def check_run_folder(folder: Path | None) -> None:
         return
     kind = find_kind(folder)
     if kind == "a folder" and RunFolder(folder).recipe.exists():
-        raise ConfigError(f"--run: {shown(folder)} holds a run already: go on with --resume, or name another folder.")
+        raise ConfigError(
+            f"--run: {shown(folder)} already holds a run: resume it with --resume, or name another folder."
+        )
     if kind is not None and (kind != "a folder" or any(folder.iterdir())):
         raise ConfigError(f"--run: {shown(folder)} must be empty or not exist.")
     check_writable(folder.with_name(f"{folder.name}.run"))
@@ -163,7 +161,7 @@ def _claimed(folder: Path | None, stem: str, ranks: Ranks) -> Iterator[RunFolder
         path = folder or RUNS / f"{stem}-1"
         while not stack.enter_context(claimed_folder(path)):
             if folder is not None:
-                raise ConfigError(f"--run: {shown(folder)} was taken by another run just now: name another folder.")
+                raise ConfigError(f"--run: {shown(folder)} has just been taken by another run: name another folder.")
             number += 1
             path = RUNS / f"{stem}-{number}"
         yield RunFolder(Path(ranks.tell(str(path))))
@@ -184,7 +182,7 @@ def load_inputs(run: RunFolder, record: RunRecord, *, progress: Progress) -> tup
     dataset = reopen_data(record.request, record.data.sha256, run.recipe, progress=progress)
     network, card = find_teacher(record.teacher, dataset, record.recipe.threat_model, progress=progress)
     if card.weights_sha256 != record.teacher_sha256:
-        raise ConfigError(f"{run.recipe}: the teacher {card.name!r} is no longer the one the run began with.")
+        raise ConfigError(f"{run.recipe}: the teacher {card.name!r} is not the one the run was started with.")
     return dataset, network
 
 
@@ -211,7 +209,7 @@ def _carry_out(
             build(record.architecture),
             dataset,
             recipe,
-            teacher=teacher if recipe.method in NEEDS_TEACHER else None,
+            teacher=teacher if load_method(recipe.method).needs_teacher else None,
             checkpoint=run.checkpoint,
             resume=resume,
             on_epoch=on_epoch,

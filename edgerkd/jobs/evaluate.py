@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
 
-from edgerkd.attacks.suite import Attack, attacks_named
-from edgerkd.core.errors import ConfigError, UnknownNameError
+from edgerkd.attacks.attack import Attack
+from edgerkd.attacks.suite import attacks_named
+from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress, Silent
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
-from edgerkd.core.threat import Norm, ThreatModel
+from edgerkd.core.threat import ThreatModel, load_norm
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset, Split
 from edgerkd.distill.adapters import Adapters
@@ -121,7 +121,7 @@ class Campaign:
                 "norm": threat_model.norm,
                 "eps": str(threat_model.eps),
                 "attack": self.request.attack,
-                "more": {attack.name: [self.record.teacher_sha256, sha256_of(self.run.adapters)] for attack in more},
+                "more": {attack.id: [self.record.teacher_sha256, sha256_of(self.run.adapters)] for attack in more},
                 "seed": self.request.seed,
                 "eot": self.request.eot,
                 "chunk": self.request.chunk,
@@ -145,7 +145,7 @@ def begin(
         check_writable(path)
     dataset = reopen_data(record.request, record.data.sha256, run.recipe, progress=progress)
     # Here, before the work begins: an unknown attack should not wait for the other ranks.
-    attacks_named(request.attack, threat_model=threat_model, classes=dataset.classes)
+    attacks_named(request.attack, classes=dataset.classes)
     return Campaign(
         run=run,
         record=record,
@@ -160,18 +160,10 @@ def begin(
 
 def requested_threat_model(own: ThreatModel, request: Request) -> ThreatModel:
     """The run's threat model with what the flags change. Raises ConfigError, UnknownNameError."""
-    norm = own.norm if request.norm is None else _norm(request.norm)
+    norm = own.norm if request.norm is None else load_norm(request.norm)
     if norm != own.norm and request.eps is None:
         raise ConfigError(f"--norm {norm} needs --eps: the run's {own.eps} is a radius in {own.norm}")
     return ThreatModel(norm=norm, eps=own.eps if request.eps is None else request.eps)
-
-
-def _norm(text: str) -> Norm:
-    known: tuple[Norm, ...] = get_args(Norm)
-    for norm in known:
-        if norm.lower() == text.lower():
-            return norm
-    raise UnknownNameError("norm", text, known)
 
 
 def subject_in(folder: Path, name: str) -> Subject:
@@ -214,4 +206,4 @@ def _at_features(campaign: Campaign, student: Subject) -> tuple[Attack, ...]:
         return ()
     adapters = Adapters.load(run.adapters, student.network, teacher).to(device)
     teacher, network = (net.to(device).eval().requires_grad_(False) for net in (teacher, student.network))
-    return (feature_attack(network, teacher, adapters, campaign.threat_model),)
+    return (feature_attack(network, teacher, adapters),)

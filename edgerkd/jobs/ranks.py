@@ -33,7 +33,7 @@ class Ranks(Parallel):
         odd = [rank for rank, other in enumerate(all_of_them) if other.tolist() != all_of_them[0].tolist()]
         if odd:
             raise ConfigError(
-                f"ranks {odd} work at something else than rank 0: give every machine the same run, data, flags and "
+                f"ranks {odd} are doing other work than rank 0: give every machine the same run, data, flags and "
                 "versions"
             )
 
@@ -68,7 +68,7 @@ def open_ranks() -> Iterator[Ranks]:
         dist.init_process_group("gloo", timeout=MEETING)
         group = dist.new_group(timeout=WORK)
     except (ValueError, RuntimeError) as e:
-        raise ConfigError(f"WORLD_SIZE is {world} but the other processes cannot be met ({e}): use torchrun") from e
+        raise ConfigError(f"WORLD_SIZE is {world} but the other processes cannot be reached ({e}): use torchrun") from e
     try:
         assert isinstance(group, dist.ProcessGroup)  # all ranks are in it
         yield Ranks(rank=rank, world=world, group=group)

@@ -40,7 +40,7 @@ def _card(name: str) -> TeacherCard:
     try:
         return decode_json(TeacherCard, folder / CARD)
     except ArtefactError as e:
-        raise ArtefactError(f"{e}\nremove {folder} and make the teacher anew") from e
+        raise ArtefactError(f"{e}\nremove {folder} and train or import the teacher again") from e
 
 
 def kept_teacher(name: str) -> tuple[Network, TeacherCard]:
@@ -51,7 +51,9 @@ def kept_teacher(name: str) -> tuple[Network, TeacherCard]:
     check_robust(card)
     weights = folder / weights_file(card.architecture)
     if weights.is_file() and sha256_of(weights) != card.weights_sha256:
-        raise ArtefactError(f"{weights}: changed since the teacher was kept: remove {folder} and make it anew")
+        raise ArtefactError(
+            f"{weights}: changed since the teacher was cached: remove {folder} and train or import it again"
+        )
     return load_network(folder), card
 
 
@@ -81,8 +83,8 @@ def check_name(name: str, dataset: Dataset, threat_model: ThreatModel, source_sh
     own = card.source_sha256, card.data_sha256, card.threat_model
     if source_sha256 is None or own != (source_sha256, dataset.sha256, threat_model):
         raise ConfigError(
-            f"a teacher named {name} is kept already, for {card.dataset} under {card.threat_model} ({card.origin}): "
-            f"give `edgerkd teacher` another --name, or remove {cache_folder() / name}"
+            f"a teacher named {name} is already in the cache, for {card.dataset} under {card.threat_model} "
+            f"({card.origin}): give `edgerkd teacher` another --name, or remove {cache_folder() / name}"
         )
 
 

@@ -80,10 +80,10 @@ def check_fit(architecture: Architecture, dataset: Dataset, teacher: str) -> Non
     if architecture.image_shape != shape:
         problems.append(f"it takes images {architecture.image_shape}, {dataset.name} has {shape}")
     if architecture.classes != dataset.classes:
-        problems.append(f"it knows {architecture.classes} classes, {dataset.name} has {dataset.classes}")
+        problems.append(f"it has {architecture.classes} classes, {dataset.name} has {dataset.classes}")
     if problems:
         raise ConfigError(
-            problems_text(f"teacher {teacher} does not fit the data", problems) + "\nname its data with --data"
+            problems_text(f"teacher {teacher} does not fit the data", problems) + "\nname its data set with --data"
         )
 
 

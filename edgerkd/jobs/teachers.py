@@ -8,13 +8,15 @@ import torch
 
 from edgerkd.core.errors import ArtefactError, ConfigError, UnknownNameError
 from edgerkd.core.progress import Progress
-from edgerkd.core.recipe import EPS_WARMUP, MethodName, Recipe
+from edgerkd.core.recipe import EPS_WARMUP, Recipe
 from edgerkd.core.teacher import TeacherCard
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import duration
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill.affordable import EPOCHS, Training, affordable_training, architecture_of, ladder
 from edgerkd.distill.checkpoint import load_checkpoint
+from edgerkd.distill.methods.recipes import recipe_for
+from edgerkd.distill.methods.registry import FOR_TEACHERS, METHODS, load_method
 from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import check_writable, locked, sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
@@ -31,8 +33,6 @@ from edgerkd.jobs.teacher_import import SAMPLE, check_fit, import_teacher, measu
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
 
-METHODS: tuple[MethodName, ...] = ("pgd-at", "trades", "n-fgsm")
-"""What trains a robust network without a teacher."""
 MINUTES = 20
 """What a training may take where nothing else is said. Ours."""
 
@@ -60,7 +60,7 @@ def find_teacher(
     if card.data_sha256 != dataset.sha256:
         progress.say(
             f"note: teacher {card.name} was made on other data ({card.dataset}): if it was trained on images of this "
-            "test split, what a student of it is said to know is not about new images."
+            "test split, the accuracy of its student says nothing about new images."
         )
     if card.threat_model != threat_model:
         progress.say(f"note: teacher {card.name} was measured under {card.threat_model}, not under {threat_model}.")
@@ -78,12 +78,14 @@ def _fitting(dataset: Dataset, threat_model: ThreatModel) -> tuple[str, ...]:
 
 def _chosen(fitting: tuple[str, ...], dataset: Dataset, threat_model: ThreatModel) -> str:
     """The only one, or the one trained here by default. Raises ConfigError where that leaves several."""
-    default = [name for name in fitting if name in {default_name(dataset, threat_model, m) for m in METHODS}]
+    usual = {default_name(dataset, threat_model, m.name) for m in METHODS.values() if m.trains_teachers}
+    default = [name for name in fitting if name in usual]
     for names in (fitting, default):
         if len(names) == 1:
             return names[0]
     raise ConfigError(
-        f"--teacher: several are kept for {dataset.name} under {threat_model}, {', '.join(fitting)}: name one of them."
+        f"--teacher: the cache has several for {dataset.name} under {threat_model}, {', '.join(fitting)}: "
+        "name one of them."
     )
 
 
@@ -100,7 +102,7 @@ def train_teacher(
     threat_model: ThreatModel,
     *,
     progress: Progress,
-    method: MethodName | None = None,
+    method: str | None = None,
     epochs: int | None = None,
     minutes: int | None = None,
     seed: int = 0,
@@ -108,9 +110,9 @@ def train_teacher(
 ) -> tuple[Network, TeacherCard]:
     """Adversarially train a PreActResNet on `dataset`, with weight averaging, and keep it in the cache.
 
-    Where neither `method` nor `epochs` is given, the training is the dearest that this machine ends within `minutes`.
+    Where neither `method` nor `epochs` is given, the training is the longest that this machine ends within `minutes`.
     A training that was stopped goes on where it was. Where another process trains the same teacher, its result is
-    waited for and taken. Raises UnknownNameError for a method that is none of METHODS, ConfigError for a name that is
+    waited for and taken. Raises UnknownNameError for a method that trains no teachers, ConfigError for a name that is
     taken, for `minutes` beside the other two, and for a teacher that knows little or resists nothing.
     """
     chosen = method is not None or epochs is not None
@@ -121,7 +123,7 @@ def train_teacher(
     name = name or default_name(dataset, threat_model, recipe.method)
     asked = hashlib.sha256((encode_json(recipe) + f"{limit} {dataset.sha256}").encode()).hexdigest()[:12]
     check_writable(cache_folder() / name / "card")
-    waiting = f"Another process trains {name}: waiting for it."
+    waiting = f"Another process is training {name}: waiting for it."
     with locked(cache_folder() / f".{asked}.lock", lambda: progress.say(waiting)):
         if name in kept_names() and (found := kept_teacher(name))[1].origin.endswith(f"request {asked}"):
             return found  # another process was quicker
@@ -138,22 +140,18 @@ def train_teacher(
 
 
 def _recipe(
-    dataset: Dataset, threat_model: ThreatModel, *, method: MethodName | None, epochs: int | None, seed: int
+    dataset: Dataset, threat_model: ThreatModel, *, method: str | None, epochs: int | None, seed: int
 ) -> Recipe:
-    if method is not None and method not in METHODS:
-        raise UnknownNameError("method that trains a teacher", method, METHODS)
-    return Recipe(
-        method=method or "pgd-at",
-        threat_model=threat_model,
-        epochs=epochs or EPOCHS,
-        seed=seed,
-        batch=batch_for(dataset),
-        eps_warmup=EPS_WARMUP,
-    )
+    chosen = FOR_TEACHERS if method is None else load_method(method)
+    if not chosen.trains_teachers:
+        known = {each.name: each.description for each in METHODS.values() if each.trains_teachers}
+        raise UnknownNameError("method that trains a teacher", chosen.name, words=known)
+    settings = {"seed": seed, "batch": batch_for(dataset), "eps_warmup": EPS_WARMUP}
+    return recipe_for(chosen, threat_model, epochs=epochs or EPOCHS, settings=settings, where="the teacher's recipe")
 
 
 def _planned(kept: Path, dataset: Dataset, recipe: Recipe, *, limit: float | None, progress: Progress) -> Training:
-    """The training asked for, or the dearest within `limit` seconds.
+    """The training asked for, or the longest within `limit` seconds.
 
     The latter is written to `kept`, so that a run that goes on does not measure anew and choose another one.
     """
@@ -164,18 +162,16 @@ def _planned(kept: Path, dataset: Dataset, recipe: Recipe, *, limit: float | Non
         try:
             return decode_json(Training, kept)
         except ArtefactError as e:
-            progress.say(f"{e}; the training begins anew")
+            progress.say(f"{e}; the training starts again")
     progress.say(f"measuring which teacher can be trained here in {duration(limit)}")
     training, seconds = affordable_training(dataset, recipe, seconds=limit, rungs=rungs)
-    longer = "" if seconds <= limit else " (the least that teaches anything)"
+    longer = "" if seconds <= limit else " (the shortest useful training)"
     progress.say(
         f"teacher: {training.architecture}, {training.recipe.epochs} epochs of {training.recipe.method}, attack steps: "
         f"{training.recipe.attack_steps}; about {duration(seconds)}{longer}"
     )
     if training.architecture != architecture_of(rungs[-1], dataset):
-        progress.say(
-            "a larger teacher, beside which a larger student fits, takes longer: edgerkd teacher train --minutes N"
-        )
+        progress.say("a larger teacher, which allows a larger student, takes longer: edgerkd teacher train --minutes N")
     write_atomic(kept, encode_json(training))
     return training
 
@@ -185,7 +181,7 @@ def _trained(training: Training, dataset: Dataset, checkpoint: Path, progress: P
         try:
             load_checkpoint(checkpoint, training.recipe)
         except ArtefactError as e:
-            progress.say(f"{e}; the training begins anew")
+            progress.say(f"{e}; the training starts again")
             checkpoint.unlink()
     torch.manual_seed(training.recipe.seed)
     return train(
@@ -201,11 +197,11 @@ def _trained(training: Training, dataset: Dataset, checkpoint: Path, progress: P
 
 
 def _origin(recipe: Recipe) -> str:
-    steps = "" if recipe.method == "n-fgsm" else f" with {recipe.attack_steps} steps"
+    steps = "" if load_method(recipe.method).single_step else f" with {recipe.attack_steps} steps"
     return f"trained here by {recipe.method}{steps}, {recipe.epochs} epochs, seed {recipe.seed}"
 
 
-def default_name(dataset: Dataset, threat_model: ThreatModel, method: MethodName) -> str:
+def default_name(dataset: Dataset, threat_model: ThreatModel, method: str) -> str:
     """What a teacher trained here is called: after its data, its method and its threat model."""
     stem = re.sub(r"[^\w.-]", "-", dataset.name).lstrip(".-") or "data"
     return f"{stem}-{method}-{threat_model.norm}-{str(threat_model.eps).replace('/', '-')}"

@@ -104,7 +104,7 @@ def _address(url: str, sha256: str | None, progress: Progress) -> Weights:
     check_address(url)
     if sha256 is None:
         raise ConfigError(
-            f"{url}: nothing pins this file: add --sha256 HEX, as its publisher states it or as `sha256sum` gives it "
+            f"{url}: nothing pins this file. Add --sha256 HEX, as its publisher states it or as `sha256sum` gives it "
             "for a copy you trust"
         )
     path = _downloads() / sha256[:12].lower() / (PurePosixPath(urlsplit(url).path).name or "weights.pt")
@@ -127,7 +127,7 @@ def _robustbench(name: str, sha256: str | None, progress: Progress) -> Weights:
         )
     if sha256 is None:
         raise ConfigError(
-            f"{path}: nothing pins this file: if you trust where it came from, add --sha256 {sha256_of(path)}"
+            f"{path}: nothing pins this file. If you trust where it came from, add --sha256 {sha256_of(path)}"
         )
     found, listed = _file(path, sha256), ROBUSTBENCH[name]
     return Weights(
@@ -178,7 +178,7 @@ def _timm(name: str, sha256: str | None, progress: Progress) -> Weights:
     found = hashlib.sha256(save(state)).hexdigest()
     source = Path(f"timm:{name}")
     if sha256 is None:
-        raise ConfigError(f"{source}: nothing pins these weights: if you trust timm's source, add --sha256 {found}")
+        raise ConfigError(f"{source}: nothing pins these weights. If you trust timm's source, add --sha256 {found}")
     _check_digest(found, sha256, source)
     return Weights(
         state=state,

@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgerkd.core.architecture import Architecture, Cost
-from edgerkd.graphs.cost import graph_cost
+from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.models.build import meta_model
 from edgerkd.models.fold import foldable
 from edgerkd.models.graph_network import GraphNetwork
@@ -20,7 +20,7 @@ _FLOAT = 4  # bytes of a float32
 
 def cost_of(network: Network) -> Cost:
     """What a network costs for one image, however it is made: a graph is counted by itself."""
-    return graph_cost(network.graph) if isinstance(network, GraphNetwork) else count_cost(network.architecture)[0]
+    return count_graph_cost(network.graph) if isinstance(network, GraphNetwork) else count_cost(network.architecture)[0]
 
 
 @cache

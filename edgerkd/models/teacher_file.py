@@ -44,8 +44,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as e:  # torch.load raises what the damage happens to cause, and advises to run what it refused
         raise ArtefactError(
-            f"{path}: refused: it is damaged or no plain state dict of tensors, and nothing in it was executed: where "
-            "it comes from, save its weights alone by `torch.save(model.state_dict(), ...)` or as .safetensors"
+            f"{path} is refused: it is damaged or not a plain state dict of tensors. Nothing in it was executed. "
+            "Where it comes from, save its weights alone by `torch.save(model.state_dict(), ...)` or as .safetensors"
         ) from e
     for key in ("state_dict", "model_state_dict", "model", "net"):
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
@@ -95,15 +95,15 @@ def network_from_state(
     family = families[0] if family is None else family
     stem, head = _stem(tensors), tensors["linear.weight"]
     if stem.ndim != 4 or head.ndim != 2:
-        raise ArtefactError(f"{source}: the first and the last weights are no convolution and no linear map")
+        raise ArtefactError(f"{source}: the first weights are not a convolution's, or the last not a linear layer's")
     if stem.shape[1] != image_shape[0]:
         raise ConfigError(
             f"{source}: the teacher takes {stem.shape[1]} channels, the data have {image_shape[0]}: "
-            "name its data with --data"
+            "name its data set with --data"
         )
     if classes not in (None, len(head)):
         raise ConfigError(
-            f"{source}: the teacher knows {len(head)} classes, the data have {classes}: name its data with --data"
+            f"{source}: the teacher has {len(head)} classes, the data have {classes}: name its data set with --data"
         )
     blocks, widths = _stages(tensors, source)
     if family == "library":
@@ -165,7 +165,7 @@ def _named(state: Mapping[str, Tensor], source: Path) -> tuple[dict[str, Tensor]
         )
     tensors = renamed(plain, layout)
     if "linear.weight" not in tensors:
-        raise ArtefactError(f"{source}: the last linear map is missing: expected fc.weight or linear.weight")
+        raise ArtefactError(f"{source}: the last linear layer is missing: expected fc.weight or linear.weight")
     if layout.families != ("resnet",):
         return tensors, layout.families
     if _stem(tensors).shape[-1:] == (7,):
@@ -202,7 +202,7 @@ def _imagenet_name(tensors: Mapping[str, Tensor], blocks: tuple[int, ...], sourc
     narrow = tensors["stages.0.0.conv2.weight"].shape[0] if "stages.0.0.conv2.weight" in tensors else 0
     if (bottleneck, narrow, blocks) not in _IMAGENET:
         raise ArtefactError(
-            f"{source}: a residual network for large images of {blocks} blocks is none of torchvision's: "
+            f"{source}: a residual network for large images of {blocks} blocks is not one of torchvision's: "
             f"known are {', '.join(_IMAGENET.values())}"
         )
     return f"torchvision:{_IMAGENET[bottleneck, narrow, blocks]}"

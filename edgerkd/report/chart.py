@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from edgerkd.report.frame import Frame, Tick, path_text
 from edgerkd.report.markup import Markup, tag
 from edgerkd.report.words import interval, percent
 
@@ -33,35 +34,19 @@ def interval_bar(value: float, low: float, high: float, required: float | None =
 
 def accuracy_chart(curves: Mapping[str, Points], epochs: int) -> Markup:
     """Shares over epochs 1 to `epochs`, each curve named at its end."""
-    left, right, top, bottom = 44.0, 330.0, 14.0, 216.0
-
-    def x(epoch: float) -> float:
-        return left + (right - left) * (epoch - 1) / max(1, epochs - 1)
-
-    def y(share: float) -> float:
-        return bottom - (bottom - top) * share
-
-    parts = [tag("title", "Accuracy on the validation split, by epoch")]
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(tag("line", class_="grid", x1=left, x2=right, y1=f"{y(share):.1f}", y2=f"{y(share):.1f}"))
-        parts.append(tag("text", f"{share:.0%}", x=left - 6, y=f"{y(share) + 4:.1f}", text_anchor="end"))
-    parts += [
-        tag("text", f"{epoch}", x=f"{x(epoch):.1f}", y=bottom + 17, text_anchor="middle")
-        for epoch in sorted({1, (1 + epochs) // 2, epochs})
-    ]
-    parts.append(tag("text", "epoch", x=f"{(left + right) / 2:.1f}", y=bottom + 33, text_anchor="middle"))
-    ends = spread([y(points[-1][1]) for points in curves.values()], least=30)
+    ticks = [Tick(value=epoch, label=f"{epoch}") for epoch in sorted({1, (1 + epochs) // 2, epochs})]
+    title = "Accuracy on the validation split, by epoch"
+    frame = Frame(title=title, axis="epoch", low=1, high=epochs, ticks=ticks)
+    marks: list[Markup] = []
+    ends = spread([frame.y(points[-1][1]) for points in curves.values()], least=30)
     for (name, points), end in zip(curves.items(), ends, strict=True):
-        where = [(x(epoch), y(share)) for epoch, share in points]
-        label = f"{where[-1][0] + 10:.1f}"
-        parts += [
-            tag("polyline", class_=f"curve {name}", points=_path(where)),
-            *_dots(where, [f"{name}, epoch {epoch}: {percent(share)}" for epoch, share in points], name),
-            tag("text", name, class_=f"name {name}", x=label, y=f"{end:.1f}"),
-            tag("text", percent(points[-1][1]), class_=f"name {name}", x=label, y=f"{end + 15:.1f}"),
-        ]
+        marks.append(frame.curve(name, points))
+        if len(points) <= _MANY:
+            marks += frame.dots(name, points, [f"{name}, epoch {epoch}: {percent(share)}" for epoch, share in points])
+        last, share = points[-1]
+        marks += frame.name(name, (name, percent(share)), x=frame.x(last), y=end)
     words = "; ".join(f"{name}: {percent(p[0][1])} at first, {percent(p[-1][1])} at last" for name, p in curves.items())
-    return tag("svg", *parts, class_="chart", viewBox="0 0 420 256", role="img", aria_label=words)
+    return frame.drawn(marks, words)
 
 
 def small_chart(name: str, points: Points, epochs: int) -> Markup:
@@ -73,27 +58,13 @@ def small_chart(name: str, points: Points, epochs: int) -> Markup:
         "svg",
         tag("title", words),
         tag("line", class_="grid", x1=4, x2=196, y1=54, y2=54),
-        tag("polyline", class_="curve term", points=_path(where)),
+        tag("polyline", class_="curve term", points=path_text(where)),
         tag("circle", class_="dot term", cx=f"{where[-1][0]:.1f}", cy=f"{where[-1][1]:.1f}", r=3),
         class_="small",
         viewBox="0 0 200 60",
         role="img",
         aria_label=words,
     )
-
-
-def _path(where: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in where)
-
-
-def _dots(where: Sequence[tuple[float, float]], words: Sequence[str], name: str) -> list[Markup]:
-    """A dot a point, which says its value; none where there are too many."""
-    if len(where) > _MANY:
-        return []
-    return [
-        tag("circle", tag("title", text), class_=f"dot {name}", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.5)
-        for (x, y), text in zip(where, words, strict=True)
-    ]
 
 
 def spread(heights: Sequence[float], *, least: float) -> list[float]:

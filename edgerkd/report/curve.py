@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from edgerkd.core.curve import CurvePoint, CurveReport
+from edgerkd.attacks.words import flag_words, title_of
+from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve
 from edgerkd.report.chart import spread
 from edgerkd.report.document import document
+from edgerkd.report.frame import Frame, Tick
 from edgerkd.report.markup import Markup, tag
 from edgerkd.report.parts import bullets, data_table
 from edgerkd.report.table import Table
-from edgerkd.report.words import sample_words
+from edgerkd.report.words import percent, sample_words
 
 
 def curve_table(report: CurveReport) -> Table:
@@ -31,45 +33,38 @@ def _cells(point: CurvePoint) -> tuple[str, str]:
 
 def curve_chart(report: CurveReport) -> Markup:
     """Accuracy from 0 to 1 over the radius, each curve within the band of its 95 % intervals."""
-    left, right, top, bottom = 44.0, 330.0, 14.0, 216.0
     radii = [point.eps for point in report.curves[0].points]
-    largest = float(radii[-1])
-
-    def x(eps: float) -> float:
-        return left + (right - left) * eps / largest
-
-    def y(share: float) -> float:
-        return bottom - (bottom - top) * share
-
-    def path(where: Sequence[tuple[float, float]]) -> str:
-        return " ".join(f"{x(eps):.1f},{y(share):.1f}" for eps, share in where)
-
-    parts = [tag("title", "Robust accuracy against the radius of the attack")]
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(tag("line", class_="grid", x1=left, x2=right, y1=f"{y(share):.1f}", y2=f"{y(share):.1f}"))
-        parts.append(tag("text", f"{share:.0%}", x=left - 6, y=f"{y(share) + 4:.1f}", text_anchor="end"))
-    for eps in _labelled(radii):
-        # The last one ends where the axis does: beyond it stand the curves' names.
-        where = {"x": f"{x(float(eps)):.1f}", "y": bottom + 17}
-        parts += [tag("text", str(eps), text_anchor="end" if eps == radii[-1] else "middle", **where)]
-    axis = f"radius of the attack, {report.norm}"
-    parts.append(tag("text", axis, x=f"{(left + right) / 2:.1f}", y=bottom + 33, text_anchor="middle"))
-    ends = spread([y(curve.points[-1].robust_acc.value) for curve in report.curves], least=30)
+    frame = Frame(
+        title="Robust accuracy against the radius of the attack",
+        axis=f"radius of the attack, {report.norm}",
+        low=0,
+        high=float(radii[-1]),
+        # The last label ends where the axis does: beyond it stand the curves' names.
+        ticks=[
+            Tick(value=float(eps), label=str(eps), anchor="end" if eps == radii[-1] else "middle")
+            for eps in _labelled(radii)
+        ],
+    )
+    marks: list[Markup] = []
+    ends = spread([frame.y(curve.points[-1].robust_acc.value) for curve in report.curves], least=30)
     for curve, end in zip(report.curves, ends, strict=True):
-        points, last = curve.points, curve.points[-1].robust_acc.value
-        upper = [(float(p.eps), p.robust_acc.high) for p in points]
-        lower = [(float(p.eps), p.robust_acc.low) for p in reversed(points)]
-        parts.append(tag("polygon", class_=f"band {curve.name}", points=path([*upper, *lower])))
-        middle = path([(float(p.eps), p.robust_acc.value) for p in points])
-        parts.append(tag("polyline", class_=f"curve {curve.name}", points=middle))
-        for point in points:
-            where = {"cx": f"{x(float(point.eps)):.1f}", "cy": f"{y(point.robust_acc.value):.1f}"}
-            words = tag("title", f"{curve.name} at {point.eps}: {point.robust_acc}")
-            parts.append(tag("circle", words, class_=f"dot {curve.name}", r=2.5, **where))
-        for line, text in enumerate((curve.name, f"{last:.1%}")):
-            parts.append(tag("text", text, class_=f"name {curve.name}", x=right + 10, y=f"{end + 15 * line:.1f}"))
+        marks += _curve_marks(frame, curve, end)
     words = "; ".join(f"{curve.name}: {_ends(curve.points)}" for curve in report.curves)
-    return tag("svg", *parts, class_="chart", viewBox="0 0 420 256", role="img", aria_label=words)
+    return frame.drawn(marks, words)
+
+
+def _curve_marks(frame: Frame, curve: EpsCurve, end: float) -> list[Markup]:
+    points = curve.points
+    upper = [(float(p.eps), p.robust_acc.high) for p in points]
+    lower = [(float(p.eps), p.robust_acc.low) for p in points]
+    middle = [(float(p.eps), p.robust_acc.value) for p in points]
+    words = [f"{curve.name} at {p.eps}: {p.robust_acc}" for p in points]
+    return [
+        frame.band(curve.name, upper, lower),
+        frame.curve(curve.name, middle),
+        *frame.dots(curve.name, middle, words),
+        *frame.name(curve.name, (curve.name, percent(middle[-1][1])), y=end),
+    ]
 
 
 def render_curve(report: CurveReport) -> str:
@@ -89,8 +84,8 @@ def render_curve(report: CurveReport) -> str:
 
 def curve_parts(report: CurveReport) -> tuple[Markup, ...]:
     """The chart, its figures as a table, and notes."""
-    caption = f"of {report.n} images, {', '.join(report.attacks)}; the worst case of each image counts"
-    return curve_chart(report), data_table(curve_table(report), caption), bullets(report.flags)
+    caption = f"of {report.n} images, {', '.join(map(title_of, report.attacks))}; the worst case of each image counts"
+    return curve_chart(report), data_table(curve_table(report), caption), bullets(map(flag_words, report.flags))
 
 
 def _labelled(radii: Sequence[Fraction]) -> list[Fraction]:

@@ -97,7 +97,7 @@ def undone(facts: Facts) -> tuple[str, ...]:
         first = "edgerkd export, then " if facts.manifest_sha256 is None else ""
         lines.append(f"not verified yet: {first}edgerkd verify")
     elif facts.stale:
-        lines.append("the bundle was exported anew after the verification: edgerkd verify")
+        lines.append("the bundle was exported again after the verification: edgerkd verify")
     return tuple(lines)
 
 

@@ -95,9 +95,12 @@ def _cell(text: str) -> Markup:
 
 
 def field_texts(record: Record) -> list[tuple[str, str]]:
-    """Every field of a plain record as text, under the name it has in the files."""
+    """Every field of a plain record as text, under the name it has in the files; a table's entries under their own."""
     known = fields(record)  # pyright: ignore[reportArgumentType]  every Record is a dataclass
-    return [(f.name, _text(getattr(record, f.name))) for f in known]
+    found: list[tuple[str, str]] = []
+    for name, value in ((f.name, getattr(record, f.name)) for f in known):
+        found += [(k, _text(v)) for k, v in value.items()] if isinstance(value, dict) else [(name, _text(value))]
+    return found
 
 
 def _text(value: object) -> str:

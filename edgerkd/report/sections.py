@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from edgerkd.attacks.words import flag_words
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.evaluation import Row
 from edgerkd.report.chart import accuracy_chart, interval_bar, small_chart
@@ -35,7 +36,6 @@ from edgerkd.report.words import (
     GATES_MEANING,
     HEADLINES,
     LIMITS,
-    METHODS,
     NETWORKS,
     SOURCES,
     TERMS,
@@ -46,6 +46,7 @@ from edgerkd.report.words import (
     percent,
     reasons,
     sample_words,
+    sentence,
     threat_words,
 )
 
@@ -66,7 +67,7 @@ def verdict(facts: Facts) -> Markup:
     kind, why = report.verdict, list(reasons(report))
     if facts.stale:
         word, kind = f"{word}, OUT OF DATE", "inconclusive"
-        why.insert(0, "the run's bundle has been exported anew since: this verdict is about the earlier one")
+        why.insert(0, "the run's bundle has been exported again since: this verdict is about the earlier one")
     if open_limits := [LIMITS.get(b.limit, b.limit) for b in report.budget if b.ok is None]:
         why.append(f"not judged on this machine: {', '.join(open_limits)}")
     engine = report.engine
@@ -146,7 +147,7 @@ def attacks(facts: Facts) -> Markup:
         sample = sample_words(student.n, student.of, student.seed, student.split)
         where = f"{sample}, {student.threat_model}"
         parts.append(_attacks("On the host, before export", student.rows, student.robust_acc, where))
-        parts.append(bullets(student.flags))
+        parts.append(bullets(map(flag_words, student.flags)))
     return section("What was attacked, and how", *parts, tag("p", _BARS, class_="aside"))
 
 
@@ -344,7 +345,7 @@ def provenance(facts: Facts) -> Markup:
         tag("h3", "Digests (SHA-256)"),
         pairs([(name, tag("code", digest)) for name, digest in digests if digest is not None]),
         tag("h3", "Recipe"),
-        tag("p", f"{METHODS[record.recipe.method][0].upper()}{METHODS[record.recipe.method][1:]}."),
+        tag("p", f"{sentence(record.method.description)} Source: {'; '.join(record.method.sources)}."),
         many_pairs(field_texts(record.recipe)),
         tag("h3", "Network"),
         many_pairs([*field_texts(record.architecture), *cost]),

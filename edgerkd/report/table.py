@@ -1,12 +1,12 @@
 """The facts as tables of text: for the terminal and for the page alike."""
 
-from typing import NamedTuple
-
+from edgerkd.attacks.words import title_of
 from edgerkd.core.by_class import ByClass
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.units import format_count
 from edgerkd.core.verification import VerifyReport
 from edgerkd.report.load import Facts
+from edgerkd.report.text_table import Table, table_text
 from edgerkd.report.words import (
     GATES,
     HEADLINES,
@@ -28,13 +28,6 @@ MOST, MANY = 20, 10  # classes that a table lists in full, and how many of more;
 UNLIKE = "These were not measured alike: compare with care."
 
 
-class Table(NamedTuple):
-    """Text in rows and columns; the first column names the row."""
-
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 def networks(facts: Facts) -> dict[str, Evaluation]:
     """The networks that were evaluated, by what they are."""
     found = {"teacher": facts.teacher, "student": facts.student, "standard-trained": facts.baseline}
@@ -53,12 +46,16 @@ def comparison_rows(facts: Facts) -> Table:
 def conditions(facts: Facts) -> tuple[str, ...]:
     """How the networks of `comparison_rows` were attacked: one line where all alike, else a warning and one each."""
     found = {
-        name: f"{e.threat_model}, {sample_words(e.n, e.of, e.seed, e.split)}, {', '.join(row.attack for row in e.rows)}"
+        name: f"{e.threat_model}, {sample_words(e.n, e.of, e.seed, e.split)}, {_titles(e)}"
         for name, e in networks(facts).items()
     }
     if len(set(found.values())) <= 1:
         return tuple(found.values())[:1]
     return (UNLIKE, *(f"{name}: {how}" for name, how in found.items()))
+
+
+def _titles(evaluation: Evaluation) -> str:
+    return ", ".join(title_of(row.attack) for row in evaluation.rows)
 
 
 def class_table(found: ByClass) -> Table:
@@ -84,7 +81,7 @@ def gate_table(report: VerifyReport) -> Table:
 
 def attack_table(rows: tuple[Row, ...], worst: str) -> Table:
     """Each attack, and the worst case over all of them, which is the robust accuracy."""
-    lines = tuple((row.attack, row.source, str(row.robust_acc)) for row in rows)
+    lines = tuple((title_of(row.attack), row.source, str(row.robust_acc)) for row in rows)
     return Table(("attack", "source", "robust accuracy [95%]"), (*lines, ("worst case", "all of them", worst)))
 
 
@@ -133,8 +130,8 @@ def verdict_lines(report: VerifyReport) -> list[str]:
     return lines + [f"  note:    {note}" for note in (*missing_words(report.by_class), *notes(report))]
 
 
-def verification_text(report: VerifyReport) -> str:
-    """All that `edgerkd verify` found, the verdict last: there it is read."""
+def verification_text(report: VerifyReport, width: int = 80) -> str:
+    """All that `edgerkd verify` found, in tables of `width` columns, the verdict last: there it is read."""
     tables = (
         gate_table(report),
         attack_table(report.rows, str(report.robust_acc)),
@@ -143,15 +140,5 @@ def verification_text(report: VerifyReport) -> str:
         latency_table(report),
         class_table(report.by_class),
     )
-    parts = [_text(table) for table in tables if table.rows]
+    parts = [table_text(table, width) for table in tables if table.rows]
     return "\n\n".join([*parts, "\n".join(verdict_lines(report))]) + "\n"
-
-
-def _text(table: Table) -> str:
-    """Columns as wide as their widest cell."""
-    widths = [max(map(len, column)) for column in zip(table.headers, *table.rows, strict=True)]
-    rule = tuple("-" * width for width in widths)
-    lines = (
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in (table.headers, rule, *table.rows)
-    )
-    return "\n".join(line.rstrip() for line in lines)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from edgerkd.core.variance_gap import NetworkGaps, VarianceGapReport
 from edgerkd.report.document import document
+from edgerkd.report.frame import TOP, Frame, Tick
 from edgerkd.report.markup import Markup, join, tag
 from edgerkd.report.parts import NOTHING, bullets, data_table
 from edgerkd.report.table import Table
@@ -119,37 +120,19 @@ def _over_radii(network: NetworkGaps, gaps: Sequence[float], r: float | None) ->
 
 def _chart(series: Sequence[_Series], axis: str) -> Markup:
     """Robust accuracy from 0 to 1 over the gap; the names stand beside it."""
-    left, right, top, bottom = 44.0, 330.0, 14.0, 216.0
     gaps = [0.0, *(gap for line in series for gap, _, _ in line.points)]
     low = min(gaps)
-    span = (max(gaps) - low) or 1.0
-
-    def x(gap: float) -> float:
-        return left + (right - left) * (gap - low) / span
-
-    def y(share: float) -> float:
-        return bottom - (bottom - top) * share
-
-    parts = [tag("title", f"Robust accuracy against the {axis}")]
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(tag("line", class_="grid", x1=left, x2=right, y1=f"{y(share):.1f}", y2=f"{y(share):.1f}"))
-        parts.append(tag("text", f"{share:.0%}", x=left - 6, y=f"{y(share) + 4:.1f}", text_anchor="end"))
-    parts += [
-        tag("text", f"{gap:.3g}", x=f"{x(gap):.1f}", y=bottom + 17, text_anchor="middle")
-        for gap in _round_values(low, low + span)
-    ]
-    parts.append(tag("text", axis, x=f"{(left + right) / 2:.1f}", y=bottom + 33, text_anchor="middle"))
+    high = low + ((max(gaps) - low) or 1.0)
+    ticks = [Tick(value=gap, label=f"{gap:.3g}") for gap in _round_values(low, high)]
+    frame = Frame(title=f"Robust accuracy against the {axis}", axis=axis, low=low, high=high, ticks=ticks)
+    marks: list[Markup] = []
     for number, line in enumerate(series):
         kind = line.name if line.name in ("student", "teacher") else "other"
-        path = " ".join(f"{x(gap):.1f},{y(share):.1f}" for gap, share, _ in line.points)
-        parts.append(tag("polyline", class_=f"curve {kind}", points=path))
-        for gap, share, what in line.points:
-            words = tag("title", f"{line.name} {what}: gap {gap:+.3g}, robust {percent(share)}")
-            parts.append(tag("circle", words, class_=f"dot {kind}", cx=f"{x(gap):.1f}", cy=f"{y(share):.1f}", r=2.5))
-        for row, text in enumerate((line.name, f"r {r_text(line.r)}")):
-            parts.append(tag("text", text, class_=f"name {kind}", x=right + 10, y=top + 12 + 36 * number + 15 * row))
-    words = f"{axis}; " + "; ".join(f"{line.name}: r {r_text(line.r)}" for line in series)
-    return tag("svg", *parts, class_="chart", viewBox="0 0 420 256", role="img", aria_label=words)
+        points = [(gap, share) for gap, share, _ in line.points]
+        words = [f"{line.name} {what}: gap {gap:+.3g}, robust {percent(share)}" for gap, share, what in line.points]
+        marks += [frame.curve(kind, points), *frame.dots(kind, points, words)]
+        marks += frame.name(kind, (line.name, f"r {r_text(line.r)}"), y=TOP + 12 + 36 * number)
+    return frame.drawn(marks, f"{axis}; " + "; ".join(f"{line.name}: r {r_text(line.r)}" for line in series))
 
 
 def _round_values(low: float, high: float) -> list[float]:

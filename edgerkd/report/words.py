@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from edgerkd.attacks.words import flag_words, title_of
 from edgerkd.core.by_class import ByClass
 from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
-from edgerkd.core.recipe import MethodName
+from edgerkd.core.manifest import Manifest
 from edgerkd.core.threat import ThreatModel
-from edgerkd.core.units import format_size
+from edgerkd.core.units import format_count, format_size
 from edgerkd.core.verification import TWIN_AGREEMENT, Limit, Skipped, Verdict, VerifyReport
 
 HEADLINES: dict[Verdict, tuple[str, str]] = {
@@ -20,26 +21,6 @@ NETWORKS = {
     "teacher": "the large, robust network the student learned from",
     "student": "the compact network this report is about",
     "standard-trained": "a network of the student's size, trained on clean images only",
-}
-
-METHODS: dict[MethodName, str] = {
-    "standard": "training on clean images only, without a teacher",
-    "pgd-at": "adversarial training, without a teacher",
-    "trades": "TRADES, without a teacher: clean accuracy weighed against equal answers to clean and adversarial images",
-    "n-fgsm": "fast adversarial training (N-FGSM), without a teacher: one step of attack from a noisy image",
-    "kd": "distillation on clean images only: the teacher's soft labels beside the labels",
-    "ard": "ARD: the robust teacher's answers to clean images, asked of the student on adversarial ones",
-    "rslad": "RSLAD: the robust teacher's soft labels in the attack and in the loss, and no labels",
-    "iad": "IAD: as ARD, the student trusting its own clean answers where the teacher is fooled",
-    "adaad": "AdaAD: adversarial images on which teacher and student disagree most, and the teacher's answers to them",
-    "igdm-rslad": "RSLAD, with the student's input gradients matched to the robust teacher's indirectly (IGDM)",
-    "igdm-adaad": "AdaAD, with the student's input gradients matched to the robust teacher's indirectly (IGDM)",
-    "mixacm": "MixACM distillation: the robust teacher's channel maps and soft labels on mixed images; "
-    "no adversarial image is made",
-    "covariance": "distillation on clean and adversarial images with the covariance of features aligned "
-    "to the robust teacher's",
-    "edgerkd": "adversarial images made in one step from noise, matched to the labels and to what the robust teacher "
-    "said of the clean images, with the covariance of features aligned to the teacher's",
 }
 
 SOURCES = {
@@ -79,6 +60,11 @@ TERMS = {
     "gram": "score Gram matrix",
     "gram_adv": "score Gram matrix, adv.",
 }
+
+
+def sentence(words: str) -> str:
+    """A description as a sentence of its own."""
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def percent(share: float) -> str:
@@ -158,7 +144,7 @@ def reasons(report: VerifyReport) -> tuple[str, ...]:
         open_.append(
             f"the gradient twin agrees with the engine on {report.twin_agreement:.2%} only: its rows prove little"
         )
-    open_ += [f"the figure cannot be trusted: {flag}" for flag in report.flags]
+    open_ += [f"the figure cannot be trusted: {flag_words(flag)}" for flag in report.flags]
     return (*failed, *open_)
 
 
@@ -173,12 +159,12 @@ def parity_words(report: VerifyReport) -> str:
 
 def notes(report: VerifyReport) -> tuple[str, ...]:
     """What a reader should know of the verdict's making, and what it is not about."""
-    found = [*skipped_words(report.skipped), *build_words(report.build), *report.notices]
+    found = [*skipped_words(report.skipped), *build_words(report.build), *map(flag_words, report.notices)]
     made = tuple(row.attack for row in report.rows if row.source != "replay")
     if report.reference is not None and made != report.reference.attacks:
         found.append(
-            f"the host attacked by {', '.join(report.reference.attacks)}, this engine was attacked by "
-            f"{', '.join(made)}: where the latter is stronger, the gates are harder to pass than they say"
+            f"the host attacked by {', '.join(map(title_of, report.reference.attacks))}, this engine was attacked by "
+            f"{', '.join(map(title_of, made))}: if the latter is stronger, the gates are harder to pass than they say"
         )
     if report.target is not None and not report.target.reached:
         found.append(
@@ -231,3 +217,23 @@ def missing_words(found: ByClass) -> tuple[str, ...]:
         return ()
     more = ", ..." if len(found.missing) > 8 else ""
     return (f"no image of {', '.join(found.missing[:8])}{more}: nothing here is about these classes",)
+
+
+_ANY = "any backend"
+
+
+def bundle_lines(manifest: Manifest) -> tuple[str, ...]:
+    """What is in a bundle, and what the host measured of it."""
+    model, reference = manifest.model, manifest.reference
+    channels, height, width = model.image_shape
+    lines = [
+        f"model: {width}x{height} {'grey' if channels == 1 else 'colour'} images, {len(model.classes)} classes, "
+        f"{format_count(model.cost.params)} parameters, {format_count(model.cost.macs)} MACs",
+        f"variants: {', '.join(f'{v.name} for {v.backend or _ANY}' for v in manifest.variants)}",
+    ]
+    if reference is not None:
+        lines.append(
+            f"on the host: clean {reference.clean_acc}, robust {reference.robust_acc} under {manifest.threat_model} "
+            f"({', '.join(map(title_of, reference.attacks))})"
+        )
+    return tuple(lines)

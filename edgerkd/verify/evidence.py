@@ -7,11 +7,13 @@ import numpy as np
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import Outcomes, assess, joined
+from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
+from edgerkd.attacks.replay import replayed
 from edgerkd.attacks.sanity import check_arrays, check_classifier
-from edgerkd.attacks.suite import Attack
 from edgerkd.bundle.backend import FloatArray
 from edgerkd.core.evaluation import Row
+from edgerkd.core.flag import Flag
 from edgerkd.core.progress import Progress
 from edgerkd.core.verification import Latency, Parity
 from edgerkd.verify.latency import measure_latency
@@ -29,7 +31,7 @@ class Evidence:
     twin_agreement: float
     outcomes: Outcomes
     rows: tuple[Row, ...]
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     latency: Latency
 
 
@@ -75,7 +77,7 @@ def _replay(session: Session) -> tuple[Attack, ...]:
     images_adv = session.samples.images_adv
     if images_adv is None:
         return ()
-    return (Attack(name="replay", source="replay", run=lambda _, inputs: images_adv[inputs.index]),)
+    return (replayed(images_adv),)
 
 
 def _compared(session: Session, images: FloatArray) -> tuple[Parity, float]:

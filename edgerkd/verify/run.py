@@ -9,6 +9,7 @@ from edgerkd.bundle.read import Bundle
 from edgerkd.core.budget import limits
 from edgerkd.core.by_class import ByClass, by_class, chance_of, floor_above
 from edgerkd.core.engine import Engine
+from edgerkd.core.flag import Flag
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.profile import Budget, Profile
 from edgerkd.core.progress import Progress
@@ -43,7 +44,7 @@ def verify(
     """
     manifest = bundle.manifest
     chosen = choose_profile(manifest.profiles, profile)
-    named, notices = attacks_named(attack, threat_model=manifest.threat_model, classes=len(manifest.model.classes))
+    named, notices = attacks_named(attack, classes=len(manifest.model.classes))
     if not measure:  # asked before any work is done; the thresholds themselves follow from the samples
         check_asked(_required(manifest, chosen, requirement, floor=0.0))
     with open_session(bundle, engines=engines, backend=backend, variant=variant) as session:
@@ -82,7 +83,7 @@ def _report(
     profile: Profile | None,
     requirement: Requirement,
     measure: bool,
-    notices: tuple[str, ...],
+    notices: tuple[Flag, ...],
     weak: bool,
     seed: int,
 ) -> VerifyReport:

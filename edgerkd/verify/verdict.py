@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.evaluation import Row
+from edgerkd.core.flag import Flag
 from edgerkd.core.requirement import Requirement
 from edgerkd.core.verification import TWIN_AGREEMENT, Gate, Judgement, Limit, Parity
 
@@ -61,7 +62,7 @@ def decide(
     budget: Sequence[Limit],
     rows: Sequence[Row],
     twin_agreement: float,
-    flags: Sequence[str],
+    flags: Sequence[Flag],
 ) -> Judgement:
     """The verdict. An engine that is not the model the host measured fails, whatever else was found.
 

@@ -32,7 +32,7 @@ class Gpu:
             properties = self._call("cudaGetDeviceProperties", self._call("cudaGetDevice"))
             stream = self._call("cudaStreamCreate")
         except EngineError as e:
-            raise MissingDependencyError(f"no CUDA GPU can be used here: {e}; {self._mend()}") from e
+            raise MissingDependencyError(f"no CUDA GPU can be used here: {e}; {self._how_to_fix()}") from e
         self._held.callback(self._call, "cudaStreamDestroy", stream)
         self.device = DeviceRecord(
             kind="gpu",
@@ -76,7 +76,7 @@ class Gpu:
             raise EngineError(f"{name}: {text.decode()}")
         return values[0] if values else None
 
-    def _mend(self) -> str:
+    def _how_to_fix(self) -> str:
         """What to do about a GPU that cannot be opened. Versions count as in CUDA: 12060 is 12.6."""
         driver: int = self._call("cudaDriverGetVersion") // 1000
         binding: int = self._call("cudaRuntimeGetVersion") // 1000

@@ -13,9 +13,10 @@ import typer
 import edgerkd
 from edgerkd.cli import app as cli
 from edgerkd.cli import main, packages
-from edgerkd.cli.output import emit_json, progress, show_table
+from edgerkd.cli.output import emit_json, progress, show_parts
 from edgerkd.core import errors
 from edgerkd.core.accuracy import accuracy_from_correct
+from edgerkd.report.text_table import Table
 
 HEAVY = {"torch", "numpy", "pydantic", "rich", "onnx", "onnxruntime", "tensorrt"}
 
@@ -55,12 +56,6 @@ def test_help_imports_nothing_heavy_and_lists_the_commands():
     assert HEAVY & set(done.stderr.split()) == set()
     assert re.search(r"^ +profiles +\S", done.stdout, re.MULTILINE)
     assert re.search(r"^ +doctor +\S", done.stdout, re.MULTILINE)
-
-
-def test_every_command_takes_json():
-    """Catches a new command that cannot be read by a program."""
-    for command in cli.COMMANDS:
-        assert "json" in command.__annotations__, command.__name__
 
 
 def test_python_m_edgerkd_says_the_version():
@@ -135,13 +130,21 @@ def test_json_is_one_document(capsys):
     assert json.loads(capsys.readouterr().out)["value"] == 0.75
 
 
-def test_a_table_in_a_pipe_is_neither_folded_nor_coloured_nor_parsed(capsys):
-    """Catches a table cut to 80 columns, escape codes in a file, and `[red]` taken for markup."""
-    show_table(["name", "what"], [("[red]a", "x" * 200)])
+@pytest.mark.parametrize("columns", [None, 60, 140])
+def test_a_table_fits_the_columns_there_are(columns, monkeypatch, capsys):
+    """Catches a table of a fixed width, one that is cut, escape codes in a file, and `[red]` taken for markup."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(sys, "__stdout__", None)  # as where no terminal is
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    show_parts(Table(("name", "what"), (("[red]a", "word " * 60),)), "", "the end")
     out = capsys.readouterr().out
-    assert "x" * 200 in out
+    table, end = out.split("\n\n")
+    assert max(map(len, table.splitlines())) in range((columns or 100) - 4, (columns or 100) + 1)
+    assert out.count("word") == 60
     assert "[red]a" in out
     assert "\x1b" not in out
+    assert end == "the end\n"
 
 
 def test_progress_in_a_pipe_is_lines_alone(capsys):

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from edgerkd.distill.methods.registry import METHODS
 from edgerkd.files.atomic import claim
 from edgerkd.jobs.teacher_cache import cache_folder
 from tests.runs import write_data
@@ -104,6 +105,20 @@ def test_bad_settings_are_one_error_that_names_them_all(edgerkd, workdir):
     assert "attack_step: unknown key: did you mean attack_steps?" in ended.err
     for key in ("lr", "batch", "cutout", "clip_norm", "averaging", "ema_decay"):
         assert f"- {key}: must be" in ended.err
+    assert not (workdir / "runs").exists()
+
+
+def test_the_methods_are_listed_with_their_options(edgerkd, workdir):
+    """Catches a list of its own that lacks a method, and options that nobody can find out."""
+    shown = edgerkd("distill", "--list-methods")
+    assert shown.code == 0
+    found = json.loads(edgerkd("distill", "--list-methods", "--json").out)
+    assert [each["name"] for each in found["methods"]] == list(METHODS)
+    assert found["options"]["edgerkd"]["keep_misclassified"] is False
+    for method in found["methods"]:
+        assert method["name"] in shown.out
+        assert method["description"] in shown.out
+    assert "weight_clean=0.1667, weight_igdm=0.9" in shown.out
     assert not (workdir / "runs").exists()
 
 
@@ -202,7 +217,7 @@ def test_a_run_is_resumed_by_as_many_processes_as_it_began_with(bars, edgerkd, w
     path.write_text(json.dumps({**record, "processes": 4}))
     Path("runs/latest/evaluation.json").unlink()
     ended = edgerkd("distill", "--resume")
-    assert (ended.code, "began with 4 processes and would go on with 1" in ended.err) == (3, True)
+    assert (ended.code, "was started with 4 processes, and with 1 the training" in ended.err) == (3, True)
 
 
 def test_a_run_that_is_trained_elsewhere_is_not_gone_on_with(bars, edgerkd, workdir):

@@ -22,21 +22,35 @@ JETSON_FILES = {
 
 
 class Works:
-    """A plug-in whose check passes."""
+    """A backend whose checks pass."""
 
     def check(self) -> None:
         pass
 
+    def check_build(self) -> None:
+        pass
 
-class Refuses:
-    """A plug-in that is not usable here, and says so."""
+
+class OnlyRuns(Works):
+    """A backend that runs engines here, and cannot build them."""
+
+    def check_build(self) -> None:
+        raise MissingDependencyError("no compiler: install one")
+
+
+class OnlyBuilds(Works):
+    """A backend that builds engines here for other machines."""
 
     def check(self) -> None:
         raise MissingDependencyError("no such GPU: buy one")
 
 
-class Breaks:
-    """A plug-in with a bug."""
+class Refuses(OnlyBuilds, OnlyRuns):
+    """A backend that is not usable here, and says so."""
+
+
+class Breaks(Works):
+    """A backend with a bug."""
 
     def check(self) -> None:
         raise ZeroDivisionError("oops")
@@ -44,12 +58,11 @@ class Breaks:
 
 @pytest.fixture
 def plugged(monkeypatch):
-    """Let the runtimes be these, and the exporters none."""
+    """Let the backends be these."""
 
-    def plug(**runtimes: type) -> None:
-        monkeypatch.setattr(plugins, "runtime_names", lambda: sorted(runtimes))
-        monkeypatch.setattr(plugins, "load_runtime", lambda name: runtimes[name]())
-        monkeypatch.setattr(plugins, "exporter_names", list)
+    def plug(**backends: type) -> None:
+        monkeypatch.setattr(plugins, "backend_names", lambda: sorted(backends))
+        monkeypatch.setattr(plugins, "load_backend", lambda name: backends[name]())
 
     return plug
 
@@ -140,14 +153,26 @@ def test_a_dead_driver_is_a_problem_not_a_gpu(tmp_path, commands, plugged):
     assert any("has failed" in problem for problem in found.problems)
 
 
-def test_every_plugin_is_tried_and_none_stops_the_examination(tmp_path, commands, plugged):
-    """Catches a check that is not called, and one bad plug-in that hides the others."""
-    plugged(a=Breaks, b=Refuses, c=Works)
-    a, b, c = examine(tmp_path).runtimes
-    assert (a.works, b.works, c.works) == (False, False, True)
-    assert "ZeroDivisionError" in str(a.problem)
-    assert b.problem == "no such GPU: buy one"
-    assert c.problem is None
+def test_every_backend_is_tried_and_none_stops_the_examination(tmp_path, commands, plugged):
+    """Catches a check that is not called, one told for the other, and one bad plug-in that hides the others."""
+    plugged(a=Breaks, b=Refuses, c=Works, d=OnlyRuns, e=OnlyBuilds)
+    a, b, c, d, e = examine(tmp_path).backends
+    assert [each.name for each in (a, b, c, d, e)] == ["a", "b", "c", "d", "e"]
+    assert "ZeroDivisionError" in str(a.runs)
+    assert a.builds is None
+    assert (b.runs, b.builds) == ("no such GPU: buy one", "no compiler: install one")
+    assert (c.runs, c.builds) == (None, None)
+    assert (d.runs, d.builds) == (None, "no compiler: install one")
+    assert (e.runs, e.builds) == ("no such GPU: buy one", None)
+
+
+def test_a_backend_that_cannot_be_loaded_is_a_problem_of_its_own(tmp_path, commands, monkeypatch):
+    """Catches an entry point of a broken package that takes the doctor down."""
+    monkeypatch.setattr(plugins, "backend_names", lambda: ["gone", "onnx"])
+    gone, onnx = examine(tmp_path).backends
+    assert "no backend named 'gone'" in str(gone.runs)
+    assert gone.builds == gone.runs
+    assert onnx.runs is None
 
 
 @pytest.mark.parametrize(
@@ -160,7 +185,7 @@ def test_every_plugin_is_tried_and_none_stops_the_examination(tmp_path, commands
         ({"torch": "2.14.1+cpu", "torchvision": "0.29.1"}, ["not a pair"]),
     ],
 )
-def test_a_known_conflict_is_named_with_its_mend(packages, words):
+def test_a_known_conflict_is_named_with_its_fix(packages, words):
     """Catches a conflict that is not seen, or seen without its versions."""
     (problem,) = conflicts(packages, None, "3.11.7")
     assert all(word in problem for word in words)
@@ -195,7 +220,7 @@ def test_a_jetsons_tensorrt_is_for_one_python(python, tensorrt, problems):
     assert all("python3.10 -m venv --system-site-packages" in problem for problem in found)
 
 
-def test_exit_0_where_a_runtime_works(monkeypatch, capsys, plugged):
+def test_exit_0_where_a_backend_works(monkeypatch, capsys, plugged):
     """Catches a doctor that fails because something else does not work."""
     plugged(a=Works, b=Refuses)
     code, out, err = run(monkeypatch, capsys)
@@ -204,13 +229,13 @@ def test_exit_0_where_a_runtime_works(monkeypatch, capsys, plugged):
 
 
 def test_exit_4_where_none_works(monkeypatch, capsys, plugged):
-    """Catches a doctor that is content with nothing, and one that then says nothing on stdout."""
-    plugged(b=Refuses)
+    """Catches a doctor that is content with nothing or with building, and one that then says nothing on stdout."""
+    plugged(b=OnlyBuilds)
     code, out, err = run(monkeypatch, capsys, "--json")
     assert code == 4
     assert "edgerkd[ort]" in err
-    (runtime,) = json.loads(out)["runtimes"]
-    assert runtime == {"name": "b", "works": False, "problem": "no such GPU: buy one"}
+    (backend,) = json.loads(out)["backends"]
+    assert backend == {"name": "b", "runs": "no such GPU: buy one", "builds": None}
 
 
 def test_a_missing_host_package_is_said(monkeypatch, capsys, plugged):

@@ -71,7 +71,7 @@ NAMES = {
     "below a file": "file/gone.toml",
     "too long": "x" * 300 + ".toml",
     "far too long": "x/" * 3000 + "y.toml",
-    "no text": os.fsdecode(b"a\xffb.toml"),
+    "not text": os.fsdecode(b"a\xffb.toml"),
     "an escape sequence": "a\x1b[2Jb.toml",
     "a line feed": "a\nerror: all is well.toml",
     "nobody's home": "~nobody-has-this-name/x.toml",

@@ -50,7 +50,7 @@ def test_a_package_that_is_installed_but_broken_is_named_with_its_version(packag
     assert package in done.stderr
     assert "pip install --force-reinstall 'edgerkd[host]'" in done.stderr
     if package == "torchvision":
-        assert "Beside it is torch " in done.stderr
+        assert "It is installed with torch " in done.stderr
 
 
 WITHOUT_TORCH = """

@@ -11,7 +11,7 @@ GOOD = """
 schema = 1
 name = "mine"
 title = "My board"
-runtimes = ["onnxruntime"]
+backends = ["onnx"]
 [device]
 soc = "an SoC"
 [budget]
@@ -56,8 +56,9 @@ def test_list_as_json(run):
     assert [profile["name"] for profile in json.loads(out)["profiles"]] == profile_names()
 
 
-def test_show_gives_each_number_with_its_source(run):
+def test_show_gives_each_number_with_its_source(run, monkeypatch):
     """Catches values without sources, and a budget's reason that is not shown."""
+    monkeypatch.setenv("COLUMNS", "400")
     code, out, _ = run("profiles", "show", "jetson-orin")
     assert code == 0
     line = next(line for line in out.splitlines() if "device.int8_tops" in line)
@@ -91,7 +92,7 @@ def test_an_unknown_name_suggests_the_nearest(run):
         ("retention = 0.95", "retention = 95", ["gates", "95"]),
         ("schema = 1", "schema = 2", ["of schema 2", "reads schema 1"]),
         ('name = "mine"', 'name = "yours"', ["name", "'yours'", "'mine'"]),
-        ('["onnxruntime"]', "[]", ["runtimes", "at least 1 entries are needed"]),
+        ('["onnx"]', "[]", ["backends", "at least 1 entries are needed"]),
         ('soc = "an SoC"', 'soc = "an SoC"\nmemory = "4 G"', ["device.memory", "'4 G'"]),
     ],
 )

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from edgerkd.core.data_request import DataRequest
+from edgerkd.core.manifest import SAMPLES
 from edgerkd.core.progress import Silent
 from edgerkd.core.run import RunFolder
 from edgerkd.core.verification import VerifyReport
@@ -22,8 +23,12 @@ from edgerkd.files.profiles import _named_files, load_profile
 from edgerkd.jobs import distill as job
 from edgerkd.jobs.data import open_data
 from edgerkd.jobs.teacher_cache import cache_folder
+from edgerkd.report.words import reasons
+from tests.bundles import GRAPH, REFERENCE, TWIN, report_on
 from tests.command import process
 from tests.zoo import network
+
+FILES = (GRAPH, TWIN, REFERENCE, SAMPLES)
 
 
 def test_the_three_commands_work_in_an_empty_folder_without_further_flags(road):
@@ -32,21 +37,20 @@ def test_the_three_commands_work_in_an_empty_folder_without_further_flags(road):
         assert ended.code == 0, ended.err
     assert "will be built on the device" in road.exported.out
     run = RunFolder(road.folder / "runs" / (road.folder / "runs" / "latest").readlink())
-    for path in (run.recipe, run.metrics, run.student, run.evaluation, run.teacher, run.bundle, run.verification):
+    for path in (run.recipe, run.metrics, run.student, run.evaluation, run.teacher, run.bundle, report_on(run.bundle)):
         assert path.exists(), path
     assert "pass" in road.verified.out.lower()
 
 
 def test_an_honestly_distilled_student_passes_and_a_standard_trained_one_fails(road):
     """Catches gates that let everything through, and gates that nothing can pass."""
-    latest = road.folder / "runs" / "latest"
-    passed = decode_json(VerifyReport, RunFolder(latest).verification)
-    assert passed.verdict == "pass", passed.reasons
+    passed = decode_json(VerifyReport, report_on(road.folder / "runs" / "latest" / "bundle"))
+    assert passed.verdict == "pass", reasons(passed)
     ended = process(road.folder, "verify", str(road.standard / "bundle"), "--json")
     failed = json.loads(ended.out)
     assert ended.code == 1
     assert failed["verdict"] == "fail"
-    assert any("robust_acc" in reason for reason in failed["reasons"])
+    assert ("robust_acc", "fail") in [(gate["gate"], gate["verdict"]) for gate in failed["gates"]]
     assert failed["clean_acc"]["value"] > 0.95, "it must fail for its robustness, not because it learned nothing"
     assert passed.robust_acc.low > failed["robust_acc"]["high"]
 
@@ -78,7 +82,7 @@ def test_json_is_one_document_with_what_the_design_promises(road, edgerkd, monke
     verified = json.loads(edgerkd("verify", "--json").out)
     for key in ("verdict", "engine", "parity", "clean_acc", "robust_acc", "rows", "retention", "latency_ms", "budget"):
         assert key in verified
-    assert set(verified["engine"]) >= {"runtime", "version", "device", "precision", "sha256"}
+    assert set(verified["engine"]) >= {"backend", "version", "device", "variant", "precision", "sha256"}
     assert set(verified["clean_acc"]) == {"value", "n", "low", "high"}
     evaluated = json.loads(edgerkd("evaluate", "-n", "40", "--json").out)
     for key in ("clean_acc", "robust_acc", "rows", "flags", "threat_model", "n"):
@@ -86,15 +90,16 @@ def test_json_is_one_document_with_what_the_design_promises(road, edgerkd, monke
     assert evaluated["n"] == 40
     assert json.loads(edgerkd("plan", "--json").out)["chosen"]["violations"] == []
     assert json.loads(edgerkd("teacher", "list", "--json").out)["teachers"][0]["dataset"] == "digits"
-    assert json.loads(edgerkd("build", "--json").out)["exporter"] == "onnx"
+    assert json.loads(edgerkd("build", "--json").out)["backend"] == "onnx"
 
 
 def test_verify_runs_the_attacks_that_are_named(copied, edgerkd):
     """Catches --attack that goes nowhere, and an unknown name that falls back in silence."""
     found = json.loads(edgerkd("verify", copied, "--attack", "apgd-ce", "--json").out)
-    assert [(row["attack"], row["source"]) for row in found["rows"]] == [("replay", "replay"), ("APGD-CE", "direct")]
-    assert not any("over-reports" in note for note in found["notes"])
-    assert any("over-reports" in note for note in json.loads(edgerkd("verify", copied, "--json").out)["notes"])
+    assert [(row["attack"], row["source"]) for row in found["rows"]] == [("replay", "replay"), ("apgd-ce", "direct")]
+    assert not any(notice["id"] == "over-reports" for notice in found["notices"])
+    notices = json.loads(edgerkd("verify", copied, "--json").out)["notices"]
+    assert any(notice["id"] == "over-reports" for notice in notices)
     assert edgerkd("verify", copied, "--attack", "apdg").code == 3
 
 
@@ -118,11 +123,22 @@ def copied(road, tmp_path) -> Path:
 def test_a_bundle_carried_elsewhere_is_verified_beside_itself(copied, edgerkd):
     """Catches a verify that needs the run's folder: a device has only the bundle."""
     assert edgerkd("verify", copied).code == 0
-    assert (copied.parent / "verify.json").exists()
-    assert sorted(p.name for p in copied.iterdir()) == ["manifest.json", "replay.npz", "student.onnx", "twin.onnx"]
+    assert report_on(copied).exists()
+    assert sorted(p.name for p in copied.iterdir()) == sorted([*FILES, "manifest.json"])
 
 
-@pytest.mark.parametrize("name", ["student.onnx", "twin.onnx", "replay.npz", "manifest.json"])
+def test_two_bundles_carried_to_one_folder_keep_their_own_reports(copied, edgerkd):
+    """Catches the second verdict that takes the first one's place, and a copy whose name is not its own."""
+    other = Path(shutil.copytree(copied, copied.with_name("another")))
+    for folder in (copied, other):
+        assert edgerkd("verify", folder).code == 0
+    reports = sorted(path.name for path in copied.parent.glob("verify*.json"))
+    assert reports == sorted([report_on(copied).name, report_on(other).name])
+    assert len(set(reports)) == 2
+    assert len(list((copied.parent / "engines").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
 def test_a_missing_file_exits_5(copied, edgerkd, name):
     """Catches another exit code than the design's."""
     (copied / name).unlink()
@@ -133,25 +149,44 @@ def test_a_missing_file_exits_5(copied, edgerkd, name):
 
 def test_a_changed_file_exits_5_and_writes_no_verdict(copied, edgerkd):
     """Catches a verdict about a tampered bundle."""
-    path = copied / "student.onnx"
+    path = copied / GRAPH
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     ended = edgerkd("verify", copied)
     assert ended.code == 5
-    assert "student.onnx" in ended.err
-    assert not (copied.parent / "verify.json").exists()
+    assert GRAPH in ended.err
+    assert list(copied.parent.glob("verify*.json")) == []
 
 
-def test_a_student_that_is_no_onnx_exits_5(copied, edgerkd):
+def test_a_graph_that_is_no_onnx_exits_5(copied, edgerkd):
     """Catches a digest trusted for a format: the manifest agrees, the file is still no graph."""
     content = b"this is no graph"
-    (copied / "student.onnx").write_bytes(content)
+    (copied / GRAPH).write_bytes(content)
     manifest = json.loads((copied / "manifest.json").read_text())
-    manifest["files"]["student.onnx"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["files"][GRAPH] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (copied / "manifest.json").write_text(json.dumps(manifest))
     ended = edgerkd("verify", copied)
     assert ended.code == 5
-    assert "student.onnx" in ended.err
+    assert GRAPH in ended.err
     assert "ONNX" in ended.err
+
+
+def test_without_gates_a_verdict_exits_2_and_figures_alone_0(copied, edgerkd):
+    """Catches a pass where nothing was asked, figures that count as a failure, and thresholds that go nowhere."""
+    manifest = json.loads((copied / "manifest.json").read_text())
+    (copied / "manifest.json").write_text(json.dumps({**manifest, "profiles": [], "reference": None}))
+    ended = edgerkd("verify", copied)
+    assert (ended.code, ended.out) == (2, "")
+    assert "--min-robust" in ended.err
+    assert "--measure" in ended.err
+    assert list(copied.parent.glob("verify*.json")) == []
+    measured = edgerkd("verify", copied, "--measure", "--json")
+    assert measured.code == 0
+    assert json.loads(measured.out)["verdict"] == "measured"
+    assert json.loads(measured.out)["gates"] == []
+    asked = edgerkd("verify", copied, "--min-robust", "0.99", "--min-clean", "0.5", "--json")
+    assert asked.code == 1
+    gates = {gate["gate"]: (gate["required"], gate["verdict"]) for gate in json.loads(asked.out)["gates"]}
+    assert gates == {"clean_acc": (0.5, "pass"), "robust_acc": (0.99, "fail")}
 
 
 def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
@@ -186,7 +221,12 @@ def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
         (["plan", "--family", "torchvision:mobilenet_v9"], 3, "did you mean 'mobilenet_v"),
         (["teacher", "train", "--name", "../away"], 3, "no folder"),
         (["export", "--format", "tr"], 3, "did you mean 'trt'"),
-        (["verify", "--runtime", "onnxruntim"], 3, "did you mean 'onnxruntime'"),
+        (["verify", "--backend", "onn"], 3, "did you mean 'onnx'"),
+        (["verify", "--variant", "int8"], 3, "variant of this bundle for onnx named 'int8'"),
+        (["verify", "--profile", "jetson-orim"], 3, "no profile in this bundle named 'jetson-orim'"),
+        (["verify", "--min-robust", "40"], 2, "--min-robust"),
+        (["build", "--backend", "onn"], 3, "did you mean 'onnx'"),
+        (["export", "--profile", "jetson-orim"], 3, "did you mean 'jetson-orin'"),
         (["verify", "nowhere"], 5, "not a bundle"),
         (["evaluate", "--run", "nowhere"], 3, "--run: nowhere: there is no such folder"),
         (["teacher", "import"], 2, "import needs a file"),
@@ -210,7 +250,7 @@ def test_an_empty_folder_says_how_to_start(edgerkd, workdir):
         assert "edgerkd distill" in ended.err
 
 
-def test_a_budget_nothing_fits_names_each_limit_with_wanted_and_actual(road, edgerkd, workdir):
+def test_a_budget_nothing_fits_names_each_limit_with_required_and_measured(road, edgerkd, workdir):
     """Catches a bare 'no student': the user must know what to raise."""
     text = _named_files()["jetson-orin"].read_text()
     text = text.replace('name = "jetson-orin"', 'name = "tiny"').replace("params = 500_000", "params = 10")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundles import write_small_bundle
+from tests.bundles import report_on, write_small_bundle
 from tests.command import process
 
 EDGERKD = [sys.executable, "-m", "edgerkd"]
@@ -83,15 +83,15 @@ def test_a_verdict_that_cannot_be_shown_is_kept_and_exits_4(end, json_flag, carr
     done = run(["verify", str(carried), *json_flag], stdout=end(), folder=carried.parent)
     assert done.returncode == 4, done.stderr
     assert "Standard output cannot be written" in done.stderr
-    assert json.loads((carried.parent / "verify.json").read_text())["verdict"] in ("pass", "fail", "inconclusive")
+    assert json.loads(report_on(carried).read_text())["verdict"] in ("pass", "fail", "inconclusive")
 
 
 def test_a_verdict_that_cannot_be_kept_is_shown(carried):
     """Catches evidence that is gone because one file has no place: what is printed comes first."""
-    (carried.parent / "verify.json").mkdir()
+    report_on(carried).mkdir()
     ended = process(carried.parent, "verify", str(carried), "--json")
     assert (ended.code, ended.out) == (4, "")  # nothing was attacked in vain
-    assert "verify.json: cannot be written" in ended.err
+    assert f"{report_on(carried).name}: cannot be written" in ended.err
     ended = process(carried.parent, "verify", str(carried), "--json", "--out", "elsewhere.json")
     assert ended.code in (0, 1, 7)
     assert json.loads(ended.out) == json.loads((carried.parent / "elsewhere.json").read_text())
@@ -106,7 +106,7 @@ def test_a_descriptor_that_was_closed_before_is_no_file_of_ours(number, carried)
     listed = json.loads((carried / "manifest.json").read_text())["files"]
     assert all((carried / name).stat().st_size == entry["size"] for name, entry in listed.items())
     assert done.returncode == 4 if number == 1 else done.returncode in (0, 1, 7), done.stderr
-    assert (carried.parent / "verify.json").exists()
+    assert report_on(carried).exists()
 
 
 def test_text_that_a_terminal_cannot_show_is_escaped(tmp_path):
@@ -146,13 +146,12 @@ SLOW = """
 import time
 from pathlib import Path
 from edgerkd.__main__ import main
-from edgerkd.verify import run
+from edgerkd.verify import evidence
 
-measure = run.measure_latency
 def slow(*given):
     Path("attacked").touch()
     time.sleep(30)
-run.measure_latency = slow
+evidence.measure_latency = slow
 main()
 """
 

@@ -18,8 +18,8 @@ def _folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["import"], 2, "import needs a file or a name"),
-        (["train", "w.pt"], 2, "train takes none"),
+        (["import"], 2, "Missing argument 'SOURCE'"),
+        (["train", "w.pt"], 2, "(w.pt)"),
         (["import", "w.pt", "--method", "pgd-at"], 2, "--method"),
         (["import", "w.pt", "--minutes", "5"], 2, "--minutes"),
         (["train", "--minutes", "0"], 2, "--minutes"),
@@ -28,9 +28,9 @@ def _folder(tmp_path, monkeypatch):
         (["list", "--name", "mine"], 2, "--name"),
         (["train", "-n", "5"], 2, "-n"),
         (["train", "--eps", "0"], 3, "--eps 0"),
-        (["import", "https://[x", "--sha256", "0" * 64], 3, "not an address"),
-        (["import", "https://example.invalid/\u00e4.pt", "--sha256", "0" * 64], 3, "not an address"),
-        (["train", "--method", "rslad"], 3, "known: n-fgsm, pgd-at, trades"),
+        (["import", "https://[x", "--sha256", "0" * 64], 3, "not a web address"),
+        (["import", "https://example.invalid/\u00e4.pt", "--sha256", "0" * 64], 3, "not a web address"),
+        (["train", "--method", "rslad"], 3, "known:\n  - pgd-at: adversarial training"),
         (["import", "gone.pt"], 3, "there is no such file"),
         (["import", "https://example.invalid/w.pt"], 3, "--sha256"),
         (["import", "robustbench:Wong2020Fast"], 4, "load_model('Wong2020Fast'"),

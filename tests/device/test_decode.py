@@ -1,4 +1,4 @@
-"""Files in and out: nothing half understood, every problem named."""
+"""Files in and out: nothing half read, every problem named."""
 
 import json
 from typing import Any
@@ -45,7 +45,7 @@ def profile_data() -> dict[str, Any]:
         "schema": 1,
         "name": "mine",
         "title": "Mine",
-        "runtimes": ["onnxruntime"],
+        "backends": ["onnx"],
         "device": {"soc": "x", "sms": 4},
         "budget": {"params": 10},
         "gates": {"clean_acc_of_teacher": 0.9, "robust_acc_of_teacher": 0.8, "retention": 0.95},

@@ -68,8 +68,10 @@ TEXT_FIELDS = [
     (RunRecord, "profile.title"),
     (RunRecord, "teacher"),
     (RunRecord, "request.source"),
-    (VerifyReport, "engine.device"),
-    (VerifyReport, "reasons"),
+    (VerifyReport, "engine.device.name"),
+    (VerifyReport, "build.fallback"),
+    (VerifyReport, "skipped.0.problem"),
+    (VerifyReport, "notices"),
     (VerifyReport, "by_class.classes.0.name"),
     (VerifyReport, "rows.0.attack"),
     (Profile, "device.soc"),
@@ -80,7 +82,7 @@ TEXT_FIELDS = [
 @pytest.mark.parametrize(("cls", "key"), TEXT_FIELDS, ids=lambda value: getattr(value, "__name__", value))
 def test_no_text_of_a_file_reaches_a_terminal_as_it_is(cls, key, text, tmp_path):
     """Catches a field that is printed before anybody has looked at it, and a message that repeats the text."""
-    value = [text] if key == "reasons" else text
+    value = [text] if key == "notices" else text
     said = refusal(cls, changed(cls, key, value), tmp_path / "x.json")
     assert key in said
     assert text not in said
@@ -99,7 +101,7 @@ def test_no_key_does_either(text, tmp_path):
     [
         (RunRecord, "data.name", "x" * (LONGEST_NAME + 1), "data.name"),
         (RunRecord, "data.name", "", "data.name"),
-        (VerifyReport, "reasons", ["x" * (LONGEST_TEXT + 1)], "4,000 are allowed"),
+        (VerifyReport, "notices", ["x" * (LONGEST_TEXT + 1)], "4,000 are allowed"),
         (RunRecord, "data.sha256", "d1" * 31, "data.sha256"),
         (RunRecord, "data.classes", ["only"], "data.classes"),
         (VerifyReport, "clean_acc.value", 1.2, "clean_acc.value"),
@@ -129,7 +131,7 @@ def test_no_key_does_either(text, tmp_path):
         (Profile, "budget.file", "9" * 400 + " B", "budget.file"),
         (Profile, "device.memory", "lots", "device.memory"),
         (Profile, "device.sms", 0, "device.sms"),
-        (Profile, "runtimes", [], "runtimes"),
+        (Profile, "backends", [], "backends"),
         *((Profile, f"gates.{gate}", value, f"gates.{gate}")
           for gate in ("clean_acc_of_teacher", "robust_acc_of_teacher", "retention")
           for value in (-0.01, 1.01, 95.0)),
@@ -152,9 +154,9 @@ def test_a_value_out_of_its_range_is_refused_with_its_key(cls, key, value, said,
         ("null", "x.json"),
         ("[1]", "x.json"),
         ('"text"', "x.json"),
-        ('{"schema": 1, "seed": NaN}', "NaN is no number"),
-        ('{"schema": 1, "seed": Infinity}', "Infinity is no number"),
-        ('{"schema": 1, "seed": -Infinity}', "-Infinity is no number"),
+        ('{"schema": 1, "seed": NaN}', "NaN is not a JSON number"),
+        ('{"schema": 1, "seed": Infinity}', "Infinity is not a JSON number"),
+        ('{"schema": 1, "seed": -Infinity}', "-Infinity is not a JSON number"),
         ('{"schema": 1, "seed": 1e999}', "seed"),
         ('{"schema": 1, "seed": ' + "9" * 5000 + "}", "not valid JSON"),
         ('{"schema": 1, "seed": ' + "[" * 500 + "]" * 500 + "}", "nested"),
@@ -216,11 +218,11 @@ def test_a_setting_is_held_to_the_same():
 def test_what_is_written_can_be_read(tmp_path):
     """Catches an error's own words, of several lines and with escapes, that make a report unreadable afterwards."""
     report = samples.verification()
-    noisy = type(report)(**{f: getattr(report, f) for f in report.__slots__} | {"reasons": ("a\nb\x1b[1m", "x" * 9000)})
+    noisy = type(report)(**{f: getattr(report, f) for f in report.__slots__} | {"notices": ("a\nb\x1b[1m", "x" * 9000)})
     (tmp_path / "x.json").write_text(encode_json(noisy))
     again = decode_json(VerifyReport, tmp_path / "x.json")
-    assert again.reasons[0] == r"a\nb\x1b[1m"
-    assert again.reasons[1].startswith("x" * 3900)
+    assert again.notices[0] == r"a\nb\x1b[1m"
+    assert again.notices[1].startswith("x" * 3900)
 
 
 def test_a_file_beyond_its_limit_is_refused_unread(tmp_path, monkeypatch):

@@ -163,6 +163,7 @@ def test_exit_codes_are_those_of_the_documentation():
     ours = {cls.__name__: cls.exit_code for cls in below(EdgerkdError) if cls.__module__ == "edgerkd.core.errors"}
     assert ours == {
         "EdgerkdError": 70,
+        "MissingGatesError": 2,
         "ConfigError": 3,
         "UnknownNameError": 3,
         "BudgetError": 3,

@@ -1,5 +1,6 @@
-"""The ONNX exporter and ONNX Runtime, for real on the CPU."""
+"""The ONNX backend: ONNX Runtime, for real on the CPU."""
 
+import platform
 import sys
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper
 
+from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd_exporters import onnx as backend
 from edgerkd_exporters._checks import read_onnx
@@ -33,19 +35,19 @@ def damaged(path, how):
     return path
 
 
-def test_export_copies_the_graph(graph, tmp_path):
-    """An exporter that re-encodes, or writes nothing."""
+def test_building_copies_the_graph(graph, tmp_path):
+    """A build that re-encodes, writes nothing, or claims decisions that were not made."""
     target = tmp_path / "new" / "engine.onnx"
-    assert backend.OnnxExporter().export(graph, target, max_batch=8) == []
+    assert backend.OnnxBackend().build(graph, target, max_batch=8) == BuildLog()
     assert target.read_bytes() == graph.read_bytes()
 
 
 @pytest.mark.parametrize("how", ["empty", "text", "no graph", "cut", "cut by one", "longer", "a fixed-size field"])
-def test_export_refuses_what_is_not_onnx_and_writes_nothing(graph, tmp_path, how):
+def test_build_refuses_what_is_not_onnx_and_writes_nothing(graph, tmp_path, how):
     """A plain copy, or a check of the first bytes only."""
     target = tmp_path / "engine.onnx"
     with pytest.raises(ArtefactError, match=r"student\.onnx: not an ONNX graph"):
-        backend.OnnxExporter().export(damaged(graph, how), target, max_batch=8)
+        backend.OnnxBackend().build(damaged(graph, how), target, max_batch=8)
     assert not target.exists()
 
 
@@ -57,9 +59,9 @@ def test_read_onnx_names_a_missing_file(tmp_path):
 
 def test_logits_equal_numpy_for_any_batch(graph, images):
     """Wrong input order, another provider's rounding, a fixed batch."""
-    with backend.OnnxRuntime().load(graph) as engine:
-        assert (engine.runtime, engine.version) == ("onnxruntime", ort.__version__)
-        assert " CPU" in engine.device
+    with backend.OnnxBackend().open(graph) as engine:
+        assert (engine.backend, engine.version) == ("onnx", ort.__version__)
+        assert (engine.device.kind, engine.device.machine) == ("cpu", platform.machine())
         for batch in (1, 2, 7):
             (logits,) = engine(images[:batch])
             assert logits.dtype == np.float32
@@ -69,7 +71,7 @@ def test_logits_equal_numpy_for_any_batch(graph, images):
 def test_two_inputs_and_outputs_keep_the_order_of_the_graph(tmp_path, images):
     """Outputs or inputs sorted by name, or paired wrongly."""
     cotangent = np.arange(35, dtype=np.float32).reshape(7, 5)
-    with backend.OnnxRuntime().load(save(twin(), tmp_path / "twin.onnx")) as engine:
+    with backend.OnnxBackend().open(save(twin(), tmp_path / "twin.onnx")) as engine:
         negative, square = engine(images, cotangent)
     assert_array_equal(negative, -cotangent)
     assert_array_equal(square, images * images)
@@ -78,20 +80,20 @@ def test_two_inputs_and_outputs_keep_the_order_of_the_graph(tmp_path, images):
 def test_strided_images_are_read_in_their_own_order(graph, images):
     """Memory handed on without its strides."""
     view = np.asfortranarray(images)[::2]
-    with backend.OnnxRuntime().load(graph) as engine:
+    with backend.OnnxBackend().open(graph) as engine:
         assert_allclose(engine(view)[0], classifier_numpy(images[::2]), rtol=0, atol=1e-5)
 
 
 def test_nan_goes_through(graph, images):
     """An engine that hides NaN from its caller, who must see it."""
     images[3] = np.nan
-    with backend.OnnxRuntime().load(graph) as engine:
+    with backend.OnnxBackend().open(graph) as engine:
         assert_array_equal(np.isnan(engine(images)[0]).all(axis=1), np.arange(7) == 3)
 
 
 def test_all_that_is_wrong_with_a_call_is_said_at_once(tmp_path, images):
     """ONNX Runtime's own errors, one at a time; float64 quietly rounded; batches that differ."""
-    with backend.OnnxRuntime().load(save(twin(), tmp_path / "twin.onnx")) as engine:
+    with backend.OnnxBackend().open(save(twin(), tmp_path / "twin.onnx")) as engine:
         with pytest.raises(EngineError) as caught:
             engine(images.astype(np.float64), np.zeros((6, 4), np.float32))
         for part in (
@@ -108,32 +110,32 @@ def test_all_that_is_wrong_with_a_call_is_said_at_once(tmp_path, images):
 
 
 @pytest.mark.parametrize("how", ["empty", "text", "cut"])
-def test_load_refuses_what_is_not_onnx(graph, how):
+def test_open_refuses_what_is_not_onnx(graph, how):
     """ONNX Runtime's InvalidProtobuf or InvalidArgument let through to the user."""
     with pytest.raises(ArtefactError, match=r"student\.onnx: not an ONNX graph"):
-        backend.OnnxRuntime().load(damaged(graph, how))
+        backend.OnnxBackend().open(damaged(graph, how))
 
 
-def test_load_refuses_damage_inside_the_graph(graph):
+def test_open_refuses_damage_inside_the_graph(graph):
     """A check of the outer frame only: here the frame is whole and the graph is not."""
     data = graph.read_bytes()
     at = data.index(b"MatMul")
     graph.write_bytes(data[: at - 1] + b"\x7f" + data[at:])  # the length of the operator's name
     with pytest.raises(ArtefactError, match=r"student\.onnx: not an ONNX graph, or damaged"):
-        backend.OnnxRuntime().load(graph)
+        backend.OnnxBackend().open(graph)
 
 
-def test_load_says_which_operator_is_unknown(tmp_path):
+def test_open_says_which_operator_is_unknown(tmp_path):
     """The same error for a good file this runtime cannot run as for a damaged one."""
     with pytest.raises(EngineError, match=r"odd\.onnx: onnxruntime .* cannot load it: .*NoSuchOperator"):
-        backend.OnnxRuntime().load(save(unsupported(), tmp_path / "odd.onnx"))
+        backend.OnnxBackend().open(save(unsupported(), tmp_path / "odd.onnx"))
 
 
-def test_load_refuses_ends_that_are_not_float32(tmp_path):
+def test_open_refuses_ends_that_are_not_float32(tmp_path):
     """Half precision at the ends, which every caller would feed with float32."""
     half = model([helper.make_node("Neg", ["a"], ["b"])], {"a": (2,)}, {"b": (2,)}, kind=TensorProto.FLOAT16)
     with pytest.raises(ArtefactError, match=r"must be float32, not a: tensor\(float16\), b"):
-        backend.OnnxRuntime().load(save(half, tmp_path / "half.onnx"))
+        backend.OnnxBackend().open(save(half, tmp_path / "half.onnx"))
 
 
 def test_a_session_on_other_providers_is_refused(graph, monkeypatch):
@@ -142,15 +144,15 @@ def test_a_session_on_other_providers_is_refused(graph, monkeypatch):
         ort.InferenceSession, "get_providers", lambda self: ["XnnpackExecutionProvider", backend._PROVIDER]
     )
     with pytest.raises(EngineError, match="Xnnpack"):
-        backend.OnnxRuntime().load(graph)
+        backend.OnnxBackend().open(graph)
     with pytest.raises(MissingDependencyError, match="Xnnpack"):
-        backend.OnnxRuntime().check()
+        backend.OnnxBackend().check()
 
 
 def test_check_passes_here_and_its_graph_is_what_it_says():
     """A constant that has rotted."""
-    backend.OnnxRuntime().check()
-    backend.OnnxExporter().check()
+    backend.OnnxBackend().check()
+    backend.OnnxBackend().check_build()
     ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, [1])] for name in "xy"]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "check", *ends)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -158,9 +160,9 @@ def test_check_passes_here_and_its_graph_is_what_it_says():
 
 
 def test_without_onnxruntime_the_install_line_is_given(graph, monkeypatch):
-    """A bare ImportError, or an exporter that needs the runtime."""
+    """A bare ImportError, or a build that needs what only running does."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    for action in (backend.OnnxRuntime().check, lambda: backend.OnnxRuntime().load(graph)):
+    for action in (backend.OnnxBackend().check, lambda: backend.OnnxBackend().open(graph)):
         with pytest.raises(MissingDependencyError, match=r'pip install "edgerkd\[ort\]"'):
             action()
-    backend.OnnxExporter().check()
+    backend.OnnxBackend().check_build()

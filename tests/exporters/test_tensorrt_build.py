@@ -8,10 +8,12 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
+from edgerkd.files.decode import decode_json, encode_json
 from edgerkd_exporters._tensorrt import build, logger
-from edgerkd_exporters.tensorrt import TENSORRT, TensorRTExporter
-from edgerkd_exporters.tensorrt_rtx import TENSORRT_RTX, TensorRTRTXExporter, TensorRTRTXRuntime
+from edgerkd_exporters.tensorrt import TENSORRT, TensorRTBackend
+from edgerkd_exporters.tensorrt_rtx import TENSORRT_RTX, TensorRTRTXBackend
 from tests.exporters.small_graphs import classifier, half_inside, save, twin, unsupported
 
 
@@ -33,10 +35,11 @@ def target(tmp_path):
 @pytest.mark.parametrize("make", [classifier, twin, half_inside])
 def test_rtx_builds_without_a_gpu(rtx, make, tmp_path, target):
     """A build that asks for a GPU, a flag the library refuses, a profile for one input only."""
-    exporter = TensorRTRTXExporter()
-    exporter.check()
-    notes = exporter.export(save(make(), tmp_path / "graph.onnx"), target, max_batch=8)
-    assert notes == ["TF32 off", "batch 1 to 8, tuned for 1", "strongly typed"]
+    backend = TensorRTRTXBackend()
+    backend.check_build()
+    log = backend.build(save(make(), tmp_path / "graph.onnx"), target, max_batch=8)
+    assert log.seconds is not None
+    assert log == BuildLog(max_batch=8, tf32=False, typing="strong", seconds=log.seconds)
     assert [path.name for path in target.parent.iterdir()] == ["student.plan"]
     here = bytes(int(part) for part in rtx.__version__.split("."))
     plan = target.read_bytes()
@@ -44,7 +47,7 @@ def test_rtx_builds_without_a_gpu(rtx, make, tmp_path, target):
 
 
 def test_rtx_builder_switches_tf32_off(rtx, graph, target, monkeypatch):
-    """A note without the deed: TF32 is on by default and moves logits by 1e-3."""
+    """A log without the deed: TF32 is on by default and moves logits by 1e-3."""
     configs = []
     make = rtx.Builder.create_builder_config
     monkeypatch.setattr(rtx.Builder, "create_builder_config", lambda self: configs.append(make(self)) or configs[-1])
@@ -59,7 +62,7 @@ def test_rtx_refuses_what_is_not_onnx(rtx, graph, target, content):
     """Trusting the parser: it takes text, and an empty file, for a network without layers."""
     graph.write_bytes(graph.read_bytes()[:-9] if content is None else content)
     with pytest.raises(ArtefactError, match=r"student\.onnx: not an ONNX graph"):
-        TensorRTRTXExporter().export(graph, target, max_batch=8)
+        TensorRTRTXBackend().build(graph, target, max_batch=8)
     assert not target.exists()
 
 
@@ -69,13 +72,13 @@ def test_rtx_refuses_damage_inside_the_graph(rtx, graph, target):
     at = data.index(b"MatMul")
     graph.write_bytes(data[: at - 1] + b"\x7f" + data[at:])  # the length of the operator's name
     with pytest.raises(ArtefactError, match=r"student\.onnx: not an ONNX graph, or damaged"):
-        TensorRTRTXExporter().export(graph, target, max_batch=8)
+        TensorRTRTXBackend().build(graph, target, max_batch=8)
 
 
 def test_rtx_failure_keeps_nothing_of_the_library(rtx, tmp_path, target):
     """A builder kept by the error: garbage later, whose destruction within a log message hangs the library for ever."""
     with pytest.raises(EngineError) as caught:
-        TensorRTRTXExporter().export(save(unsupported(), tmp_path / "odd.onnx"), target, max_batch=8)
+        TensorRTRTXBackend().build(save(unsupported(), tmp_path / "odd.onnx"), target, max_batch=8)
     frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
     assert "_plan" in [frame.f_code.co_name for frame in frames]
     assert [kind for frame in frames for kind in frame.f_locals.values() if isinstance(kind, rtx.Builder)] == []
@@ -100,7 +103,7 @@ def test_reasons_are_those_of_this_build(monkeypatch, graph, target):
 def test_rtx_names_every_node_it_cannot_parse(rtx, tmp_path, target):
     """The first failing node only, or the library's log on the terminal instead of an error."""
     with pytest.raises(EngineError) as caught:
-        TensorRTRTXExporter().export(save(unsupported(), tmp_path / "odd.onnx"), target, max_batch=8)
+        TensorRTRTXBackend().build(save(unsupported(), tmp_path / "odd.onnx"), target, max_batch=8)
     for part in ("odd.onnx", "2 problems", "node 1 'product' (NoSuchOperator)", "node 2 'relu' (NorThisOne)"):
         assert part in str(caught.value)
     assert not target.exists()
@@ -109,7 +112,7 @@ def test_rtx_names_every_node_it_cannot_parse(rtx, tmp_path, target):
 def test_rtx_refuses_a_fixed_batch(rtx, tmp_path, target):
     """An engine for one batch size only, found out on the device."""
     with pytest.raises(EngineError, match=r"'images' has shape \(4, 3, 4, 4\): only the first size .* dynamic"):
-        TensorRTRTXExporter().export(save(classifier(batch=4), tmp_path / "fixed.onnx"), target, max_batch=8)
+        TensorRTRTXBackend().build(save(classifier(batch=4), tmp_path / "fixed.onnx"), target, max_batch=8)
 
 
 def test_rtx_reports_the_builders_reason(rtx, graph, target):
@@ -127,12 +130,12 @@ def test_rtx_reports_the_builders_reason(rtx, graph, target):
         (lambda plan: plan[:24] + bytes([1, 2, 3, 4]) + plan[28:], r"built by tensorrt_rtx 1\.2\.3\.4, but 1\.\d"),
     ],
 )
-def test_rtx_load_reads_the_header_before_it_asks_for_a_gpu(rtx, graph, target, change, reason):
+def test_rtx_open_reads_the_header_before_it_asks_for_a_gpu(rtx, graph, target, change, reason):
     """A foreign engine blamed on the GPU, or handed to the library."""
     build(TENSORRT_RTX, graph, target, 8)
     target.write_bytes(change(target.read_bytes()))
     with pytest.raises(ArtefactError, match=rf"student\.plan: .*{reason}.*`edgerkd build`"):
-        TensorRTRTXRuntime().load(target)
+        TensorRTRTXBackend().open(target)
 
 
 @pytest.mark.parametrize(("flavour", "extra"), [(TENSORRT, "trt"), (TENSORRT_RTX, "trt-rtx")])
@@ -144,7 +147,7 @@ def test_without_the_library_the_install_line_is_given(graph, target, monkeypatc
 
 
 def test_all_modules_import_with_numpy_alone():
-    """An import of a back-end's library at the top of a module."""
+    """An import of a backend's library at the top of a module."""
     absent = ["tensorrt", "tensorrt_rtx", "cuda", "onnxruntime", "onnx", "torch"]
     code = f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
     code += "import edgerkd_exporters.onnx, edgerkd_exporters.tensorrt, edgerkd_exporters.tensorrt_rtx"
@@ -176,6 +179,7 @@ class FakeBuilder(ModuleType):
         precisions = [] if version.startswith("11") else ["FP16", "INT8"]
         self.BuilderFlag = Enum("BuilderFlag", ["TF32", *precisions])
         self.types, self.fails = types, fails
+        self.reason = "could not find any implementation"
         self.attempts: list[SimpleNamespace] = []
 
     def Builder(self, log):  # noqa: N802  TensorRT's name
@@ -201,7 +205,7 @@ class FakeBuilder(ModuleType):
 
         def build_serialized_network(network, config):
             if "build" in self.fails and "STRONGLY_TYPED" in attempt.network:
-                log.log(self.ILogger.ERROR, "could not find any implementation")
+                log.log(self.ILogger.ERROR, self.reason)
                 return None
             return memoryview(b"plan")
 
@@ -245,11 +249,13 @@ def built(monkeypatch, graph, target, fake):
 def test_flags_for_each_generation(monkeypatch, graph, target, version, types, network, flags):
     """TF32 left on; precision flags where the network is strongly typed, or none where 8.5 needs them."""
     fake = FakeBuilder(version, types)
-    notes = built(monkeypatch, graph, target, fake)
+    log = built(monkeypatch, graph, target, fake)
     (attempt,) = fake.attempts
     assert (attempt.network, attempt.flags) == (network, flags)
     assert attempt.profile == {"images": ((1, 3, 4, 4), (1, 3, 4, 4), (8, 3, 4, 4))}
-    assert notes[-1] == "strongly typed" or set(notes[-1].split(": ")[1].split(", ")) == {"FP32"} | flags
+    strong = network == ["STRONGLY_TYPED"]
+    assert (log.max_batch, log.tf32, log.fallback) == (8, False, None)
+    assert (log.typing, set(log.precisions)) == (("strong", set()) if strong else ("weak", {"FP32"} | flags))
     assert target.read_bytes() == b"plan"
 
 
@@ -257,11 +263,11 @@ def test_flags_for_each_generation(monkeypatch, graph, target, version, types, n
 def test_10_falls_back_to_weak_typing_and_says_so(monkeypatch, graph, target, step, reason):
     """No second attempt, a silent one, or one without the flags that it needs."""
     fake = FakeBuilder("10.3.0", ["HALF"], [step])
-    notes = built(monkeypatch, graph, target, fake)
+    log = built(monkeypatch, graph, target, fake)
     assert [attempt.network for attempt in fake.attempts] == [["STRONGLY_TYPED"], ["EXPLICIT_BATCH"]]
     assert fake.attempts[1].flags == {"FP16"}
-    assert reason in notes[2]
-    assert notes[3] == "weakly typed, precisions allowed: FP32, FP16"
+    assert reason in str(log.fallback)
+    assert (log.typing, log.precisions) == ("weak", ("FP32", "FP16"))
 
 
 def test_11_has_nothing_to_fall_back_to(monkeypatch, graph, target):
@@ -274,17 +280,32 @@ def test_11_has_nothing_to_fall_back_to(monkeypatch, graph, target):
 
 
 def test_both_attempts_failing_is_an_error(monkeypatch, graph, target):
-    """A loop, or a note in place of the error."""
+    """A loop, or a log in place of the error."""
     with pytest.raises(EngineError, match="node 3: no half Gemm"):
         built(monkeypatch, graph, target, FakeBuilder("10.3.0", fails=["always"]))
 
 
-def test_trt_export_needs_a_gpu(monkeypatch, graph, target):
+def test_a_long_reason_for_the_fallback_still_fits_its_record(monkeypatch, graph, target):
+    """A record of a failed build that cannot be written or read, for its text is longer than any may be."""
+    fake = FakeBuilder("10.3.0", ["HALF"], ["build"])
+    fake.reason = "tactic\x1b[31m failed " * 10_000
+    log = built(monkeypatch, graph, target, fake)
+    assert log.fallback is not None
+    assert "\x1b" not in log.fallback
+    path = target.with_name("log.json")
+    path.write_text(encode_json(log))
+    again = decode_json(BuildLog, path)
+    assert again.fallback is not None
+    assert again.fallback[:2000] == log.fallback[:2000]
+
+
+def test_trt_build_needs_a_gpu(monkeypatch, graph, target):
     """A build that crashes on a machine without a GPU instead of saying so: the real CUDA binding answers here."""
     runtime = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("this machine has a GPU")
     monkeypatch.setitem(sys.modules, "tensorrt", FakeBuilder("10.3.0"))
-    for action in (TensorRTExporter().check, lambda: TensorRTExporter().export(graph, target, max_batch=8)):
+    backend = TensorRTBackend()
+    for action in (backend.check, backend.check_build, lambda: backend.build(graph, target, max_batch=8)):
         with pytest.raises(MissingDependencyError, match="no CUDA GPU can be used here: cudaGetDevice"):
             action()

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from edgerkd.core.engine import DeviceRecord
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
-from edgerkd_exporters.tensorrt import TensorRTExporter, TensorRTRuntime
-from edgerkd_exporters.tensorrt_rtx import TensorRTRTXRuntime
+from edgerkd_exporters.tensorrt import TensorRTBackend
+from edgerkd_exporters.tensorrt_rtx import TensorRTRTXBackend
 from tests.exporters.fake_tensorrt import HEADER, FakeCuda, FakeTensorRT
 
 SHAPE = (3, 4, 4)
@@ -54,9 +55,9 @@ def check_free(cuda):
 
 def test_engine_computes_in_the_order_of_the_graph(trt, cuda, plan):
     """Outputs read before the stream is synchronised, addresses or shapes not set, outputs in another order."""
-    with TensorRTRuntime().load(plan) as engine:
-        assert (engine.runtime, engine.version) == ("tensorrt", "10.13.3.9")
-        assert engine.device == "Fake GPU (compute capability 8.7)"
+    with TensorRTBackend().open(plan) as engine:
+        assert (engine.backend, engine.version) == ("trt", "10.13.3.9")
+        assert engine.device == DeviceRecord(kind="gpu", name="Fake GPU", capability="8.7")
         images, cotangent = batch(3)
         logits, gradient = engine(images, cotangent)
     assert_array_equal(logits, 2 * cotangent)
@@ -67,7 +68,7 @@ def test_engine_computes_in_the_order_of_the_graph(trt, cuda, plan):
 
 def test_batches_beyond_the_profile_are_split(trt, plan):
     """A batch cut off, refused, or a last part run at full size over stale rows."""
-    with TensorRTRuntime().load(plan) as engine:
+    with TensorRTBackend().open(plan) as engine:
         for size in (1, 4, 5, 11):
             images, cotangent = batch(size)
             logits, gradient = engine(images, cotangent)
@@ -78,7 +79,7 @@ def test_batches_beyond_the_profile_are_split(trt, plan):
 
 def test_results_of_one_call_survive_the_next(trt, plan):
     """Outputs that share memory from call to call."""
-    with TensorRTRuntime().load(plan) as engine:
+    with TensorRTBackend().open(plan) as engine:
         images, cotangent = batch(2)
         logits, _ = engine(images, cotangent)
         engine(images, cotangent + 1)
@@ -87,7 +88,7 @@ def test_results_of_one_call_survive_the_next(trt, plan):
 
 def test_buffers_are_taken_once(trt, cuda, plan):
     """Memory taken in every call."""
-    with TensorRTRuntime().load(plan) as engine:
+    with TensorRTBackend().open(plan) as engine:
         for size in (1, 9):
             engine(*batch(size))
         assert cuda.allocations == len(cuda.memory) == 4
@@ -96,7 +97,7 @@ def test_buffers_are_taken_once(trt, cuda, plan):
 def test_strided_arrays_are_read_in_their_own_order(trt, plan):
     """The address of a view handed to CUDA without its strides."""
     images, cotangent = batch(8)
-    with TensorRTRuntime().load(plan) as engine:
+    with TensorRTBackend().open(plan) as engine:
         logits, gradient = engine(np.asfortranarray(images)[::2], cotangent[::-2])
     assert_array_equal(gradient, images[::2] + 1)
     assert_array_equal(logits, 2 * cotangent[::-2])
@@ -105,7 +106,7 @@ def test_strided_arrays_are_read_in_their_own_order(trt, plan):
 def test_wrong_arrays_never_reach_the_device(trt, cuda, plan):
     """float64, or another image size, read as float32 of the right one."""
     images, cotangent = batch(2)
-    with TensorRTRuntime().load(plan) as engine:
+    with TensorRTBackend().open(plan) as engine:
         with pytest.raises(EngineError, match=r"(?s)must be float32, got float64.*\(any, 5\), got \(2, 4\)"):
             engine(images.astype(np.float64), cotangent[:, :4])
         assert cuda.copies == 0
@@ -113,7 +114,7 @@ def test_wrong_arrays_never_reach_the_device(trt, cuda, plan):
 
 def test_a_failing_execution_carries_the_librarys_reason(trt, cuda, plan):
     """A False ignored, so that the output of an earlier call is taken for this one's."""
-    with TensorRTRuntime().load(plan) as engine:
+    with TensorRTBackend().open(plan) as engine:
         trt.refuse = "execution"
         with pytest.raises(EngineError, match=r"student\.plan: execution refused: enqueue failed"):
             engine(*batch(2))
@@ -123,7 +124,7 @@ def test_a_failing_execution_carries_the_librarys_reason(trt, cuda, plan):
 @pytest.mark.parametrize("call", ["cudaMemcpyAsync", "cudaStreamSynchronize"])
 def test_a_cuda_error_is_an_engine_error(trt, cuda, plan, call):
     """CUDA's error codes dropped: asynchronous failures show in the synchronisation only."""
-    with TensorRTRuntime().load(plan) as engine:
+    with TensorRTBackend().open(plan) as engine:
         cuda.fail[call] = 700
         with pytest.raises(EngineError, match=rf"{call}: fake error 700"):
             engine(*batch(2))
@@ -136,7 +137,7 @@ def test_a_refused_engine_leaves_nothing_on_the_gpu(trt, cuda, plan, refuse):
     """None used as an engine; a stream kept after the failure."""
     trt.refuse = refuse
     with pytest.raises(EngineError, match=r"student\.plan: tensorrt 10\.13\.3\.9 cannot load it; build"):
-        TensorRTRuntime().load(plan)
+        TensorRTBackend().open(plan)
     check_free(cuda)
 
 
@@ -144,7 +145,7 @@ def test_running_out_of_memory_leaves_nothing_on_the_gpu(trt, cuda, plan):
     """The buffers taken before the failing one are kept."""
     cuda.fail["cudaMalloc"] = 2
     with pytest.raises(EngineError, match="cudaMalloc: fake error 2"):
-        TensorRTRuntime().load(plan)
+        TensorRTBackend().open(plan)
     check_free(cuda)
 
 
@@ -152,7 +153,7 @@ def test_ends_that_are_not_float32_are_refused(trt, cuda, plan):
     """Half-precision buffers of twice the size, filled with float32."""
     trt.dtype = trt.DataType.HALF
     with pytest.raises(EngineError, match="must be float32, but images, cotangent, logits, gradient are not"):
-        TensorRTRuntime().load(plan)
+        TensorRTBackend().open(plan)
     check_free(cuda)
 
 
@@ -160,7 +161,7 @@ def test_outputs_without_a_batch_are_refused(trt, cuda, plan):
     """A buffer for one row, from which a row an image is read."""
     trt.unbatched = {"logits"}
     with pytest.raises(EngineError, match="must be the batch, but for logits it is not"):
-        TensorRTRuntime().load(plan)
+        TensorRTBackend().open(plan)
     check_free(cuda)
 
 
@@ -168,7 +169,7 @@ def test_outputs_without_a_batch_are_refused(trt, cuda, plan):
 def test_a_version_of_three_parts_matches_a_header_of_four(trt, plan, reported):
     """Jetson's binding leaves out the build number: a plain comparison would refuse every engine there."""
     trt.__version__ = reported
-    TensorRTRuntime().load(plan).__exit__(None, None, None)
+    TensorRTBackend().open(plan).__exit__(None, None, None)
 
 
 @pytest.mark.parametrize(("reported", "theirs"), [("10.3.0", "10.13.3.9"), ("10.13.3.10", "10.13.3.9")])
@@ -176,7 +177,7 @@ def test_an_engine_of_another_version_is_refused_with_both_versions(trt, plan, r
     """TensorRT's "version tag does not match", which names neither."""
     trt.__version__ = reported
     with pytest.raises(ArtefactError, match=rf"built by tensorrt {theirs}, but {reported} is here; .*`edgerkd build`"):
-        TensorRTRuntime().load(plan)
+        TensorRTBackend().open(plan)
 
 
 def test_an_unknown_header_layout_is_left_to_the_library(trt, plan, monkeypatch):
@@ -184,13 +185,13 @@ def test_an_unknown_header_layout_is_left_to_the_library(trt, plan, monkeypatch)
     content = HEADER[:4] + b"\x2b\0\0\0" + HEADER[8:24] + b"\x09\x09\x09\x09weights"
     plan.write_bytes(content)
     monkeypatch.setattr("tests.exporters.fake_tensorrt.HEADER", content[:28])
-    TensorRTRuntime().load(plan).__exit__(None, None, None)
+    TensorRTBackend().open(plan).__exit__(None, None, None)
 
 
 def test_check_passes_with_a_gpu_and_leaves_nothing(trt, cuda):
     """A check that holds the GPU, or that only looks whether something is installed."""
-    TensorRTRuntime().check()
-    TensorRTExporter().check()
+    TensorRTBackend().check()
+    TensorRTBackend().check_build()
     check_free(cuda)
 
 
@@ -198,7 +199,7 @@ def test_check_carries_the_reason_why_the_library_does_not_start(trt, cuda):
     """pybind11's TypeError, about a null pointer, shown to the user."""
     trt.refuse = "runtime"
     with pytest.raises(MissingDependencyError, match=r"does not work on Fake GPU.*CUDA initialization failure"):
-        TensorRTRuntime().check()
+        TensorRTBackend().check()
     check_free(cuda)
 
 
@@ -206,19 +207,19 @@ def test_check_carries_the_reason_why_the_library_does_not_start(trt, cuda):
     ("driver", "fix"),
     [(0, "there is no NVIDIA driver"), (12060, r'pip install "cuda-bindings==12\.\*"'), (13000, "nvidia-smi")],
 )
-def test_check_says_how_to_mend_a_gpu_that_does_not_open(trt, cuda, driver, fix):
+def test_check_says_how_to_fix_a_gpu_that_does_not_open(trt, cuda, driver, fix):
     """One message for a missing driver, an old one and a broken one."""
     cuda.driver = driver
     cuda.fail["cudaGetDevice"] = 35
     with pytest.raises(MissingDependencyError, match=rf"no CUDA GPU can be used here: .*fake error 35; .*{fix}"):
-        TensorRTRuntime().check()
+        TensorRTBackend().check()
 
 
 def test_the_older_layout_of_the_cuda_binding_serves_as_well(trt, cuda, plan, monkeypatch):
     """cuda-python before 12.6, as JetPack 6 has it: `from cuda import cudart`."""
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
     monkeypatch.setitem(sys.modules, "cuda.cudart", cuda)
-    with TensorRTRuntime().load(plan) as engine:
+    with TensorRTBackend().open(plan) as engine:
         engine(*batch(1))
 
 
@@ -227,14 +228,14 @@ def test_without_a_cuda_binding_the_install_line_is_given(trt, monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
     monkeypatch.setitem(sys.modules, "cuda.cudart", None)
     with pytest.raises(MissingDependencyError, match='pip install "cuda-bindings'):
-        TensorRTRuntime().check()
+        TensorRTBackend().check()
 
 
 def test_tensorrt_before_8_5_is_refused(trt, monkeypatch):
     """An AttributeError in the middle of a run on JetPack 4."""
     monkeypatch.delattr(FakeTensorRT.IExecutionContext, "execute_async_v3")
     with pytest.raises(MissingDependencyError, match=r"older than 8\.5"):
-        TensorRTRuntime().check()
+        TensorRTBackend().check()
 
 
 def test_rtx_without_a_gpu_says_so():
@@ -244,4 +245,4 @@ def test_rtx_without_a_gpu_says_so():
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("this machine has a GPU")
     with pytest.raises(MissingDependencyError, match="no CUDA GPU can be used here"):
-        TensorRTRTXRuntime().check()
+        TensorRTRTXBackend().check()

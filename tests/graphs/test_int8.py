@@ -7,9 +7,9 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from edgerkd.attacks.active_set import AttackInputs
-from edgerkd.attacks.assess import assess
+from edgerkd.attacks.assess import assess_chunk
 from edgerkd.attacks.suite import attacks_named
-from edgerkd.bundle.plugins import load_runtime
+from edgerkd.bundle.plugins import load_backend
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.graphs.twin import gradient_twin
@@ -59,8 +59,8 @@ def task_of(images, labels) -> AttackInputs:
 
 
 def robust(classifier, inputs):
-    attacks = attacks_named("apgd-ce", threat_model=inputs.threat_model, classes=10)[0]
-    return assess(classifier, attacks, inputs, after=lambda *_: None).robust
+    attacks = attacks_named("apgd-ce", classes=10)[0]
+    return assess_chunk(classifier, attacks, inputs).robust
 
 
 class OnTorch:
@@ -81,8 +81,8 @@ class OnTorch:
 def test_an_engine_is_as_robust_on_numpy_as_on_torch(case, precision):
     """Catches a twin whose gradient is not the engine's, and an attack that means another thing on NumPy."""
     folder, net, images = case
-    runtime = load_runtime("onnxruntime")
-    with runtime.load(folder / f"{precision}.onnx") as live, runtime.load(folder / f"{precision}-twin.onnx") as twin:
+    backend = load_backend("onnx")
+    with backend.open(folder / f"{precision}.onnx") as live, backend.open(folder / f"{precision}-twin.onnx") as twin:
         engine = EngineClassifier(live, twin)
         labels = engine.logits(images.numpy()).argmax(1)
         on_numpy = robust(engine, task_of(images.numpy(), labels))
@@ -97,7 +97,7 @@ def test_the_int8_graph_is_quantised_and_its_twin_sees_through_it(case):
     folder, net, images = case
     ops = {node.op_type for node in onnx.load(folder / "int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= ops
-    with load_runtime("onnxruntime").load(folder / "int8-twin.onnx") as twin:
+    with load_backend("onnx").open(folder / "int8-twin.onnx") as twin:
         cotangent = np.random.default_rng(0).normal(size=(N, 10)).astype(np.float32)
         _, gradient = twin(images.numpy(), cotangent)
     _, expected = TorchClassifier(net).gradient(images, lambda _: torch.from_numpy(cotangent))

@@ -27,9 +27,14 @@ def _commands(text: str, program: str) -> list[str]:
 
 
 def _parse(line: str) -> None:
-    """Parse a command line as the program would, without running it. Raises KeyError or click's UsageError."""
-    name, *arguments = shlex.split(line)
-    COMMANDS[name].make_context(name, arguments)
+    """Parse a command line as the program would, without running it. Raises click's UsageError."""
+    command, name, arguments, context = APP, "edgerkd", shlex.split(line), None
+    while True:
+        context = command.make_context(name, arguments, parent=context)
+        if not hasattr(command, "commands"):
+            return
+        # click parses the name of a sub-command as the first of what is left
+        name, command, arguments = command.resolve_command(context, [*context._protected_args, *context.args])
 
 
 @pytest.mark.parametrize("line", _commands(TEXT, "edgerkd"))

@@ -49,14 +49,14 @@ def test_host_command_names_the_extra_to_install(device: Device) -> None:
 
 
 def test_entry_points_load(device: Device) -> None:
-    """Catches a back-end whose module needs the host's packages, or whose entry point names nothing."""
+    """Catches a backend whose module needs the host's packages, or whose entry point names nothing."""
     code = (
         "from importlib.metadata import entry_points as e;"
-        "print([p.load().__name__ for g in ('edgerkd.exporters', 'edgerkd.runtimes') for p in e(group=g)])"
+        "print([p.load().__name__ for p in e(group='edgerkd.backends')])"
     )
     done = device.python(code)
     assert done.returncode == 0, done.stderr
-    assert "OnnxRuntime" in done.stdout
+    assert "OnnxBackend" in done.stdout
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def carried(bundle: Path, device: Device) -> str:
 
 
 def _right_verdict(report: dict[str, Any]) -> str:
-    """What the facts of a verify.json allow one to say: the rules of docs/adr/0005 and of the gates, once more."""
+    """What the facts of a report allow one to say: the rules of docs/adr/0005 and of the gates, once more."""
     gates = {gate["verdict"] for gate in report["gates"]}
     if not report["parity"]["ok"] or "fail" in gates or any(limit["ok"] is False for limit in report["budget"]):
         return "fail"
@@ -80,21 +80,22 @@ def test_build(device: Device, carried: str) -> None:
     done = device.edgerkd("build", carried, "--json")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
-    assert record["exporter"] == "onnx"
+    assert record["backend"] == "onnx"
     assert sorted(path.name for path in device.folder.iterdir()) == ["carried", "engines"]
     assert len(list((device.folder / "engines").rglob("engine.json"))) == 1
 
 
 def test_verify_reaches_a_verdict(device: Device, carried: str) -> None:
-    """Catches a verify that needs torch, and an exit code that does not say what verify.json says."""
+    """Catches a verify that needs torch, and an exit code that does not say what the report says."""
     torch = device.python("import importlib.util as u; print(u.find_spec('torch'))")
     assert torch.stdout.strip() == "None"
     done = device.edgerkd("verify", carried, "--attack", "autoattack", "--json")  # every attack, on this NumPy
     assert done.returncode in EXIT.values(), done.stderr
-    report = json.loads((device.folder / "verify.json").read_text())
+    (evidence,) = device.folder.glob("verify-carried-*.json")
+    report = json.loads(evidence.read_text())
     assert json.loads(done.stdout) == report
-    assert report["engine"]["runtime"] == "onnxruntime"
-    assert [row["attack"] for row in report["rows"]] == ["replay", "APGD-CE", "APGD-T", "FAB-T", "Square"]
+    assert report["engine"]["backend"] == "onnx"
+    assert [row["attack"] for row in report["rows"]] == ["replay", "apgd-ce", "apgd-t", "fab-t", "square"]
     assert {row["source"] for row in report["rows"]} >= {"replay", "direct"}
     assert report["verdict"] == _right_verdict(report)
     assert done.returncode == EXIT[report["verdict"]]

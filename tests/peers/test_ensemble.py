@@ -42,7 +42,7 @@ def test_an_attack_leaves_at_most_one_image_more_than_its_peer(case, name, norm,
     monkeypatch.setattr(logging.root, "disabled", True)
     net, images, labels = case
     threat_model = ThreatModel(norm=norm, eps=Radius(eps))
-    attack = attacks_named(name, threat_model=threat_model, classes=10)[0][0]
+    attack = attacks_named(name, classes=10)[0][0]
     peer = AutoAttack(net, norm=norm, eps=float(Radius(eps)), version="standard")
     peer.attacks_to_run = [name]
     robust, robust_peer = 0, 0

@@ -9,16 +9,20 @@ from edgerkd.core.architecture import Architecture, Cost
 from edgerkd.core.by_class import ByClass, ClassAccuracy
 from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve
 from edgerkd.core.data_request import Augmentation, DataFacts, DataRequest, Preprocessing
+from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
+from edgerkd.core.flag import Flag
+from edgerkd.core.method import MethodFacts
 from edgerkd.core.profile import Budget, Device, Gates, Profile
 from edgerkd.core.recipe import Recipe
+from edgerkd.core.requirement import ReferenceResult, Requirement
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.core.variance_gap import EpochGap, GapPoint, NetworkGaps, VarianceGapReport
-from edgerkd.core.verification import Engine, Gate, Latency, Limit, Parity, Verdict, VerifyReport
+from edgerkd.core.verification import Gate, Latency, Limit, Parity, Skipped, Target, Verdict, VerifyReport
 from edgerkd.files.decode import encode_json
 from edgerkd.report.load import Facts
 
@@ -82,7 +86,7 @@ TEACHER_COST = Cost(params=312_778, macs=18_905_600, file_bytes=1_251_112, peak_
 PROFILE = Profile(
     name="toy-board",
     title="Toy Board 3000",
-    runtimes=("tensorrt", "onnxruntime"),
+    backends=("trt", "onnx"),
     device=Device(soc="T0, Amperish", power_mode="13W", sms=7, fp32_tflops=1.37),
     budget=Budget(params=120_000, macs=6_000_000, latency_ms=2.5, file="1 MiB"),
     gates=Gates(clean_acc_of_teacher=0.9, robust_acc_of_teacher=0.8, retention=0.95),
@@ -107,7 +111,8 @@ RECORD = RunRecord(
     teacher="digits-teacher",
     teacher_sha256="7e" * 32,
     profile=PROFILE,
-    recipe=Recipe(method="edgerkd", threat_model=THREAT, epochs=12, seed=11),
+    recipe=Recipe(method="toy", threat_model=THREAT, epochs=12, seed=11, options={"weight_toy": 0.625}),
+    method=MethodFacts(name="toy", description="what a toy does", sources=("Toy et al. 1901, eq. 7", "ours")),
     architecture=architecture((4, 8)),
     cost=STUDENT_COST,
     versions={"python": "3.11.2", "edgerkd": "0.0.7", "torch": "2.98.1"},
@@ -134,38 +139,59 @@ def epochs(count: int = 12) -> tuple[Epoch, ...]:
     return tuple(found)
 
 
+REQUIREMENT = Requirement(min_clean_acc=0.8831, min_robust_acc=0.7711, min_retention=0.95, budget=PROFILE.budget)
+
+REFERENCE = ReferenceResult(
+    clean_acc=accuracy(487, 503),
+    robust_acc=accuracy(453, 503),
+    attacks=("PGD-21 CE", "PGD-21 margin"),
+    teacher_clean_acc=accuracy(494, 503),
+    teacher_robust_acc=accuracy(485, 503),
+)
+
+
+TARGET = Target(profile="toy-board", title="Toy Board 3000", backend="trt", reached=False)
+
+
 def verification(verdict: Verdict = "pass") -> VerifyReport:
-    """What verify would have found; its gates and reasons fit the verdict."""
-    robust = accuracy({"pass": 451, "fail": 214, "inconclusive": 389}[verdict], 503)
+    """What verify would have found; its gates fit the verdict."""
+    robust = accuracy({"pass": 451, "fail": 214, "inconclusive": 389, "measured": 451}[verdict], 503)
+    asked = "pass" if verdict == "measured" else verdict
     gates = (
         Gate(gate="clean_acc", required=0.8831, measured=0.9662, low=0.9466, high=0.9788, verdict="pass"),
         Gate(
-            gate="robust_acc", required=0.7711, measured=robust.value, low=robust.low, high=robust.high, verdict=verdict
+            gate="robust_acc", required=0.7711, measured=robust.value, low=robust.low, high=robust.high, verdict=asked
         ),
         Gate(gate="retention", required=0.95, measured=0.9953, low=0.9884, high=1.0021, verdict="pass"),
     )
-    reasons = {
-        "pass": (),
-        "fail": ("robust_acc 42.5% is below 77.1%",),
-        "inconclusive": ("robust_acc 77.3% lies too near 77.1% for this many images (73.5% to 80.8%)",),
-    }
+    budget = (
+        Limit(limit="params", required=120_000.0, measured=19_234.0, ok=True),
+        Limit(limit="macs", required=6_000_000.0, measured=1_730_512.0, ok=True),
+        Limit(limit="file_bytes", required=1_048_576.0, measured=81_307.0, ok=True),
+        Limit(limit="latency_ms", required=2.5, measured=None, ok=None),
+    )
     return VerifyReport(
         verdict=verdict,
-        reasons=reasons[verdict],
-        notes=("tensorrt is not used: libnvinfer.so was not found",),
         bundle="toy-run",
         manifest_sha256="ab" * 32,
         threat_model=THREAT,
+        requirement=Requirement() if verdict == "measured" else REQUIREMENT,
+        reference=REFERENCE,
+        target=TARGET,
         engine=Engine(
-            runtime="onnxruntime",
+            backend="onnx",
             version="1.77.2",
-            device="Toy CPU @ 1 GHz",
+            device=DeviceRecord(kind="cpu", name="Toy CPU @ 1 GHz", machine="toy64"),
+            variant="fp32",
             precision="fp32",
             sha256="0f1e2d3c4b5a" + "9" * 52,
         ),
+        build=BuildLog(),
+        skipped=(Skipped(backend="trt", problem="libnvinfer.so was not found"),),
         parity=Parity(n=1006, max_abs_dlogit=3.43e-6, limit=0.00171, agreement=1.0, ok=True),
         twin_agreement=0.9992,
         flags=(),
+        notices=(),
         clean_acc=accuracy(486, 503),
         robust_acc=robust,
         by_class=BY_CLASS,
@@ -175,14 +201,9 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
             Row(attack="PGD-21 margin", source="direct", robust_acc=accuracy(452, 503)),
         ),
         retention=0.9953,
-        gates=gates,
+        gates=() if verdict == "measured" else gates,
         latency_ms=Latency(p50=0.0423, p95=0.0517, p99=0.0931, batch=1, runs=222),
-        budget=(
-            Limit(limit="params", required=120_000.0, measured=19_234.0, ok=True),
-            Limit(limit="macs", required=6_000_000.0, measured=1_730_512.0, ok=True),
-            Limit(limit="file_bytes", required=1_048_576.0, measured=81_307.0, ok=True),
-            Limit(limit="latency_ms", required=2.5, measured=None, ok=None),
-        ),
+        budget=() if verdict == "measured" else budget,
         seed=13,
     )
 
@@ -209,7 +230,7 @@ def curve() -> CurveReport:
             )
             for name, each in hits.items()
         ),
-        flags=("PGD-23 alone over-reports",),
+        flags=(Flag(id="over-reports", facts={"name": "pgd-23"}),),
     )
 
 
@@ -267,6 +288,10 @@ def facts(verdict: Verdict | None = "pass") -> Facts:
     )
 
 
+VERIFICATION_KEY = "bundle-" + "ab" * 6
+"""Of the bundle that `verification` is about."""
+
+
 def written(facts: Facts, folder: Path) -> RunFolder:
     """The facts as the files of a run in `folder`; the bundle is left out."""
     run = RunFolder(folder)
@@ -280,7 +305,7 @@ def written(facts: Facts, folder: Path) -> RunFolder:
         (run.baseline, facts.baseline),
         (run.curve, facts.curve),
         (run.variance_gap, facts.variance_gap),
-        (run.verification, facts.verification),
+        (run.verification(VERIFICATION_KEY), facts.verification),
     ):
         if value is not None:
             path.write_text(encode_json(value))

@@ -65,8 +65,8 @@ def test_a_damaged_file_exits_5_and_keeps_the_old_page(edgerkd, workdir):
     """Catches a page of half the facts."""
     run = samples.written(FACTS, workdir / "mine")
     run.page.write_text("old")
-    run.verification.write_text("{")
+    run.verification(samples.VERIFICATION_KEY).write_text("{")
     code, _, err = edgerkd("report", "--run", "mine")
     assert code == 5
-    assert "verify.json" in err
+    assert f"verify-{samples.VERIFICATION_KEY}.json" in err
     assert run.page.read_text() == "old"

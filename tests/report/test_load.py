@@ -1,10 +1,12 @@
 """Reading a run's files for a report."""
 
 import json
+import os
 from dataclasses import fields, replace
 
 import pytest
 
+from edgerkd.bundle.read import bundle_key
 from edgerkd.core.errors import ArtefactError, ConfigError
 from edgerkd.core.manifest import MANIFEST
 from edgerkd.core.run import RunFolder
@@ -37,7 +39,7 @@ def test_no_metrics_are_no_epochs(tmp_path):
 @pytest.mark.parametrize(
     "file",
     [
-        *("run.json", "evaluation.json", "teacher.json", "baseline.json", "verify.json"),
+        *("run.json", "evaluation.json", "teacher.json", "baseline.json", f"verify-{samples.VERIFICATION_KEY}.json"),
         *("curve.json", "variance-gap.json"),
     ],
 )
@@ -92,7 +94,7 @@ def test_a_line_that_is_no_epoch_is_named(tmp_path, line):
 
 def test_a_folder_without_a_run_says_what_to_do(tmp_path):
     """Catches a report of nothing, and one attempted on the device."""
-    with pytest.raises(ConfigError, match=r"run\.json is missing.*copy its verify\.json"):
+    with pytest.raises(ConfigError, match=r"run\.json is missing.*copy its report"):
         load_facts(RunFolder(tmp_path))
 
 
@@ -105,11 +107,39 @@ def test_a_verification_of_an_earlier_bundle_is_stale(tmp_path):
     (run.bundle / MANIFEST).write_text("another bundle")
     found = load_facts(run)
     assert found.stale
-    assert "the bundle was exported anew after the verification: edgerkd verify" in undone(found)
+    assert "the bundle was exported again after the verification: edgerkd verify" in undone(found)
     assert facts.verification is not None
-    verified = replace(facts.verification, manifest_sha256=sha256_of(run.bundle / MANIFEST))
-    run.verification.write_text(encode_json(verified))
+    sha256 = sha256_of(run.bundle / MANIFEST)
+    verified = replace(facts.verification, manifest_sha256=sha256)
+    own = run.verification(bundle_key(run.bundle, sha256))
+    own.write_text(encode_json(verified))
     assert not load_facts(run).stale
+
+
+def test_the_report_on_the_bundle_that_lies_there_counts_before_newer_ones(tmp_path):
+    """Catches the verdict of another bundle, carried there later, that is shown for the run's own."""
+    facts = samples.facts()
+    run = samples.written(facts, tmp_path)
+    run.bundle.mkdir()
+    (run.bundle / MANIFEST).write_text("this bundle")
+    sha256 = sha256_of(run.bundle / MANIFEST)
+    assert facts.verification is not None
+    own = run.verification(bundle_key(run.bundle, sha256))
+    own.write_text(encode_json(replace(facts.verification, manifest_sha256=sha256)))
+    os.utime(own, (1, 1))
+    found = load_facts(run)
+    assert found.verification is not None
+    assert found.verification.manifest_sha256 == sha256
+    assert not found.stale
+    own.unlink()
+    others = [run.verification(f"elsewhere-{number}") for number in (1, 2)]
+    for seed, path in enumerate(others, 1):
+        path.write_text(encode_json(replace(facts.verification, seed=seed)))
+        os.utime(path, (seed * 10**9 * 3, seed * 10**9 * 3))
+    newest = load_facts(run)
+    assert newest.verification is not None
+    assert newest.verification.seed == 2
+    assert newest.stale
 
 
 def test_a_finished_run_lacks_nothing():

@@ -9,10 +9,14 @@ from itertools import pairwise
 import pytest
 
 from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.engine import BuildLog, DeviceRecord
 from edgerkd.core.evaluation import Row
+from edgerkd.core.flag import Flag
+from edgerkd.core.method import MethodFacts
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
+from edgerkd.core.verification import Skipped
 from edgerkd.report.load import Facts
 from edgerkd.report.page import render_page, write_page
 from tests.report import samples
@@ -62,7 +66,7 @@ UNFINISHED = replace(
 @pytest.mark.parametrize(
     "facts",
     [
-        *(samples.facts(verdict) for verdict in ("pass", "fail", "inconclusive", None)),
+        *(samples.facts(verdict) for verdict in ("pass", "fail", "inconclusive", "measured", None)),
         replace(samples.facts(), epochs=samples.epochs(1)),
         UNFINISHED,
     ],
@@ -111,18 +115,20 @@ def _hostile(facts: Facts) -> Facts:
             request=replace(record.request, source=HOSTILE),
             data=replace(record.data, name=HOSTILE, sha256=HOSTILE, classes=(HOSTILE,) * 10),
             teacher=HOSTILE,
+            method=MethodFacts(name=HOSTILE, description=HOSTILE, sources=(HOSTILE,)),
+            recipe=replace(record.recipe, method=HOSTILE, options={HOSTILE: HOSTILE}),
             profile=replace(
                 record.profile,
                 name=HOSTILE,
                 title=HOSTILE,
-                runtimes=(HOSTILE,),
+                backends=(HOSTILE,),
                 device=replace(record.profile.device, soc=HOSTILE),
                 sources={HOSTILE: HOSTILE, "device.soc": HOSTILE},
             ),
             versions={HOSTILE: HOSTILE},
         ),
         epochs=tuple(replace(epoch, terms={HOSTILE: 1.0}) for epoch in facts.epochs),
-        student=replace(facts.student, split=HOSTILE, flags=(HOSTILE,), rows=(row,)),
+        student=replace(facts.student, split=HOSTILE, flags=(Flag(id=HOSTILE, facts={HOSTILE: HOSTILE}),), rows=(row,)),
         verification=replace(
             report,
             bundle=HOSTILE,
@@ -133,11 +139,21 @@ def _hostile(facts: Facts) -> Facts:
                 worst=HOSTILE,
             ),
             manifest_sha256=HOSTILE,
-            reasons=(HOSTILE,),
-            notes=(HOSTILE,),
+            reference=replace(samples.REFERENCE, attacks=(HOSTILE,)),
+            target=replace(samples.TARGET, title=HOSTILE, backend=HOSTILE),
+            build=BuildLog(typing="weak", precisions=(HOSTILE,), fallback=HOSTILE),
+            skipped=(Skipped(backend=HOSTILE, problem=HOSTILE),),
+            flags=(HOSTILE,),
+            notices=(HOSTILE,),
             rows=(row,),
             engine=replace(
-                report.engine, runtime=HOSTILE, version=HOSTILE, device=HOSTILE, precision=HOSTILE, sha256=HOSTILE
+                report.engine,
+                backend=HOSTILE,
+                version=HOSTILE,
+                device=DeviceRecord(kind="cpu", name=HOSTILE, machine=HOSTILE),
+                variant=HOSTILE,
+                precision=HOSTILE,
+                sha256=HOSTILE,
             ),
             gates=(replace(report.gates[0], gate=HOSTILE),),
             budget=(replace(report.budget[3], limit=HOSTILE),),
@@ -160,6 +176,7 @@ def test_everything_is_escaped():
         ("pass", "PASS", "Every gate is met and no limit judged here is exceeded."),
         ("fail", "FAIL", "At least one requirement is not met: this engine is not shown to be robust."),
         ("inconclusive", "INCONCLUSIVE", "Nothing failed, but the evidence is not enough: this is not a pass."),
+        ("measured", "MEASURED", "Figures alone, for no threshold was asked: this is not a pass."),
         (None, "NOT VERIFIED", "No engine has been attacked. What follows was measured on the host only."),
     ],
 )
@@ -167,15 +184,16 @@ def test_the_banner(verdict, word, words):
     """Catches the wrong banner, two banners, and a banner without its scope."""
     reader, text = read(samples.facts(verdict))
     assert text.index(word) < text.index(words) < 400
-    others = {"PASS", "FAIL", "INCONCLUSIVE", "NOT VERIFIED"} - {word}
+    others = {"PASS", "FAIL", "INCONCLUSIVE", "MEASURED", "NOT VERIFIED"} - {word}
     assert not any(other in text for other in others)
     classes = [a["class"] for n, a in reader.tags if n == "section" and (a.get("class") or "").startswith("verdict")]
     assert classes == [f"verdict {verdict}" if verdict else "verdict"]
     if verdict:
         scope = text[text.index(words) : text.index("What was attacked")]
-        for part in ("onnxruntime 1.77.2", "Toy CPU @ 1 GHz", "fp32", "0f1e2d3c4b5a", "Linf 9/255", "503"):
+        for part in ("onnx 1.77.2", "toy64 CPU (Toy CPU @ 1 GHz)", "fp32", "0f1e2d3c4b5a", "Linf 9/255", "503"):
             assert part in scope
-        assert "not judged on this machine: latency (median)" in scope
+        assert ("not judged on this machine: latency (median)" in scope) == (verdict != "measured")
+        assert "this verdict is about onnx on toy64 CPU (Toy CPU @ 1 GHz); Toy Board 3000 runs trt" in scope
 
 
 def test_the_key_figures():
@@ -206,18 +224,18 @@ def test_reasons_and_notes_are_shown():
     """Catches a failure without its reason, and a pass whose reservation stands where nobody reads."""
     _, text = read(samples.facts("fail"))
     banner = text[: text.index("clean accuracy on the engine")]
-    assert "robust_acc 42.5% is below 77.1%" in banner
-    assert "tensorrt is not used: libnvinfer.so was not found" in banner
+    assert "robust accuracy 42.5% is below 77.1%" in banner
+    assert "trt is not used: libnvinfer.so was not found" in banner
 
 
 def test_a_stale_verdict_says_so():
     """Catches a pass shown for a bundle that was never verified."""
     _, text = read(replace(samples.facts(), manifest_sha256="cd" * 32))
-    assert text.index("exported anew since: this verdict is about the earlier one") < text.index("What was attacked")
+    assert text.index("exported again since: this verdict is about the earlier one") < text.index("What was attacked")
     assert "cd" * 32 in text
     assert "PASS, OUT OF DATE" in text
     assert 'class="verdict pass"' not in render_page(replace(samples.facts(), manifest_sha256="cd" * 32))
-    assert "exported anew" not in read(samples.facts())[1]
+    assert "exported again" not in read(samples.facts())[1]
 
 
 def test_an_unfinished_run():
@@ -268,11 +286,13 @@ def _changed(record, path: tuple[str, ...], value):
 _FACTS = samples.facts()
 # Left out on purpose: formats, what the record's own architecture shows, the teacher's single attacks, what gaps are
 # differences to, a row's or a total's `n`, which is the split's and stands once above them, and the classes of what is
-# not the engine, but for the worst one's robust accuracy at each radius.
+# not the engine, but for the worst one's robust accuracy at each radius; and of a verification what was required, which
+# stands at each gate and limit, and what the host measured on the bundle's images.
 _HIDDEN = re.compile(
     r".*\.schema|.*\.architecture\..*|.*\.cost\.(file|peak)_bytes|.*\.rows\..*\.n|.*\.robust_acc\.n"
     r"|(student|teacher|baseline)\.clean_acc\.n|(teacher|baseline)\.rows\..*"
     r"|variance_gap\.networks\.\d\.(variance|gram)"
+    r"|verification\.(requirement|reference)\..*"
     r"|(student|teacher|baseline)\.(by_class\..*|of)"
     r"|curve\..*\.by_class\.classes\.(0\..*|1\.(clean_acc\..*|robust_acc\.(low|high|n)))"
 )
@@ -295,6 +315,13 @@ def test_each_number_is_taken_from_its_file(path):
         interval = {name[-1]: bound for name, bound in _numbers(_FACTS) if name[:-1] == path[:-1]}
         other = (value + interval["low"]) / 2
     assert render_page(_changed(_FACTS, path, other)) != render_page(_FACTS)
+
+
+def test_the_method_is_what_the_run_says_of_it_with_its_options_and_sources():
+    """Catches words of the report's own, which a method from elsewhere would lack, and options nobody can see."""
+    text = render_page(_FACTS)
+    assert "What a toy does. Source: Toy et al. 1901, eq. 7; ours." in text
+    assert "<dt>weight_toy</dt><dd>0.625</dd>" in text
 
 
 def test_no_accuracy_is_made_up():
@@ -323,7 +350,7 @@ def test_curve_and_variance_gap_are_shown_where_the_run_has_them():
     _, text = read(_FACTS)
     assert "Against larger and smaller attacks" in text
     assert "student 53.3%" in text
-    assert "PGD-23 alone over-reports" in text
+    assert "pgd-23 alone over-reports" in text
     assert "Variance gap, on the host" in text
     assert "student r +0.97" in text
     _, without = read(replace(_FACTS, curve=None, variance_gap=None))

@@ -7,6 +7,7 @@ import pytest
 from edgerkd.cli.output import show_verification
 from edgerkd.core.verification import Latency
 from edgerkd.report.table import comparison_rows, conditions, verdict_lines, verification_text
+from edgerkd.report.words import reasons
 from tests.report import samples
 
 PASS = """\
@@ -47,12 +48,15 @@ class        images  clean acc. [95%]      robust acc. [95%]
 zero         67      91.0% [81.8%, 95.8%]  61.2% [49.2%, 72.0%]
 one (worst)  73      95.9% [88.6%, 98.6%]  31.5% [22.0%, 42.9%]
 
-PASS: every gate is met and no limit judged here is exceeded
-  engine:  onnxruntime 1.77.2 on Toy CPU @ 1 GHz, fp32, sha256 0f1e2d3c4b5a
+PASS on onnx 1.77.2 (this CPU); toy-board itself is not verified
+  every gate is met and no limit judged here is exceeded
+  engine:  onnx 1.77.2 on toy64 CPU (Toy CPU @ 1 GHz), variant fp32, sha256 0f1e2d3c4b5a
   attacks: Linf 9/255, 503 images, seed 13
   bundle:  toy-run, manifest sha256 abababababab
   note:    no image of two: nothing here is about these classes
-  note:    tensorrt is not used: libnvinfer.so was not found
+  note:    trt is not used: libnvinfer.so was not found
+  note:    this verdict is about onnx on toy64 CPU (Toy CPU @ 1 GHz); Toy Board 3000 runs trt: \
+run `edgerkd verify` there, latency is judged there too
 """
 
 
@@ -62,28 +66,35 @@ def test_the_whole_verification():
 
 
 def test_it_fits_a_terminal():
-    """Catches tables that 80 columns would break; notes may be longer."""
-    assert max(map(len, verification_text(samples.verification()).splitlines())) <= 80
+    """Catches tables and a headline that 80 columns would break; names of devices and notes may be longer."""
+    *tables, verdict = verification_text(samples.verification()).split("\n\n")
+    assert len(tables) == 6
+    assert max(len(line) for line in [*"\n".join(tables).splitlines(), verdict.partition("\n")[0]]) <= 80
 
 
 @pytest.mark.parametrize(
-    ("verdict", "first"),
+    ("verdict", "meaning"),
     [
-        ("pass", "PASS: every gate is met and no limit judged here is exceeded"),
-        ("fail", "FAIL: at least one requirement is not met: this engine is not shown to be robust"),
-        ("inconclusive", "INCONCLUSIVE: nothing failed, but the evidence is not enough: this is not a pass"),
+        ("pass", "every gate is met and no limit judged here is exceeded"),
+        ("fail", "at least one requirement is not met: this engine is not shown to be robust"),
+        ("inconclusive", "nothing failed, but the evidence is not enough: this is not a pass"),
+        ("measured", "figures alone, for no threshold was asked: this is not a pass"),
     ],
 )
-def test_the_verdict_is_unmistakable_and_has_its_scope(verdict, first):
+def test_the_verdict_is_unmistakable_and_has_its_scope(verdict, meaning):
     """Catches a verdict softened, without a reason, or about nothing in particular."""
     report = samples.verification(verdict)
     lines = verdict_lines(report)
-    assert lines[0] == first
-    assert [line for line in lines if "because" in line] == [f"  because: {reason}" for reason in report.reasons]
-    assert "  engine:  onnxruntime 1.77.2 on Toy CPU @ 1 GHz, fp32, sha256 0f1e2d3c4b5a" in lines
+    assert lines[0] == f"{verdict.upper()} on onnx 1.77.2 (this CPU); toy-board itself is not verified"
+    assert lines[1] == f"  {meaning}"
+    because = [line for line in lines if "because" in line]
+    assert because == [f"  because: {reason}" for reason in reasons(report)]
+    assert len(because) == (verdict in ("fail", "inconclusive"))
+    engine = "  engine:  onnx 1.77.2 on toy64 CPU (Toy CPU @ 1 GHz), variant fp32, sha256 0f1e2d3c4b5a"
+    assert engine in lines
     assert "  attacks: Linf 9/255, 503 images, seed 13" in lines
     words = "\n".join(lines)
-    assert [word for word in ("PASS", "FAIL", "INCONCLUSIVE") if word in words] == [verdict.upper()]
+    assert [word for word in ("PASS", "FAIL", "INCONCLUSIVE", "MEASURED") if word in words] == [verdict.upper()]
 
 
 def test_broken_parity_is_loud():

@@ -4,9 +4,9 @@ from types import ModuleType
 
 import pytest
 
-from edgerkd.core.recipe import Recipe
 from tests import zoo
 from tests.benches import bench
+from tests.recipes import recipe_of
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +26,15 @@ def ablation() -> ModuleType:
 )
 def test_each_configuration_leaves_out_what_its_name_does_not_say(ablation, name, weights):
     """Catches two configurations exchanged, and one whose last layer nothing trains."""
-    recipe = Recipe(method="mixacm", threat_model=zoo.THREAT, epochs=1, **ablation.CONFIGURATIONS[name])
-    found = (recipe.weight_label, recipe.weight_acm, recipe.weight_kld, recipe.mixup_alpha)
+    recipe = recipe_of("mixacm", **ablation.CONFIGURATIONS[name])
+    found = [recipe.options[name] for name in ("weight_label", "weight_acm", "weight_kld", "mixup_alpha")]
     assert tuple(value > 0 for value in found) == tuple(map(bool, weights))
 
 
 def test_one_student_is_trained_and_attacked(ablation):
     """Catches figures of another attack, and a stronger attack that leaves more than a weaker one."""
     data = zoo.dataset()
-    base = Recipe(method="mixacm", threat_model=zoo.THREAT, epochs=1, batch=16)
+    base = recipe_of("mixacm", batch=16)
     small = zoo.architecture(classes=3, blocks=(1, 1))
     found = ablation.measure(
         "ACM + mixup", 7, base=base, architecture=small, teacher=zoo.network(classes=3), data=data, n=6

@@ -31,7 +31,7 @@ SECONDS = {CHEAP: 1.0, MIDDLE: 2.0, DEAR: 10.0}
         (0.1, CHEAP, LEAST),
     ],
 )
-def test_the_dearest_training_that_the_time_pays_for_is_taken(seconds, rung, epochs):
+def test_the_longest_training_that_the_time_pays_for_is_taken(seconds, rung, epochs):
     """Catches a training of too few epochs to learn, one longer than what was asked for, and a limit off by one."""
     assert climb(SECONDS.items(), 1e-9 + seconds / (1 - RESERVE)) == (rung, epochs, epochs * SECONDS[rung])
 

@@ -13,15 +13,16 @@ from torch.testing import assert_close
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.apgd import apgd, checkpoints
-from edgerkd.attacks.assess import assess, assess_in_chunks
+from edgerkd.attacks.assess import assess, assess_chunk, joined
 from edgerkd.attacks.ball import length, project, random_start, steepest
 from edgerkd.attacks.eot import Expected
 from edgerkd.attacks.fab import boundary_step, fab_targeted
 from edgerkd.attacks.losses import cross_entropy, dlr, dlr_targeted, kl_divergence, margin, margin_targeted
 from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.square import patch_side, square
-from edgerkd.attacks.suite import attacks_named
+from edgerkd.attacks.suite import Attack, attacks_named
 from edgerkd.core.errors import ConfigError, EngineError, UnknownNameError
+from edgerkd.core.flag import Flag
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from tests.zoo import LinearToy
@@ -328,20 +329,19 @@ def test_nan_logits_are_an_error_in_every_attack():
 def test_an_unknown_attack_suggests_the_nearest():
     """Catches a KeyError."""
     with pytest.raises(UnknownNameError, match="did you mean 'autoattack'"):
-        attacks_named("autoatack", threat_model=task_of(*toy()[1:]).threat_model, classes=10)
+        attacks_named("autoatack", classes=10)
 
 
 def test_few_classes_fall_back_with_a_notice_and_pgd_alone_is_warned_of():
     """Catches an index error in the targeted DLR loss, and a silent change of the loss."""
-    threat_model = task_of(*toy()[1:]).threat_model
     for classes in (2, 3):
-        attacks, notices = attacks_named("autoattack", threat_model=threat_model, classes=classes)
-        assert "need four classes" in notices[0]
+        attacks, notices = attacks_named("autoattack", classes=classes)
+        assert (notices[0].id, notices[0].facts) == ("too-few-classes", {"needed": 4, "classes": classes})
         classifier, images, labels = toy(n=20, k=classes)
         for attack in attacks[:3]:
             attack.run(classifier, task_of(images, labels))
-    assert attacks_named("autoattack", threat_model=threat_model, classes=10)[1] == ()
-    assert "over-reports" in attacks_named("pgd", threat_model=threat_model, classes=10)[1][0]
+    assert attacks_named("autoattack", classes=10)[1] == ()
+    assert attacks_named("pgd", classes=10)[1] == (Flag(id="over-reports", facts={"name": "pgd"}),)
 
 
 def test_the_worst_case_is_never_better_than_any_attack_and_more_attacks_never_raise_it():
@@ -349,9 +349,9 @@ def test_the_worst_case_is_never_better_than_any_attack_and_more_attacks_never_r
     classifier, images, labels = toy(k=5)
     inputs = task_of(images, labels)
     heard: list[tuple[int, str]] = []
-    attacks = attacks_named("apgd", threat_model=inputs.threat_model, classes=5)[0]
-    found = assess(classifier, attacks, inputs, after=lambda done, name: heard.append((done, name)))
-    assert [row.attack for row in found.rows(attacks)] == ["APGD-CE", "APGD-T"]
+    attacks = attacks_named("apgd", classes=5)[0]
+    found = assess_chunk(classifier, attacks, inputs, after=lambda done, name: heard.append((done, name)))
+    assert [row.attack for row in found.rows(attacks)] == ["apgd-ce", "apgd-t"]
     assert heard[-1] == (128, "APGD-T")
     assert [k for k, _ in heard] == sorted(k for k, _ in heard)
     assert (found.resisted[1] <= found.resisted[0]).all()
@@ -362,28 +362,45 @@ def test_the_worst_case_is_never_better_than_any_attack_and_more_attacks_never_r
     assert 0 < found.robust_acc.value < found.clean_acc.value
 
 
-def test_chunks_taken_from_an_earlier_run_give_the_same_result():
-    """Catches a resumed evaluation that is another evaluation, and chunks joined in the wrong order."""
+def test_chunks_in_order_are_the_whole():
+    """Catches chunks that are another evaluation than the whole, and chunks joined in the wrong order."""
     classifier, images, labels = toy(k=5)
     inputs = task_of(images, labels)
-    attacks = attacks_named("apgd", threat_model=inputs.threat_model, classes=5)[0]
-    kept = {}
+    attacks = attacks_named("apgd", classes=5)[0]
+    whole = assess_chunk(classifier, attacks, inputs)
+    heard: list[int] = []
+    parts = list(assess(classifier, attacks, inputs, chunk=20, after=lambda done, name: heard.append(done)))
+    assert [len(part.clean) for part in parts] == [20, 20, 20, 4]
+    assert heard == sorted(heard)
+    assert heard[-1] == 64 * len(attacks)
+    found = joined(parts)
+    assert_array_equal(found.images_adv, whole.images_adv)
+    assert_array_equal(found.resisted, whole.resisted)
+    assert_array_equal(found.clean, whole.clean)
 
-    def run(**changes):
-        return assess_in_chunks(classifier, attacks, inputs, chunk=20, after=lambda *_: None, **changes)
 
-    whole = run(done=lambda first, part: kept.__setitem__(first, part))
-    assert sorted(kept) == [0, 20, 40, 60]
-    again = run(earlier={first: kept[first] for first in (40, 0)})
-    assert_array_equal(again.images_adv, whole.images_adv)
-    assert_array_equal(again.resisted, whole.resisted)
+def test_whoever_stops_asking_stops_the_work():
+    """Catches chunks that are attacked before anybody asks for them."""
+    classifier, images, labels = toy(k=5)
+    inputs = task_of(images, labels)
+    attacked: list[int] = []
+
+    def stay(_, part: AttackInputs):
+        attacked.extend(part.index.tolist())
+        return part.images
+
+    chunks = assess(classifier, [Attack(name="stay", source="direct", run=stay)], inputs, chunk=20)
+    assert attacked == []
+    next(chunks)
+    assert 0 < len(attacked) <= 20
+    assert max(attacked) < 20
 
 
 def test_kl_attacks_leave_the_models_own_answer():
     """Catches probabilities of the wrong rows once images have left, and a start where the KL gradient is zero."""
     classifier, images, labels = toy(k=5)
     inputs = task_of(images, labels)
-    attack = attacks_named("pgd-kl", threat_model=inputs.threat_model, classes=5)[0][0]
+    attack = attacks_named("pgd-kl", classes=5)[0][0]
     found = classifier.logits(attack.run(classifier, inputs)).argmax(1)
     clean = classifier.logits(images).argmax(1)
     assert (found != labels).sum() > (clean != labels).sum() + 5
@@ -416,11 +433,9 @@ def test_the_ensemble_finds_the_gap_that_pgd_leaves():
     classifier, images, labels = toy(k=5)
     scaled = LinearToy(classifier.weight * np.float32(3e4))
     inputs = task_of(images, labels)
-    ce = attacks_named("pgd", threat_model=inputs.threat_model, classes=5)[0][:1]
-    apgds = attacks_named("apgd", threat_model=inputs.threat_model, classes=5)[0]
-    believed, true = (
-        assess(scaled, attacks, inputs, after=lambda *_: None).robust_acc.value for attacks in (ce, apgds)
-    )
-    honest = assess(classifier, apgds, inputs, after=lambda *_: None).robust_acc.value
+    ce = attacks_named("pgd", classes=5)[0][:1]
+    apgds = attacks_named("apgd", classes=5)[0]
+    believed, true = (assess_chunk(scaled, attacks, inputs).robust_acc.value for attacks in (ce, apgds))
+    honest = assess_chunk(classifier, apgds, inputs).robust_acc.value
     assert believed > true + 0.1
     assert abs(true - honest) <= 1 / 64

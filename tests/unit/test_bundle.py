@@ -1,5 +1,6 @@
 """A bundle is read whole and unchanged, or not at all."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from edgerkd.bundle.read import read_bundle
-from edgerkd.bundle.replay import read_replay, replay_bytes
-from edgerkd.core.errors import ArtefactError
-from edgerkd.core.manifest import MANIFEST, REPLAY, STUDENT_ONNX, TWIN_ONNX
-from tests.bundles import write_small_bundle
+from edgerkd.bundle.read import Bundle, read_bundle
+from edgerkd.bundle.samples import arrays_bytes, fit_problems, read_reference, read_samples
+from edgerkd.bundle.write import make_variant, write_bundle
+from edgerkd.core.errors import ArtefactError, UnknownNameError
+from edgerkd.core.manifest import MANIFEST, SAMPLES
+from edgerkd.core.variant import ParityLimits
+from tests.bundles import GRAPH, REFERENCE, TWIN, write_small_bundle
+
+FILES = (GRAPH, TWIN, REFERENCE, SAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +38,31 @@ def test_what_was_written_is_read_back(bundle):
     """Catches a field lost on the way, and arrays that change."""
     found = read_bundle(bundle)
     assert found.manifest.name == "small"
-    assert set(found.manifest.files) == {STUDENT_ONNX, TWIN_ONNX, REPLAY}
-    replay = found.replay()
-    assert len(replay) == 20
-    assert np.abs(replay.images_adv - replay.images).max() <= float(found.manifest.threat_model.eps) + 1e-6
+    assert set(found.manifest.files) == set(FILES)
+    samples, reference = found.samples(found.manifest.variants[0])
+    assert len(samples) == len(reference.logits) == 20
+    assert samples.images_adv is not None
+    assert samples.images.dtype == np.float32
+    assert_array_equal(np.rint(samples.images * 255), samples.pixels)
+    assert np.abs(samples.images_adv - samples.images).max() <= float(found.manifest.threat_model.eps) + 1e-6
+
+
+def test_the_key_is_the_name_and_the_digest(bundle, tmp_path):
+    """Catches two bundles of one name, or one content under two names, that share their engines and reports."""
+    found = read_bundle(bundle)
+    assert found.key == f"bundle-{found.sha256[:12]}"
+    moved = read_bundle(bundle.rename(tmp_path / "other"))
+    assert moved.key == f"other-{found.sha256[:12]}"
 
 
 def test_writing_twice_gives_the_same_bytes(bundle, tmp_path):
     """Catches a time stamp or an unseeded number, which would give one student two digests."""
     write_small_bundle(tmp_path / "again")
-    for name in (STUDENT_ONNX, TWIN_ONNX, REPLAY, MANIFEST):
+    for name in (*FILES, MANIFEST):
         assert (tmp_path / "again" / name).read_bytes() == (bundle / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("name", [STUDENT_ONNX, TWIN_ONNX, REPLAY, MANIFEST])
+@pytest.mark.parametrize("name", [*FILES, MANIFEST])
 def test_a_missing_file_is_named(bundle, name):
     """Catches a reader that fails only when it comes to need the file."""
     (bundle / name).unlink()
@@ -54,7 +70,7 @@ def test_a_missing_file_is_named(bundle, name):
         read_bundle(bundle)
 
 
-@pytest.mark.parametrize("name", [STUDENT_ONNX, TWIN_ONNX, REPLAY])
+@pytest.mark.parametrize("name", FILES)
 def test_a_truncated_file_is_named(bundle, name):
     """Catches a copy that was cut off."""
     content = (bundle / name).read_bytes()
@@ -64,7 +80,7 @@ def test_a_truncated_file_is_named(bundle, name):
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([STUDENT_ONNX, TWIN_ONNX, REPLAY]), st.floats(0, 0.9999), st.integers(1, 255))
+@given(st.sampled_from(FILES), st.floats(0, 0.9999), st.integers(1, 255))
 def test_flipping_any_byte_is_noticed(bundle, name, where, mask):
     """Catches a digest of a part of the file, or one that is never compared."""
     path = bundle / name
@@ -81,26 +97,31 @@ def test_flipping_any_byte_is_noticed(bundle, name, where, mask):
 
 def test_all_problems_are_named_at_once(bundle):
     """Catches a reader that stops at the first."""
-    (bundle / STUDENT_ONNX).unlink()
-    (bundle / REPLAY).write_bytes(b"")
-    with pytest.raises(ArtefactError, match=r"(?s)2 problems.*student.onnx.*replay.npz.*edgerkd export"):
+    (bundle / GRAPH).unlink()
+    (bundle / SAMPLES).write_bytes(b"")
+    with pytest.raises(ArtefactError, match=r"(?s)2 problems.*samples\.npz.*fp32\.onnx.*edgerkd export"):
         read_bundle(bundle)
 
 
-def test_a_manifest_cannot_point_out_of_its_folder(bundle):
+@pytest.mark.parametrize("name", FILES)
+def test_a_manifest_cannot_point_out_of_its_folder(bundle, name):
     """Catches a bundle that has a file of the device read and its digest shown."""
     path = bundle / MANIFEST
-    path.write_text(path.read_text().replace(f'"{REPLAY}"', '"../../etc/passwd"'))
+    path.write_text(path.read_text().replace(f'"{name}"', '"../../etc/passwd"'))
     with pytest.raises(ArtefactError, match="not a plain file name"):
         read_bundle(bundle)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
-    [('"schema": 1', '"schema": 2', "schema 2"), ('"opset"', '"opsett"', "opsett: unknown key"), ("{", "", "JSON")],
+    [
+        ('"schema": 1', '"schema": 2', "schema 2"),
+        ('"reference"', '"referense"', "referense: unknown key"),
+        ("{", "", "JSON"),
+    ],
 )
 def test_a_manifest_of_another_make_is_refused(bundle, old, new, message):
-    """Catches a manifest that is only half understood."""
+    """Catches a manifest that is only half read."""
     path = bundle / MANIFEST
     path.write_text(path.read_text().replace(old, new, 1))
     with pytest.raises(ArtefactError, match=message):
@@ -113,52 +134,174 @@ def test_a_folder_that_is_no_bundle_says_how_to_make_one(tmp_path):
         read_bundle(tmp_path)
 
 
+def edited(bundle: Path, change) -> Path:
+    """The bundle with another manifest; `change` edits its JSON in place."""
+    data = json.loads((bundle / MANIFEST).read_text())
+    change(data)
+    (bundle / MANIFEST).write_text(json.dumps(data))
+    return bundle
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data["variants"].append(data["variants"][0]), "names the variant fp32 twice"),
+        (lambda data: data["files"].pop(GRAPH), f"{GRAPH}: not listed in the manifest"),
+        (lambda data: data["files"].pop(SAMPLES), f"{SAMPLES}: not listed in the manifest"),
+        (lambda data: data["variants"][0].update(engine="fp32.plan"), r"fp32\.plan: not listed in the manifest"),
+        (lambda data: data["variants"].clear(), "variants: .*at least 1"),
+        (lambda data: data["variants"][0].update(precision="fp64"), "precision"),
+        (lambda data: data["variants"][0].update(name="../../x"), r"\.\./\.\./x"),
+        (lambda data: data["variants"][0]["parity"].update(logit_share=0.0), "logit_share"),
+        (lambda data: data["model"]["classes"].pop(), "the architecture takes images .* knows 3 classes"),
+        (lambda data: data["model"]["image_shape"].reverse(), "image_shape"),
+        (lambda data: data["profiles"][0].update(backends=[]), "backends"),
+    ],
+    ids=range(11),
+)
+def test_a_manifest_that_makes_no_sense_is_refused(bundle, change, message):
+    """Catches a file that nobody has checked, two variants that share engines, and a name that is a path."""
+    with pytest.raises(ArtefactError, match=message):
+        read_bundle(edited(bundle, change))
+
+
+def test_a_backend_chooses_among_the_variants_it_can_build(bundle, tmp_path):
+    """Catches another backend's precision taken, and the first variant taken where another was asked for."""
+    found = read_bundle(bundle)
+    samples, reference = found.samples(found.manifest.variants[0])
+    graph, twin = (bundle / GRAPH).read_bytes(), (bundle / TWIN).read_bytes()
+    made = [
+        make_variant("int8", graph=graph, twin=twin, reference=reference, backend="trt", engine=(".plan", b"plan")),
+        make_variant("fp32", graph=graph, twin=twin, reference=reference),
+        make_variant("fp16", graph=graph, twin=twin, reference=reference, parity=ParityLimits(logit_share=0.01)),
+    ]
+    manifest = write_bundle(tmp_path / "many", found.manifest, variants=made, samples=samples)
+    again = read_bundle(tmp_path / "many")
+    assert again.manifest == manifest
+    assert [v.name for v in manifest.variants] == ["int8-trt", "fp32", "fp16"]
+    assert (tmp_path / "many" / "int8-trt.engine.plan").read_bytes() == b"plan"
+    assert manifest.variant_for("trt").name == "int8-trt"
+    assert manifest.variant_for("onnx").name == "fp32"
+    assert manifest.variant_for("onnx", "fp16").parity.logit_share == 0.01
+    with pytest.raises(UnknownNameError, match="known: fp16, fp32"):
+        manifest.variant_for("onnx", "int8-trt")
+
+
+def stored(bundle: Bundle):
+    return bundle.samples(bundle.manifest.variants[0])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": np.zeros(19, np.int64)}, r"images is .*\(19, 1, 8, 8\)"),
-        ({"images": np.full((20, 1, 8, 8), np.nan, np.float32)}, "images holds NaN"),
-        ({"logits": np.full((20, 3), np.inf, np.float32)}, "logits holds NaN or infinite"),
+        ({"labels": np.zeros(19, np.int64)}, r"pixels is .*\(20, 1, 8, 8\): expected uint8 \(19, 1, 8, 8\)"),
+        ({"pixels": np.zeros((20, 1, 8, 8), np.float32)}, "pixels is float32 .*expected uint8"),
+        ({"pixels": np.zeros((20, 64), np.uint8), "images_adv": None, "host_robust": None}, r"expected \(n, c, h, w\)"),
+        ({"images_adv": np.full((20, 1, 8, 8), np.nan, np.float32)}, "images_adv holds NaN"),
         ({"images_adv": np.zeros((20, 1, 4, 4), np.float32)}, r"images_adv .*expected float32 \(20, 1, 8, 8\)"),
-        ({"logits_adv": np.zeros((20, 7), np.float32)}, r"logits_adv .*expected float32 \(20, 3\)"),
-        ({"host_robust": np.zeros((20, 2), np.bool_)}, r"host_robust .*expected bool"),
-        ({"labels": np.full(20, 3)}, "no such classes"),
-        ({"labels": np.zeros((), np.int64)}, "labels"),
-        ({"logits": np.zeros((20, 3), np.float32), "host_robust": np.ones(20, np.bool_)}, "answer wrong"),
         ({"images_adv": np.full((20, 1, 8, 8), 1.5, np.float32)}, r"within \[0, 1\]"),
-        ({"logits": np.zeros((20, 3), np.float64)}, "float64"),
+        ({"images_adv": np.full((20, 1, 8, 8), -0.1, np.float32)}, r"within \[0, 1\]"),
+        ({"images_adv": None}, "go together, and one is missing"),
+        ({"host_robust": None}, "go together, and one is missing"),
+        ({"host_robust": np.zeros((20, 2), np.bool_)}, r"host_robust .*expected bool"),
+        ({"labels": np.full(20, -1)}, "labels begin at -1: there are no such classes"),
+        ({"labels": np.zeros((), np.int64)}, "labels"),
+        ({"labels": np.zeros(0, np.int64), "pixels": np.zeros((0, 1, 8, 8), np.uint8)}, "labels is int64"),
     ],
+    ids=range(13),
 )
-def test_a_replay_set_that_makes_no_sense_is_refused(bundle, tmp_path, changes, message):
+def test_samples_that_make_no_sense_are_refused(bundle, tmp_path, changes, message):
     """Catches images out of range and arrays of unequal length, which numpy would broadcast or cut."""
-    replay = replace(read_bundle(bundle).replay(), **changes)
-    path = tmp_path / "replay.npz"
-    path.write_bytes(replay_bytes(replay))
+    samples = replace(stored(read_bundle(bundle))[0], **changes)
+    path = tmp_path / "samples.npz"
+    path.write_bytes(arrays_bytes(samples))
     with pytest.raises(ArtefactError, match=message):
-        read_replay(path)
+        read_samples(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"logits": np.full((20, 3), np.inf, np.float32)}, "logits holds NaN or infinite"),
+        ({"logits": np.zeros((20, 3), np.float64)}, "float64"),
+        ({"logits": np.zeros(20, np.float32)}, r"logits is float32 \(20,\)"),
+        ({"logits_adv": np.zeros((20, 7), np.float32)}, r"logits_adv .*expected float32 \(20, 3\)"),
+    ],
+    ids=range(4),
+)
+def test_reference_logits_that_make_no_sense_are_refused(bundle, tmp_path, changes, message):
+    """Catches a reference that no engine could be compared with, or that every engine would equal."""
+    reference = replace(stored(read_bundle(bundle))[1], **changes)
+    path = tmp_path / "reference.npz"
+    path.write_bytes(arrays_bytes(reference))
+    with pytest.raises(ArtefactError, match=message):
+        read_reference(path)
+
+
+@pytest.mark.parametrize(
+    ("in_samples", "in_reference", "shape", "classes", "message"),
+    [
+        ({}, {}, (1, 8, 8), 3, None),
+        ({}, {}, (1, 8, 9), 3, "the model takes (1, 8, 9)"),
+        ({}, {}, (1, 8, 8), 4, "expected (20, 4)"),
+        ({}, {"logits": np.zeros((19, 3), np.float32)}, (1, 8, 8), 3, "expected (20, 3)"),
+        ({"labels": np.full(20, 3)}, {}, (1, 8, 8), 3, "labels reach 3, the model has 3 classes"),
+        ({}, {"logits_adv": None}, (1, 8, 8), 3, "go together, and one is missing"),
+        ({"images_adv": None, "host_robust": None}, {}, (1, 8, 8), 3, "go together, and one is missing"),
+        ({"images_adv": None, "host_robust": None}, {"logits_adv": None}, (1, 8, 8), 3, None),
+        (
+            {"host_robust": np.ones(20, np.bool_)},
+            {"logits": np.zeros((20, 3), np.float32)},
+            (1, 8, 8),
+            3,
+            "answer wrong",
+        ),
+    ],
+    ids=range(9),
+)
+def test_samples_reference_and_model_fit_together(bundle, in_samples, in_reference, shape, classes, message):
+    """Catches logits of other images, a class that the model does not have, and a claim that its logits deny."""
+    samples, reference = stored(read_bundle(bundle))
+    found = fit_problems(replace(samples, **in_samples), replace(reference, **in_reference), shape, classes)
+    assert not found if message is None else any(message in problem for problem in found)
+
+
+def test_what_does_not_fit_is_an_artefact_error_that_names_the_file(bundle):
+    """Catches a reader of each file alone: another bundle's reference is a good file by itself."""
+    found = read_bundle(bundle)
+    samples, _ = stored(found)
+    (bundle / SAMPLES).write_bytes(arrays_bytes(replace(samples, labels=np.full(20, 3))))
+    with pytest.raises(ArtefactError, match=r"(?s)samples\.npz: labels reach 3.*edgerkd export"):
+        stored(found)
 
 
 @pytest.mark.parametrize("cut", [10, 200])
-def test_a_replay_set_that_is_cut_off_is_refused(bundle, tmp_path, cut):
+def test_samples_that_are_cut_off_are_refused(bundle, tmp_path, cut):
     """Catches zipfile's own error, which is neither OSError nor ValueError."""
-    path = tmp_path / "replay.npz"
-    path.write_bytes(replay_bytes(read_bundle(bundle).replay())[:-cut])
+    path = tmp_path / "samples.npz"
+    path.write_bytes((bundle / SAMPLES).read_bytes()[:-cut])
     with pytest.raises(ArtefactError, match=r"(not a readable .npz file|never loaded)"):
-        read_replay(path)
+        read_samples(path)
 
 
-def test_a_replay_set_with_objects_in_it_is_not_unpickled(tmp_path):
-    """Catches allow_pickle, by which a replay set could run code."""
-    path = tmp_path / "replay.npz"
-    np.savez(path, images=np.asarray([{"a": 1}], dtype=object))
+@pytest.mark.parametrize(("read", "name"), [(read_samples, "pixels"), (read_reference, "logits")])
+def test_objects_are_not_unpickled(tmp_path, read, name):
+    """Catches allow_pickle, by which samples or a reference could run code."""
+    path = tmp_path / "arrays.npz"
+    np.savez(path, **{name: np.asarray([{"a": 1}], dtype=object)})
     with pytest.raises(ArtefactError, match=r"(not a readable .npz file|never loaded)"):
-        read_replay(path)
+        read(path)
 
 
-def test_replay_bytes_are_read_back_exactly(bundle, tmp_path):
-    """Catches a change of type or rounding on the way."""
-    replay = read_bundle(bundle).replay()
-    (tmp_path / "r.npz").write_bytes(replay_bytes(replay))
-    again = read_replay(tmp_path / "r.npz")
-    assert_array_equal(again.images_adv, replay.images_adv)
-    assert_array_equal(again.host_robust, replay.host_robust)
+def test_bytes_are_read_back_exactly(bundle, tmp_path):
+    """Catches a change of type or rounding on the way, and an absent array that comes back as one."""
+    samples, reference = stored(read_bundle(bundle))
+    (tmp_path / "s.npz").write_bytes(arrays_bytes(samples))
+    (tmp_path / "r.npz").write_bytes(arrays_bytes(reference))
+    assert_array_equal(read_samples(tmp_path / "s.npz").images_adv, samples.images_adv)
+    assert_array_equal(read_samples(tmp_path / "s.npz").host_robust, samples.host_robust)
+    assert_array_equal(read_reference(tmp_path / "r.npz").logits_adv, reference.logits_adv)
+    (tmp_path / "s.npz").write_bytes(arrays_bytes(replace(samples, images_adv=None, host_robust=None)))
+    again = read_samples(tmp_path / "s.npz")
+    assert (again.images_adv, again.host_robust) == (None, None)
+    assert_array_equal(again.pixels, samples.pixels)

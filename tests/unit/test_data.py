@@ -18,6 +18,7 @@ from PIL import Image
 from torch.testing import assert_close
 from torchvision.datasets import utils
 
+from edgerkd.core.customary import CUSTOMARY
 from edgerkd.core.data_request import DataRequest, parse_size
 from edgerkd.core.errors import ConfigError, MissingDependencyError, StorageError, UnknownNameError
 from edgerkd.core.progress import Silent
@@ -25,7 +26,6 @@ from edgerkd.core.units import Radius
 from edgerkd.data import cache, npz
 from edgerkd.data.dataset import dataset_from_checked, to_float
 from edgerkd.data.folder import split_of
-from edgerkd.data.known import KNOWN
 from edgerkd.data.load import load_data
 from edgerkd.data.samples import Checked, Samples, image_digests
 from edgerkd.data.split import draw, hold_out, shares
@@ -83,7 +83,7 @@ def test_other_pictures_of_the_same_names_sizes_and_times_are_other_data(tmp_pat
 @pytest.mark.parametrize("flags", [{"size": (8, 8)}, {"fit": "stretch"}, {"group_by": "^a"}, {"skip_bad": True}])
 def test_what_is_about_pictures_is_refused_for_arrays(flags, tmp_path):
     """Catches a flag without effect, and a resize that is recorded and was never done."""
-    assert "is about pictures in a folder: leave it out" in refused(saved(tmp_path), **flags)
+    assert "is for pictures in a folder: leave it out" in refused(saved(tmp_path), **flags)
     assert load(saved(tmp_path)).size is None
 
 
@@ -106,7 +106,7 @@ REFUSED = {
     "truth values": ({"x_train": IMAGES > 127}, "x_train.astype(np.uint8) * 255"),
     "16 bits": ({"x_train": IMAGES.astype(np.uint16) * 257}, "np.rint(x_train * (255 / 65535)).astype(np.uint8)"),
     "whole numbers of another type": ({"x_train": IMAGES.astype(np.int64)}, "x_train.astype(np.uint8)"),
-    "negative numbers": ({"x_train": IMAGES.astype(np.int16) - 128}, "bring it to 0 to 255"),
+    "negative numbers": ({"x_train": IMAGES.astype(np.int16) - 128}, "scale it to 0 to 255"),
     "12 bits": ({"x_train": IMAGES.astype(np.int16) * 16}, "np.rint(x_train * (255 / 4095)).astype(np.uint8)"),
     "divided by 255 twice": ({"x_train": IMAGES / np.float32(255**2)}, "divided by 255 twice"),
     "text for images": ({"x_train": np.full((40, 6, 6), "a")}, "expected uint8"),
@@ -136,7 +136,7 @@ REFUSED = {
     "a negative label": ({"y_train": np.arange(40) % 2 - 1}, "A label in y_train is -1: classes are counted from 0"),
     "labels of two types": (
         {"y_train": BOTH.astype(np.uint64), "y_test": np.arange(10) % 3, "class_names": np.array(["a", "b", "c"])},
-        "Without any training image: c.",
+        "No training image of: c.",
     ),
     "a label beyond all numbers": ({"y_train": BOTH.astype(np.uint64) + 2**63}, "at most 10,000 classes"),
     "labels from 1": ({"y_train": BOTH + 1, "y_test": BOTH[:10] + 1}, "they are counted from 1: write y_train - 1"),
@@ -144,7 +144,7 @@ REFUSED = {
     "sparse labels": ({"y_train": np.arange(40) % 2 * 9, "y_test": np.arange(10) % 2 * 9}, "--classes 10"),
     "a label of a million": ({"y_train": BOTH * 10**6, "y_test": BOTH[:10] * 0}, "at most 10,000 classes"),
     "one class": ({"y_train": np.zeros(40, int), "y_test": np.zeros(10, int)}, "at least two are needed"),
-    "a class that only the test has": ({"y_test": np.arange(10) % 3}, "Without any training image: class 2"),
+    "a class that only the test has": ({"y_test": np.arange(10) % 3}, "No training image of: class 2"),
     "groups of another length": ({"group_train": np.arange(39)}, "The groups of y_train"),
     "groups as text": ({"group_train": np.array(["a"] * 40)}, "The groups of y_train"),
     "fewer names than classes": ({"class_names": np.array(["cat"])}, "1 classes are named"),
@@ -385,7 +385,7 @@ def test_a_val_folder_chooses_and_without_a_test_folder_it_reports(tmp_path):
     data = load(folder(tmp_path / "two", splits=("train", "validation"), n=20))
     assert len(data.test) == 40
     assert len(data.train) + len(data.val) == 40
-    assert any("the val split is taken for it" in note for note in data.notes)
+    assert any("the val split is used as one" in note for note in data.notes)
     data = load(folder(tmp_path / "one", splits=("train",), n=20))
     assert len(data.train) + len(data.val) + len(data.test) == 40
 
@@ -399,7 +399,7 @@ FOLDERS = {
     "a split twice": (lambda root: folder(root, splits=("train", "Training")), "two folders are the same split"),
     "a class that only the test has": (
         lambda root: (folder(root, splits=("train", "test")), picture(root / "test" / "eel" / "0.png")),
-        "Without any training image: eel",
+        "No training image of: eel",
     ),
     "a training split of pictures alone": (
         lambda root: (picture(root / "train" / "0.png"), folder(root, splits=("test",))),
@@ -413,10 +413,10 @@ FOLDERS = {
         lambda root: (folder(root), picture(root / os.fsdecode(b"c\xffat") / "0.png")),
         "the name of a class's folder",
     ),
-    "a folder too far up": (lambda root: folder(root / "animals"), "Name the folder that the classes lie in"),
+    "a folder too far up": (lambda root: folder(root / "animals"), "Name the folder that contains the classes"),
     "a class of what are no pictures": (
         lambda root: ((root / "cat").mkdir(parents=True), (root / "cat" / "0.heic").touch()),
-        "Files that are no pictures passed over: 1 .heic.",
+        "Files that are not pictures skipped: 1 .heic.",
     ),
     "too small": (lambda root: folder(root, size=(3, 8)), "at least 4x4 are needed"),
 }
@@ -453,8 +453,8 @@ def cut(path: Path) -> None:
 
 
 BAD = {
-    "no picture": (lambda path: path.write_bytes(b"no picture"), "is no picture, or damaged"),
-    "empty": (lambda path: path.write_bytes(b""), "is no picture, or damaged"),
+    "no picture": (lambda path: path.write_bytes(b"no picture"), "is not a picture, or is damaged"),
+    "empty": (lambda path: path.write_bytes(b""), "is not a picture, or is damaged"),
     "16 bits": (lambda path: picture(path, mode="I;16"), "more than 8 bits a value"),
     "16 bits and colour": (lambda path: deep_png(path), "more than 8 bits a value"),
     "16 bits and colour, as PPM": (lambda path: deep_ppm(path), "more than 8 bits a value"),
@@ -539,14 +539,14 @@ def test_grey_folders_stay_grey_and_mixed_ones_become_colour(tmp_path):
     picture(root / "cat" / "grey.png", mode="L")
     mixed = load(root)
     assert mixed.train.pixels.shape[3] == 3
-    assert any("Grey pictures beside coloured ones, taken as colour: 1" in note for note in mixed.notes)
+    assert any("Grey pictures next to colour ones, converted to colour: 1" in note for note in mixed.notes)
 
 
 def test_pictures_of_differing_sizes_need_a_size_and_the_sizes_are_named(tmp_path):
     """Catches a silent resize, which changes what the radius means."""
     root = folder(tmp_path / "pets")
     picture(root / "cat" / "wide.png", size=(20, 9))
-    assert "from 8x8 to 20x9, most often 8x8 (width x height): say what to bring them to" in refused(root)
+    assert "from 8x8 to 20x9, most often 8x8 (width x height): choose one size" in refused(root)
     assert load(root, size=(6, 7)).train.pixels.shape[1:] == (6, 7, 3)
 
 
@@ -592,10 +592,10 @@ def test_hidden_and_foreign_files_are_passed_over_and_counted(tmp_path):
     data = load(root)
     assert data.classes == ("cat", "dog")
     notes = " ".join(data.notes)
-    assert "Hidden files and folders passed over: 2." in notes
+    assert "Hidden files and folders skipped: 2." in notes
     assert "1 .db" in notes
     assert "1 .md" in notes
-    assert "Pictures that lie in no class's folder passed over: 1." in notes
+    assert "Pictures outside the folders of the classes skipped: 1." in notes
 
 
 def test_links_are_not_followed_out_of_the_folder_and_loops_end(tmp_path):
@@ -671,7 +671,7 @@ def test_objects_are_told_apart_by_a_part_of_the_file_name(tmp_path):
 def test_a_pattern_that_is_none_is_refused(tmp_path):
     """Catches re's own error."""
     folder(tmp_path / "pets")
-    with pytest.raises(ConfigError, match="is no regular expression"):
+    with pytest.raises(ConfigError, match="is not a regular expression"):
         load(tmp_path / "pets", group_by="(")
 
 
@@ -695,7 +695,7 @@ def test_the_digits_are_real_whole_and_split_without_overlap():
         ("cifar1", UnknownNameError, "'cifar1': did you mean 'cifar10'"),
         ("nowhere/", UnknownNameError, "known: cifar10, digits"),
         ("", ConfigError, "is empty"),
-        ("a\x1b[2Jb", ConfigError, "no text"),
+        ("a\x1b[2Jb", ConfigError, "not text"),
     ],
 )
 def test_a_source_that_is_none_is_refused(source, error, said, workdir):
@@ -829,7 +829,7 @@ def test_torchvisions_layout_of_idx_files_is_read(name, raw, suffix, tmp_path, m
         assert_array_equal(data.test.images[..., 0], given["t10k"][0])
         assert_array_equal(data.test.labels, given["t10k"][1])
     (tmp_path / raw / f"t10k-images-idx3-ubyte{suffix}").write_bytes(b"\x00\x00\x08\x03damaged")
-    with pytest.raises(ConfigError, match="damaged, or no idx file"):
+    with pytest.raises(ConfigError, match="damaged or not an idx file"):
         load(name)
 
 
@@ -870,7 +870,7 @@ def test_known_data_have_their_customary_radius_and_its_source(tmp_path, monkeyp
         dataset, threat_model, lines = opened(name)
         assert str(threat_model.eps) == eps
         assert f"radius {eps} (" in lines[0]
-        assert f"({KNOWN[name].source})" in lines[0]
+        assert f"({CUSTOMARY[name].source})" in lines[0]
         assert dataset.facts.augmentation.flip is (name in ("fashion-mnist", "cifar10"))
     assert str(opened("mnist", eps="0.25")[1].eps) == "0.25"
 
@@ -888,7 +888,7 @@ def test_a_users_own_grey_images_need_a_radius_and_colour_ones_have_one(tmp_path
         opened(grey, eps="0")
 
 
-def test_what_was_understood_is_one_line_before_anything_is_trained(tmp_path):
+def test_the_data_are_described_in_one_line_before_anything_is_trained(tmp_path):
     """Catches hours spent on data that were read as something else."""
     _, _, lines = opened(saved(tmp_path))
     assert lines[0] == (
@@ -906,7 +906,7 @@ def test_what_was_understood_is_one_line_before_anything_is_trained(tmp_path):
     [
         ((300, 300), None),
         ((300, 9), "Classes of fewer than 10 training images are hardly learned: 1 (8)"),
-        ((600, 14), "Classes are uneven: 0 has 5"),
+        ((600, 14), "Classes are unbalanced: 0 has 5"),
     ],
 )
 def test_classes_that_are_small_or_uneven_are_named(counts, said, tmp_path):
@@ -937,7 +937,7 @@ def test_sizes_are_read_height_first(text, size):
 @pytest.mark.parametrize("text", ["3", "64x3", "0", "-5", "64x", "64x64x3", "99999", "a", "", "1e3", "9" * 400])
 def test_what_is_no_size_is_refused(text):
     """Catches an image of no pixels, and one of no memory."""
-    with pytest.raises(ConfigError, match="is no size: write 64"):
+    with pytest.raises(ConfigError, match="is not a size: write 64"):
         parse_size(text)
 
 

@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from edgerkd.attacks.assess import Assessment
+from edgerkd.attacks.assess import Outcomes
+from edgerkd.attacks.words import flag_words
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.by_class import by_class
 from edgerkd.core.comparison import mcnemar_exact, newcombe_interval, paired
-from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve, parse_radii, rises
+from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve, parse_radii
 from edgerkd.core.errors import ConfigError, UnknownNameError
+from edgerkd.core.flag import Flag
 from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.jobs import evaluate as job
 from edgerkd.jobs.attack import attack_network
+from edgerkd.jobs.curve import rises
 from edgerkd.jobs.evaluate import Request, evaluate_run, requested_threat_model
 from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
 from edgerkd.jobs.ranks import Ranks, open_ranks
@@ -111,12 +114,12 @@ def curve_of(*hits: int, n: int = 50) -> EpsCurve:
 
 def test_a_curve_that_rises_is_called_out():
     """Catches an attack so weak that a larger ball looks safer, passed on in silence."""
-    assert rises(curve_of(48, 40, 40, 7)) == []
+    assert rises(curve_of(48, 40, 40, 7)) == ()
     (flag,) = rises(curve_of(48, 30, 33, 7))
-    assert "from 60.0% at 2/255 to 66.0% at 4/255" in flag
+    assert "from 60.0% at 2/255 to 66.0% at 4/255" in flag_words(flag)
 
 
-def report_of(*curves: EpsCurve, flags: tuple[str, ...] = ()) -> CurveReport:
+def report_of(*curves: EpsCurve, flags: tuple[Flag, ...] = ()) -> CurveReport:
     return CurveReport(
         run="<toy>", split="test", n=50, of=50, norm="Linf", attacks=("PGD",), seed=0, curves=curves, flags=flags
     )
@@ -124,7 +127,7 @@ def report_of(*curves: EpsCurve, flags: tuple[str, ...] = ()) -> CurveReport:
 
 def test_the_picture_shows_points_intervals_and_flags_and_needs_nothing_else():
     """Catches a band that leaves its interval, a curve off the axes, text not escaped, and anything fetched."""
-    page = render_curve(report_of(curve_of(48, 30, 7), flags=("a < b",)))
+    page = render_curve(report_of(curve_of(48, 30, 7), flags=(Flag(id="a < b", facts={}),)))
     assert "&lt;toy&gt;" in page
     assert "a &lt; b" in page
     assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
@@ -166,9 +169,9 @@ def test_another_norm_needs_its_own_radius():
         requested_threat_model(LINF, Request(norm="Linff"))
 
 
-def stored(tmp_path, first: int = 0) -> tuple[ChunkStore, Assessment]:
+def stored(tmp_path, first: int = 0) -> tuple[ChunkStore, Outcomes]:
     rng = np.random.default_rng(first)
-    found = Assessment(
+    found = Outcomes(
         clean=rng.random(3) < 0.7,
         resisted=rng.random((2, 3)) < 0.5,
         images_adv=rng.random((3, 1, 2, 2)).astype(np.float32),
@@ -355,7 +358,7 @@ def test_shares_put_together_are_the_whole(tmp_path, monkeypatch):
     assert sorted(saved) == list(range(0, 100, 16))
     for share in shares:
         assert share.evaluation == alone.evaluation
-        assert_array_equal(share.replay.images_adv, alone.replay.images_adv)
+        assert_array_equal(share.samples.images_adv, alone.samples.images_adv)
 
 
 def test_the_environment_of_torchrun_is_checked(monkeypatch):

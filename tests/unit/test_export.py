@@ -1,16 +1,20 @@
 """`edgerkd export`: what is written is the student, or nothing is."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgerkd.core.data_request import DataRequest
-from edgerkd.core.errors import ParityError
+from edgerkd.core.errors import ParityError, UnknownNameError
 from edgerkd.core.manifest import MANIFEST
 from edgerkd.core.progress import Silent
+from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
+from edgerkd.files.decode import decode_json
+from edgerkd.files.profiles import load_profile
 from edgerkd.jobs import export as job
 from edgerkd.jobs.data import open_data
 from edgerkd.models.onnx_graph import onnx_from_network
@@ -27,35 +31,63 @@ def test_a_graph_that_is_not_the_student_leaves_the_old_bundle(tmp_path, monkeyp
     run = write_small_run(tmp_path / "run")
     dataset, teacher = opened(tmp_path), network(seed=5, classes=3)
     monkeypatch.setattr(job, "load_inputs", lambda run, record, progress: (dataset, teacher))
-    job.export(run, exporter_name="onnx", progress=Silent())
+    job.export(run, format="onnx", progress=Silent())
     before = (run.bundle / MANIFEST).read_bytes()
 
     stranger = onnx_from_network(network(seed=9, classes=3))
     monkeypatch.setattr(job, "onnx_from_network", lambda student: stranger)
     with pytest.raises(ParityError, match="the bundle there was is left"):
-        job.export(run, exporter_name="onnx", progress=Silent())
+        job.export(run, format="onnx", progress=Silent())
     assert (run.bundle / MANIFEST).read_bytes() == before
 
 
 def test_a_verdict_by_another_attack_than_the_hosts_says_so(tmp_path, monkeypatch):
     """Catches gates that compare figures of different attacks in silence."""
+    from edgerkd.bundle.read import read_bundle
+    from edgerkd.report.words import notes
     from edgerkd.verify.run import verify
 
     run = write_small_run(tmp_path / "run")
     dataset = opened(tmp_path)
     dataset = replace(dataset, test=dataset.test.sample(8, seed=0))
     monkeypatch.setattr(job, "load_inputs", lambda run, record, progress: (dataset, network(seed=5, classes=3)))
-    job.export(run, exporter_name="onnx", progress=Silent())
+    job.export(run, format="onnx", progress=Silent())
+    bundle = read_bundle(run.bundle)
     same, other = (
-        verify(
-            run.bundle,
-            engines=run.engines,
-            runtime_name="onnxruntime",
-            attack=attack,
-            seed=0,
-            progress=Silent(),
-        )
+        verify(bundle, engines=run.engines, backend="onnx", attack=attack, progress=Silent())
         for attack in ("pgd", "apgd-ce")
     )
-    assert not any("were attacked by" in note for note in same.notes)
-    assert any("were attacked by" in note for note in other.notes)
+    assert not any("the host attacked by" in note for note in notes(same))
+    assert any("the host attacked by" in note for note in notes(other))
+
+
+def test_an_export_is_for_its_format_and_for_every_device_that_is_named(tmp_path, monkeypatch):
+    """Catches a format that goes nowhere, a device named twice, and one that takes the run's own place."""
+    run = write_small_run(tmp_path / "run")
+    dataset, teacher = opened(tmp_path), network(seed=5, classes=3)
+    monkeypatch.setattr(job, "load_inputs", lambda run, record, progress: (dataset, teacher))
+    own = decode_json(RunRecord, run.recipe).profile
+    other = load_profile("raspberry-pi-5" if own.name != "raspberry-pi-5" else "x86-cpu")
+    exported = job.export(run, format="onnx", profiles=(other, own), progress=Silent())
+    manifest = exported.bundle.manifest
+    assert manifest.format == "onnx"
+    assert [profile.name for profile in manifest.profiles] == [own.name, other.name]
+    assert manifest.reference is not None
+    assert manifest.reference.teacher_robust_acc is not None
+    assert exported.postponed is None
+    assert Path(str(exported.engine)).is_relative_to(run.engines / exported.bundle.key / "onnx" / "fp32")
+    with pytest.raises(UnknownNameError, match="did you mean 'onnx'"):
+        job.export(run, format="onxn", progress=Silent())
+
+
+def test_an_engine_that_cannot_be_built_here_is_left_to_the_device(tmp_path, monkeypatch):
+    """Catches an export that fails, or claims an engine, where only the device can build it."""
+    run = write_small_run(tmp_path / "run")
+    dataset, teacher = opened(tmp_path), network(seed=5, classes=3)
+    monkeypatch.setattr(job, "load_inputs", lambda run, record, progress: (dataset, teacher))
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    exported = job.export(run, format="trt", progress=Silent())
+    assert exported.engine is None
+    assert "edgerkd[trt]" in str(exported.postponed)
+    assert exported.bundle.manifest.format == "trt"
+    assert not run.engines.exists()

@@ -16,11 +16,10 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from torch import nn
 from torch.testing import assert_close
 
-from edgerkd.bundle.plugins import load_exporter
+from edgerkd.bundle.plugins import load_backend
 from edgerkd.core.architecture import StudentFamily, load_family
 from edgerkd.core.errors import UnknownNameError
 from edgerkd.core.progress import Silent
-from edgerkd.core.recipe import Recipe
 from edgerkd.distill.trainer import train
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.build import build, feature_channels
@@ -31,6 +30,7 @@ from edgerkd.models.mobilenetv3 import HardSwish, SqueezeExcite
 from edgerkd.models.network import Network
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import load_network, save_network
+from tests.recipes import recipe_of
 from tests.zoo import THREAT, architecture, dataset, network
 
 FAMILIES = get_args(StudentFamily)
@@ -262,8 +262,8 @@ def test_tensorrt_rtx_builds_student_and_twin(family, tmp_path):
     student = onnx_from_network(settled(family))
     for name, graph in (("student", student), ("twin", gradient_twin(student))):
         (tmp_path / f"{name}.onnx").write_bytes(graph)
-        notes = load_exporter("trt-rtx").export(tmp_path / f"{name}.onnx", tmp_path / f"{name}.plan", max_batch=8)
-        assert "strongly typed" in notes
+        log = load_backend("trt-rtx").build(tmp_path / f"{name}.onnx", tmp_path / f"{name}.plan", max_batch=8)
+        assert log.typing == "strong"
 
 
 @families
@@ -276,9 +276,9 @@ def test_each_family_is_distilled_stored_and_loaded(family, tmp_path):
     trained, adapters = train(
         student,
         data,
-        Recipe(
-            method="edgerkd",
-            threat_model=THREAT,
+        recipe_of(
+            "edgerkd",
+            THREAT,
             epochs=2,
             batch=32,
             attack_steps=1,

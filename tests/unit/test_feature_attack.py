@@ -8,7 +8,6 @@ from torch.testing import assert_close
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.core.errors import ArtefactError
 from edgerkd.core.progress import Silent
-from edgerkd.core.recipe import Recipe
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.distill.adapters import Adapters
@@ -17,6 +16,7 @@ from edgerkd.distill.losses.acm import acm_loss, activated_channel_map, taps_los
 from edgerkd.distill.losses.covariance import covariance_loss
 from edgerkd.distill.trainer import train
 from edgerkd.models.build import build
+from tests.recipes import recipe_of
 from tests.zoo import THREAT, architecture, dataset, network
 
 
@@ -59,11 +59,11 @@ def test_the_attack_drives_the_features_apart_and_stays_in_the_ball():
         seed=0,
         index=np.arange(len(images)),
     )
-    attack = feature_attack(student, teacher, adapters, threat_model)
+    attack = feature_attack(student, teacher, adapters)
     found = attack.run(FeatureDistance(student, teacher, adapters), inputs)
     assert (found - images).abs().max() <= 8 / 255 + 1e-6
     assert distance(student, teacher, adapters, found) > distance(student, teacher, adapters, images)
-    assert (attack.name, attack.source) == ("PGD-40 features", "direct")
+    assert (attack.id, attack.title, attack.source) == ("pgd-40-features", "PGD-40 features", "direct")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_only_maps_that_were_trained_are_kept(method, changes, trained):
     """Catches a random map, whose features an attack would climb for nothing; with `all` of the maps, not with any."""
     student = build(architecture(classes=3))
     data = dataset(n=96)
-    recipe = Recipe(method=method, threat_model=THREAT, epochs=2, batch=16, lr=0.02, **changes)
+    recipe = recipe_of(method, THREAT, epochs=2, batch=16, lr=0.02, **changes)
     found = train(
         student,
         data,

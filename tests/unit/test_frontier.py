@@ -17,6 +17,7 @@ from edgerkd.data.dataset import Dataset
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.trainer import Loop
 from tests.benches import bench
+from tests.recipes import recipe_of
 from tests.zoo import THREAT, architecture, dataset, network
 
 
@@ -30,8 +31,8 @@ STUDENT = architecture(classes=3)
 
 
 def recipe(method, **changes) -> Recipe:
-    given = {"threat_model": ThreatModel(norm="Linf", eps=Radius("16/255")), "epochs": 2, "batch": 16, "lr": 0.02}
-    return Recipe(method=method, **{**given, **changes})
+    threat_model = ThreatModel(norm="Linf", eps=Radius("16/255"))
+    return recipe_of(method, threat_model, **{"epochs": 2, "batch": 16, "lr": 0.02, **changes})
 
 
 def teacher():

@@ -9,7 +9,6 @@ import torch
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.suite import attacks_named
 from edgerkd.core.progress import Silent
-from edgerkd.core.recipe import Recipe
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.augment import random_crop, random_flip
@@ -17,6 +16,7 @@ from edgerkd.distill.trainer import train
 from edgerkd.jobs.ranks import Ranks
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.hardware import compute_device, exact_float32
+from tests.recipes import recipe_of
 from tests.zoo import THREAT, dataset, network
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -31,7 +31,7 @@ def test_an_attack_leaves_the_same_images_whatever_the_device_and_its_neighbours
     images = torch.rand(N, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     labels = net(images).argmax(1)
     threat_model = ThreatModel(norm="Linf", eps=Radius("12/255"))
-    attack = attacks_named(name, threat_model=threat_model, classes=10)[0][0]
+    attack = attacks_named(name, classes=10)[0][0]
 
     def robust(rows: slice, where: str) -> list[bool]:
         inputs = AttackInputs(
@@ -71,7 +71,7 @@ def test_training_runs_on_the_gpu_and_learns(method):
     assert compute_device().type == "cuda"
     assert Ranks().device.type == "cuda"
     data = dataset(n=300)
-    recipe = Recipe(method=method, threat_model=replace(THREAT, eps=Radius("4/255")), epochs=4, batch=16)
+    recipe = recipe_of(method, replace(THREAT, eps=Radius("4/255")), epochs=4, batch=16)
     epochs: list[dict[str, float]] = []
     trained = train(
         network(seed=1, classes=3),

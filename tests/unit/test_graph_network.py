@@ -12,7 +12,6 @@ from torch.testing import assert_close
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.errors import ArtefactError, ConfigError, ExportError
 from edgerkd.core.progress import Silent
-from edgerkd.core.recipe import Recipe
 from edgerkd.distill import trainer
 from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import sha256_of, write_atomic
@@ -24,7 +23,8 @@ from edgerkd.models.graph_network import BATCH, GraphNetwork, graph_network
 from edgerkd.models.network import Features, Network
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import GRAPH, load_network, save_network
-from tests.zoo import THREAT, architecture, dataset, network
+from tests.recipes import recipe_of
+from tests.zoo import architecture, dataset, network
 
 
 def pair(family: str = "preactresnet", **changes) -> tuple[Network, GraphNetwork]:
@@ -168,9 +168,7 @@ def test_a_graph_is_counted_by_itself():
     assert abs(found.params / expected.params - 1) < 0.05
 
 
-def recipe(method: str, **changes) -> Recipe:
-    given = {"epochs": 1, "batch": 16, "attack_steps": 2, "ema_decay": 0.5, "lr": 0.05, "lr_muon": 0.02}
-    return Recipe(**{"method": method, "threat_model": THREAT, **given, **changes})
+SETTINGS = {"batch": 16, "attack_steps": 2, "ema_decay": 0.5, "lr": 0.05, "lr_muon": 0.02}
 
 
 def student_of(teacher: Network, method: str, **changes) -> Network:
@@ -178,7 +176,7 @@ def student_of(teacher: Network, method: str, **changes) -> Network:
     return train(
         build(architecture(classes=3)),
         dataset(n=240),
-        recipe(method, **changes),
+        recipe_of(method, **SETTINGS, **changes),
         teacher=teacher,
         checkpoint=None,
         resume=False,

@@ -1,7 +1,6 @@
 """The training methods against their formulas, written out here a second time in plain torch."""
 
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from torch.testing import assert_close
 
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.core.errors import ConfigError
-from edgerkd.core.recipe import MethodName, Recipe, eps_warmup_for
+from edgerkd.core.recipe import eps_warmup_for
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import to_float
@@ -29,13 +28,13 @@ from edgerkd.distill.methods import (
     rslad,
     trades,
 )
-from edgerkd.distill.methods.igdm import igdm
 from edgerkd.distill.methods.inner_attack import ascent, gaussian_start, uniform_start
-from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
+from edgerkd.distill.methods.recipes import options_of
+from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.methods.step import Step
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs, cache_teacher_outputs
 from edgerkd.models.classifier import TorchClassifier
-from edgerkd.report import words
+from tests.recipes import recipe_of
 from tests.zoo import dataset, network
 
 DATA = dataset(n=240)
@@ -44,20 +43,22 @@ WITH_ATTACK = sorted(name for name, method in METHODS.items() if method.attack i
 LAST = 0.9  # of the run: every method is in its last phase
 
 
-def step(*, progress=0.0, n=16, linf="16/255", student=None, norm="Linf", **changes) -> Step:
+def step(method="pgd-at", *, progress=0.0, n=16, linf="16/255", student=None, norm="Linf", **changes) -> Step:
     """One batch, the student in training mode; each call draws the same noise. The teacher could be trained here."""
     student, teacher = student or network(classes=3), network(seed=7, family="preactresnet", widths=(16, 24), classes=3)
     torch.manual_seed(0)
     split = DATA.train.take(np.arange(n))
     cached = cache_teacher_outputs(teacher, split, batch=n, autocast=False, after=lambda done: None)
-    recipe = {"method": "pgd-at", "threat_model": ThreatModel(norm=norm, eps=Radius(linf)), "epochs": 4, **changes}
+    threat_model = ThreatModel(norm=norm, eps=Radius(linf))
+    recipe = recipe_of(method, threat_model, epochs=4, **{"attack_steps": 3, **changes})
     return Step(
         student=student.train(),
         teacher=teacher,
         adapters=Adapters(student, teacher),
         images=to_float(DATA.train.images[:n]),
         labels=DATA.train.labels[:n],
-        recipe=Recipe(**{"attack_steps": 3, **recipe}),
+        recipe=recipe,
+        options=options_of(recipe),
         progress=progress,
         generator=torch.Generator().manual_seed(0),
         noise=np.random.default_rng(0),
@@ -123,17 +124,22 @@ def by_hand(given: Step, loss) -> torch.Tensor:
 # Every method
 
 
-def test_every_name_has_its_method():
-    """Catches a name that the command line takes and training, or the report, does not know."""
-    assert set(METHODS) == set(words.METHODS) == set(get_args(MethodName))
-    assert {"standard", "pgd-at", "trades", "n-fgsm"} == set(METHODS) - NEEDS_TEACHER
+def test_the_methods_are_what_they_say_that_they_need():
+    """Catches a teacher asked for in vain, or not at all, and a method without words or sources for the report."""
+    assert {"standard", "pgd-at", "trades", "n-fgsm"} == {m.name for m in METHODS.values() if not m.needs_teacher}
+    assert {"pgd-at", "trades", "n-fgsm"} == {m.name for m in METHODS.values() if m.trains_teachers}
+    for method in METHODS.values():
+        assert len(method.description) > 20
+        assert not method.description.endswith(".")
+        assert all(len(source) > 5 for source in method.sources)
+        assert method.sources
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 @pytest.mark.parametrize("progress", [0.0, LAST])
 def test_two_steps_lower_the_loss_and_train_the_student_alone(name, progress):
     """Catches terms without a gradient, a sign turned round, and a teacher that is trained along."""
-    given = step(progress=progress, student=network(classes=3))
+    given = step(name, progress=progress, student=network(classes=3))
     before = {key: value.clone() for key, value in given.teacher.state_dict().items()}
     parameters = [*given.student.parameters(), *given.adapters.parameters()]
     optimizer = torch.optim.SGD(parameters, lr=0.02)
@@ -161,7 +167,7 @@ def test_adapters_are_trained_where_a_method_says_that_it_needs_them(name):
     """Catches random maps stored with a run, and then attacked as if they had been trained."""
     trained = False
     for progress in (0.0, LAST):
-        given = step(progress=progress)
+        given = step(name, progress=progress)
         total(METHODS[name](given)).backward()
         trained |= any(p.grad is not None for p in given.adapters.parameters())
     assert trained == METHODS[name].needs_adapters
@@ -171,7 +177,7 @@ def test_adapters_are_trained_where_a_method_says_that_it_needs_them(name):
 @pytest.mark.parametrize("steps", [1, 3])
 def test_every_attack_uses_the_whole_radius_and_no_more(name, steps):
     """Catches a step size and radius swapped, which trained published baselines at a quarter of their radius."""
-    given = step(progress=LAST, attack_steps=steps)
+    given = step(name, progress=LAST, attack_steps=steps)
     images_adv = METHODS[name].attack(given)
     assert (images_adv - given.images).abs().max().item() == pytest.approx(EPS, abs=1e-6)
     assert images_adv.min() >= 0
@@ -183,7 +189,7 @@ def test_every_attack_uses_the_whole_radius_and_no_more(name, steps):
 @pytest.mark.parametrize(("progress", "share"), [(0.0, 0.0), (0.1, 0.5), (0.2, 1.0), (LAST, 1.0)])
 def test_the_radius_rises_from_0_during_eps_warmup(name, progress, share):
     """Catches a start, a step or a projection that is left at the whole radius."""
-    given = step(progress=progress, eps_warmup=0.2)
+    given = step(name, progress=progress, eps_warmup=0.2)
     moved = METHODS[name].attack(given) - given.images
     assert moved.abs().max().item() == pytest.approx(share * EPS, abs=1e-6)
 
@@ -191,7 +197,7 @@ def test_the_radius_rises_from_0_during_eps_warmup(name, progress, share):
 @pytest.mark.parametrize("name", WITH_ATTACK)
 def test_the_students_mode_in_the_attack_is_the_published_one(name):
     """Catches an attack in training mode, whose steps move the batch-norm statistics, and one that should be."""
-    given = step(progress=LAST)
+    given = step(name, progress=LAST)
     before = {key: value.clone() for key, value in given.student.named_buffers()}
     METHODS[name].attack(given)
     moved = {key for key, value in given.student.named_buffers() if (value != before[key]).any()}
@@ -284,7 +290,7 @@ def test_n_fgsm_refuses_another_norm():
 
 def test_trades_terms_and_the_gradient_through_both_answers():
     """Catches beta left out, the direction swapped, and a clean answer held constant."""
-    given = step(beta_trades=5.0)
+    given = step("trades", beta_trades=5.0)
     own, own_adv = given.student(given.images), given.student(adversarial(given))
     expected = F.cross_entropy(own, given.labels) + 5 * kl(own, own_adv).mean()
     found = total(terms(trades.METHOD, given))
@@ -296,7 +302,7 @@ def test_trades_terms_and_the_gradient_through_both_answers():
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_kd_terms(temperature):
     """Catches a missing square of the temperature, shares swapped, and an adversarial image."""
-    given = step(temperature_kd=temperature, share_kd=0.7)
+    given = step("kd", temperature_kd=temperature, share_kd=0.7)
     own, target = given.student(given.images), given.teacher(given.images)
     found = METHODS["kd"](given)
     assert_close(found["kld"], 0.7 * temperature**2 * kl(target, own, temperature).mean())
@@ -305,14 +311,14 @@ def test_kd_terms(temperature):
 
 def test_ard_terms():
     """Catches the teacher asked about the adversarial images, the direction swapped, and t in place of t squared."""
-    given = step()
+    given = step("ard")
     own_adv, target = given.student(adversarial(given)), given.teacher(given.images)
     assert_close(terms(ard.METHOD, given), {"kld_adv": 900 * kl(target, own_adv, 30.0).mean()}, rtol=1e-3, atol=1e-5)
 
 
 def test_rslad_terms():
     """Catches 5/6 and 1/6 swapped, labels, and the teacher asked about the adversarial images."""
-    given = step()
+    given = step("rslad")
     target = given.teacher(given.images)
     found = terms(rslad.METHOD, given)
     assert_close(found["kld_adv"], 5 / 6 * kl(target, given.student(adversarial(given))).mean())
@@ -346,26 +352,20 @@ def test_iad_trusts_its_teacher_first_and_then_by_its_probability_of_the_label()
 def test_igdm_adds_the_divergence_of_the_differences_and_raises_its_weight(name):
     """Catches x - d replaced by x, the direction swapped, no ramp, and the base's terms lost."""
     base = METHODS[name]
-    given = step(progress=0.5)
+    given = step(f"igdm-{name}", progress=0.5, weight_igdm=7.0)
     for net in (given.student, given.teacher):
         net.linear.weight.data.mul_(30)  # close to 0 the divergence is nearly the same in both directions
     x = adversarial(given)
     mirror = given.images - (x - given.images)
     own, target = (net(x) - net(mirror) for net in (given.student, given.teacher))
-    found = terms(igdm(base, lambda _: 7.0), given)
+    found = terms(METHODS[f"igdm-{name}"], given)
     assert_close(found.pop("igdm"), 7.0 * 0.5 * kl(target, own).mean(), rtol=1e-4, atol=1e-6)
     assert_close(found, terms(base, given))
 
 
 def test_each_igdm_method_has_the_weight_of_its_base():
     """Catches the two searched weights swapped."""
-    names = ("igdm-rslad", "igdm-adaad")
-    one, two, three = (
-        {name: terms(METHODS[name], step(progress=1.0, **changes))["igdm"] for name in names}
-        for changes in ({}, {"weight_igdm_rslad": 1.8}, {"weight_igdm_adaad": 10.0})
-    )
-    assert_close([two[name] / one[name] for name in names], [torch.tensor(2.0), torch.tensor(1.0)])
-    assert_close([three[name] / one[name] for name in names], [torch.tensor(1.0), torch.tensor(2.0)])
+    assert [METHODS[f"igdm-{base}"].options().weight_igdm for base in ("rslad", "adaad")] == [0.9, 5.0]
 
 
 # MixACM, covariance alignment, and both in turn
@@ -373,10 +373,12 @@ def test_each_igdm_method_has_the_weight_of_its_base():
 
 def test_weights_scale_their_terms():
     """Catches a weight of the recipe that goes nowhere."""
-    one, two = (METHODS["mixacm"](step(weight_acm=w, weight_kld=3 * w, weight_label=5 * w)) for w in (1.0, 2.0))
+    one, two = (
+        METHODS["mixacm"](step("mixacm", weight_acm=w, weight_kld=3 * w, weight_label=5 * w)) for w in (1.0, 2.0)
+    )
     for name in ("acm", "kld", "mix"):
         assert_close(two[name], 2 * one[name])
-    one, two = (METHODS["covariance"](step(weight_cov=w, weight_gram=3 * w)) for w in (1.0, 2.0))
+    one, two = (METHODS["covariance"](step("covariance", weight_cov=w, weight_gram=3 * w)) for w in (1.0, 2.0))
     for name in ("cov", "cov_adv", "gram", "gram_adv"):
         assert_close(two[name], 2 * one[name])
     assert_close(two["kld_adv"], one["kld_adv"])
@@ -393,7 +395,7 @@ def test_weights_scale_their_terms():
 )
 def test_a_weight_of_zero_leaves_its_term_out(weights, left):
     """Catches a term that is computed for nothing, and one that is dropped with another."""
-    given = step(**weights)
+    given = step("mixacm", **weights)
     if weights.keys() >= {"weight_acm", "weight_kld"}:
         given = replace(given, teacher=None)  # nothing is asked of it
     assert METHODS["mixacm"](given).keys() == left
@@ -402,22 +404,22 @@ def test_a_weight_of_zero_leaves_its_term_out(weights, left):
 def test_mixacm_without_any_term_is_refused():
     """Catches a sum of no terms."""
     with pytest.raises(ConfigError, match="weight_label, weight_kld and weight_acm are all 0"):
-        METHODS["mixacm"](step(weight_label=0, weight_kld=0, weight_acm=0))
+        METHODS["mixacm"](step("mixacm", weight_label=0, weight_kld=0, weight_acm=0))
 
 
 def test_an_alpha_of_zero_mixes_nothing():
     """Catches beta(0, 0), which has no value, and images that are mixed all the same."""
-    given = step(mixup_alpha=0.0)
+    given = step("mixacm", mixup_alpha=0.0)
     own, target = given.student(given.images), given.teacher(given.images)
     found = mixacm.terms(given, given.clean)
     assert_close(found["mix"], F.cross_entropy(own, given.labels))
     assert_close(found["kld"], kl(target, own).mean())
-    assert not torch.equal(found["mix"], mixacm.terms(step(), given.clean)["mix"])  # noqa: TID251  unequal is expected
+    assert not torch.equal(found["mix"], mixacm.terms(step("mixacm"), given.clean)["mix"])  # noqa: TID251  unequal is expected
 
 
 def test_covariance_alignment_by_hand():
     """Catches the base's terms lost, and the teacher's clean statistics as the target of the adversarial ones."""
-    given = step(weight_cov=0.5, weight_gram=0.25)
+    given = step("covariance", weight_cov=0.5, weight_gram=0.25)
     x = adversarial(given)
     both = given.student.features(torch.cat([given.images, x]))
     found = terms(covariance.METHOD, given)
@@ -436,7 +438,7 @@ def test_covariance_alignment_by_hand():
 
 def test_covariance_weights_of_zero_leave_rslads_terms():
     """Catches a teacher asked about adversarial images for nothing."""
-    given = step(weight_cov=0, weight_gram=0)
+    given = step("covariance", weight_cov=0, weight_gram=0)
     adv = given.outputs(adversarial(given))
     assert covariance.terms(given, adv).keys() == {"kld", "kld_adv"}
     assert "target" not in vars(adv)
@@ -445,12 +447,15 @@ def test_covariance_weights_of_zero_leave_rslads_terms():
 def test_a_batch_of_one_has_no_covariance():
     """Catches a division by zero that becomes a loss of NaN."""
     with pytest.raises(ConfigError, match="batch 1: a covariance needs at least 2 images"):
-        METHODS["covariance"](step(n=1))
+        METHODS["covariance"](step("covariance", n=1))
 
 
 def test_edgerkd_makes_no_adversarial_image_before_its_last_phase():
     """Catches the two phases swapped, and an attack paid for and thrown away."""
-    early, late = step(progress=0.49, adversarial_share=0.5), step(progress=0.5, adversarial_share=0.5)
+    early, late = (
+        step("edgerkd", progress=0.49, adversarial_share=0.5),
+        step("edgerkd", progress=0.5, adversarial_share=0.5),
+    )
     assert edgerkd.attack(early) is early.images
     assert edgerkd.attack(late) is not late.images
     assert METHODS["edgerkd"](early).keys() == {"mix", "kld", "acm"}
@@ -459,7 +464,7 @@ def test_edgerkd_makes_no_adversarial_image_before_its_last_phase():
 
 def test_edgerkd_matches_adversarial_images_to_what_was_remembered_of_clean_ones():
     """Catches a teacher that is asked again, an answer to other images, and statistics drawn to the wrong ones."""
-    given = step(progress=LAST, adversarial_share=0.5, weight_cov=0.5, weight_gram=0.25, label_share=0.25)
+    given = step("edgerkd", progress=LAST, adversarial_share=0.5, weight_cov=0.5, weight_gram=0.25, label_share=0.25)
     asked = []
     given.teacher.features = asked.append
     x = edgerkd.attack(given)
@@ -477,7 +482,7 @@ def test_edgerkd_matches_adversarial_images_to_what_was_remembered_of_clean_ones
 
 def test_edgerkd_steps_once_from_noise_up_the_divergence():
     """Catches ten steps paid for where one was meant, the student's training statistics, and a clip to the ball."""
-    given = step(progress=LAST, attack_steps=10, label_share=0)
+    given = step("edgerkd", progress=LAST, attack_steps=10, label_share=0)
     noise = torch.from_numpy(np.random.default_rng(0).random(tuple(given.images.shape), np.float32))
     x = (given.images + 2 * EPS * (2 * noise - 1)).clamp(0, 1).requires_grad_()
     given.student.eval()
@@ -490,7 +495,7 @@ def test_edgerkd_steps_once_from_noise_up_the_divergence():
 
 def test_edgerkd_at_a_large_radius_steps_once_within_the_ball():
     """Catches noise that leaves nothing of an image, with which MNIST is not learned, and ten steps paid for."""
-    given = step(progress=LAST, attack_steps=10, label_share=0, linf="0.3")
+    given = step("edgerkd", progress=LAST, attack_steps=10, label_share=0, linf="0.3")
     noise = torch.from_numpy(np.random.default_rng(0).random(tuple(given.images.shape), np.float32))
     x = (given.images + 0.3 * (2 * noise - 1)).clamp(0, 1).requires_grad_()
     given.student.eval()
@@ -521,7 +526,7 @@ def test_a_noisy_step_is_taken_in_the_precision_of_the_training(method):
 
     with pytest.MonkeyPatch.context() as patch, torch.autocast("cpu", torch.bfloat16):
         patch.setattr(inner_attack, "TorchClassifier", Noting)
-        method.attack(step(progress=LAST))
+        method.attack(step(method.METHOD.name, progress=LAST))
     assert seen == [True]
 
 
@@ -544,18 +549,14 @@ def test_edgerkd_shows_the_images_that_the_teacher_gets_right():
     logits = torch.tensor([[2.0, 1.0], [2.0, 1.0], [0.0, 0.1], [-1.0, -2.0]])
     cached = CachedTeacherOutputs(logits=logits, penultimate=torch.zeros(4, 3))
     labels = torch.tensor([0, 1, 1, 1])
-    assert METHODS["edgerkd"].select_samples(cached, labels, step().recipe).tolist() == [0, 2]
-    assert METHODS["edgerkd"].select_samples(cached, labels, step(keep_misclassified=True).recipe).tolist() == [
-        0,
-        1,
-        2,
-        3,
-    ]
+    assert METHODS["edgerkd"].select_samples(cached, labels, step("edgerkd").options).tolist() == [0, 2]
+    kept = step("edgerkd", keep_misclassified=True).options
+    assert METHODS["edgerkd"].select_samples(cached, labels, kept).tolist() == [0, 1, 2, 3]
 
 
 def test_each_network_is_asked_once_about_the_same_images():
     """Catches a teacher that answers the same question in the attack and again in the loss."""
-    given = step()
+    given = step("rslad")
     calls = {"n": 0}
     features = given.teacher.features
 

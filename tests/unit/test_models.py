@@ -215,7 +215,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_nothing_runs(tmp_path):
         ({"stem.weight": torch.zeros(1)}, ArtefactError, "not a known architecture"),
     ],
 )
-def test_a_file_that_is_no_teacher_says_what_was_wanted(tmp_path, content, error, message):
+def test_a_file_that_is_no_teacher_says_what_was_expected(tmp_path, content, error, message):
     """Catches a KeyError deep in the loader."""
     path = tmp_path / "teacher.pt"
     torch.save(content, path)

@@ -12,7 +12,7 @@ import torch
 from torch.testing import assert_close
 
 from edgerkd.core.errors import ConfigError, LostRankError
-from edgerkd.core.recipe import MethodName, Recipe
+from edgerkd.core.recipe import Recipe
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.distill import trainer
@@ -20,6 +20,7 @@ from edgerkd.distill.global_batch_norm import GlobalBatchNorm2d
 from edgerkd.distill.parallel import Parallel, PartNoise
 from edgerkd.distill.trainer import Loop
 from edgerkd.jobs.ranks import ALONE, Ranks, open_ranks
+from tests.recipes import recipe_of
 from tests.zoo import architecture, dataset, network
 
 # In a process of its own: train, and write down what came of it.
@@ -33,7 +34,7 @@ torch.save({"state": state, "epochs": epochs}, sys.argv[1])
 """
 
 
-def trained(method: MethodName) -> tuple[dict[str, torch.Tensor], list[list[float]]]:
+def trained(method: str) -> tuple[dict[str, torch.Tensor], list[list[float]]]:
     """Two epochs by as many processes as there are: weights, and what the first one heard of them."""
     from edgerkd.core.progress import Silent
     from edgerkd.models.build import build
@@ -58,8 +59,8 @@ def trained(method: MethodName) -> tuple[dict[str, torch.Tensor], list[list[floa
 
 def recipe(**changes) -> Recipe:
     threat_model = ThreatModel(norm="Linf", eps=Radius("16/255"))
-    given = {"method": "pgd-at", "threat_model": threat_model, "epochs": 2, "batch": 8, "attack_steps": 2}
-    return Recipe(**{**given, "lr": 0.02, "ema_decay": 0.5, "cutout": 0.25, **changes})
+    given = {"method": "pgd-at", "epochs": 2, "batch": 8, "attack_steps": 2, "lr": 0.02, "ema_decay": 0.5}
+    return recipe_of(threat_model=threat_model, **{**given, "cutout": 0.25, **changes})
 
 
 @pytest.mark.slow

@@ -25,11 +25,12 @@ from edgerkd.core.teacher import TeacherCard, check_robust
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill.affordable import Training, architecture_of, ladder
+from edgerkd.distill.methods.registry import METHODS
 from edgerkd.files.download import download
 from edgerkd.jobs import teacher_import, teachers, zoo
 from edgerkd.jobs.teacher_cache import CARD, cache_folder, kept_names, known_teachers
 from edgerkd.jobs.teacher_import import import_teacher
-from edgerkd.jobs.teachers import METHODS, find_teacher, train_teacher
+from edgerkd.jobs.teachers import find_teacher, train_teacher
 from edgerkd.models.network import Network
 from tests.listening import Listening
 from tests.zoo import THREAT, architecture, dataset, network, split
@@ -277,7 +278,7 @@ def trades_name(name: str) -> str:
 def test_a_teacher_of_other_images_or_classes_is_refused(tmp_path):
     """Catches a teacher that fails in the middle of training, or teaches other classes."""
     saved(network(family="preactresnet", channels=3, mean=(0.3,) * 3, std=(0.4,) * 3), tmp_path / "ten.pt")
-    with pytest.raises(ConfigError, match=r"knows 10 classes, the data have 3(.|\n)*--data"):
+    with pytest.raises(ConfigError, match=r"has 10 classes, the data have 3(.|\n)*--data"):
         import_teacher("ten.pt", dataset(channels=3), THREAT, name=None, accept_fragile=True, progress=Silent())
 
 
@@ -319,10 +320,10 @@ def test_a_taken_name_is_said_before_anything_is_measured(tmp_path, monkeypatch,
     threat_model = replace(THREAT, eps=Radius("4/255")) if change == "eps" else THREAT
     if change == "file":
         saved(network(family="preactresnet", classes=3, seed=1), tmp_path / "mine.pt")
-    with pytest.raises(ConfigError, match=r"named mine is kept already.*Linf 16/255.*--name, or remove .*mine"):
+    with pytest.raises(ConfigError, match=r"named mine is already in the cache.*Linf 16/255.*--name, or remove .*mine"):
         import_teacher("mine.pt", other, threat_model, name=None, accept_fragile=True, progress=Silent())
     monkeypatch.setattr(teachers, "train", None)
-    with pytest.raises(ConfigError, match="named mine is kept already"):
+    with pytest.raises(ConfigError, match="named mine is already in the cache"):
         train_teacher(data, THREAT, progress=Silent(), name="mine")
     assert known_teachers() == (card,)
 
@@ -348,7 +349,7 @@ def test_a_damaged_card_says_what_to_remove_and_stops_no_other_teacher(tmp_path)
         (cache_folder() / name).mkdir()
         (cache_folder() / name / CARD).write_text("{")
     assert find_teacher("mine", data, THREAT, progress=Silent())[1] == card
-    with pytest.raises(ArtefactError, match=r"card\.json(.|\n)*remove .*/bad and make"):
+    with pytest.raises(ArtefactError, match=r"card\.json(.|\n)*remove .*/bad and train or import"):
         known_teachers()
     shutil.rmtree(cache_folder() / "bad")
     assert known_teachers() == (card,)
@@ -365,11 +366,11 @@ def test_a_missing_teacher_is_trained_and_of_several_one_must_be_named(tmp_path,
     assert trained == [(data, other)]
     assert find_teacher(None, data, THREAT, progress=Silent())[1].name == "mine"
     keep(tmp_path, data, "yours.pt")
-    with pytest.raises(ConfigError, match="several are kept for bars under Linf 16/255, mine, yours: name one"):
+    with pytest.raises(ConfigError, match="the cache has several for bars under Linf 16/255, mine, yours: name one"):
         find_teacher(None, data, THREAT, progress=Silent())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.trains_teachers])
 def test_a_teacher_is_trained_by_each_method_and_found_again(method):
     """Catches --method that goes nowhere, and two methods' teachers under one name."""
     data = dataset(n=192)
@@ -409,13 +410,13 @@ def test_a_stopped_training_goes_on_with_the_plan_that_was_made_for_it(monkeypat
     assert asked == [120]
     assert heard.lines[-2:] == [
         f"teacher: {planned}, 8 epochs of pgd-at, attack steps: 2; about 5 s",
-        "a larger teacher, beside which a larger student fits, takes longer: edgerkd teacher train --minutes N",
+        "a larger teacher, which allows a larger student, takes longer: edgerkd teacher train --minutes N",
     ]
     assert network.architecture == planned
     assert "trained here by pgd-at with 2 steps, 8 epochs, seed 0" in card.origin
     assert sorted(path.name for path in cache_folder().iterdir() if path.suffix != ".lock") == [card.name]
     assert train_teacher(data, THREAT, progress=Silent(), minutes=2)[1] == card
-    with pytest.raises(ConfigError, match="is kept already"):
+    with pytest.raises(ConfigError, match="is already in the cache"):
         train_teacher(data, THREAT, progress=Silent(), minutes=3)
 
 
@@ -447,7 +448,7 @@ def test_a_stopped_training_whose_files_are_damaged_or_gone_begins_anew(kind, da
     train_teacher(data, THREAT, progress=heard, minutes=2)
     assert sorted(path.name for path in cache_folder().iterdir() if path.suffix != ".lock") == [*kept_names()]
     if damage is not Path.unlink:
-        assert any(line.endswith("; the training begins anew") for line in heard.lines)
+        assert any(line.endswith("; the training starts again") for line in heard.lines)
 
 
 def test_a_teacher_of_other_data_or_another_radius_is_taken_with_a_word():
@@ -495,8 +496,8 @@ def test_two_trainings_of_one_missing_teacher_end_with_one_teacher_and_two_succe
     [
         ((50, 50), (40, 40), None),
         ((30, 20), (25, 20), "is near chance"),
-        ((50, 50), (26, 25), "resists nothing"),
-        ((50, 50), (0, 0), "resists nothing"),
+        ((50, 50), (26, 25), "is not robust"),
+        ((50, 50), (0, 0), "is not robust"),
     ],
 )
 def test_a_teacher_near_chance_or_not_robust_is_refused_however_it_was_made(clean, robust, said):

@@ -18,13 +18,14 @@ from edgerkd.distill import trainer
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.averaging import WeightAverage
 from edgerkd.distill.checkpoint import load_checkpoint
-from edgerkd.distill.methods.registry import METHODS, NEEDS_TEACHER
+from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.optimizer import Optimizer
 from edgerkd.distill.trainer import Keeper, Loop, train
 from edgerkd.distill.validation import Validation
 from edgerkd.files.decode import encode_json
 from edgerkd.models.build import build
 from tests.listening import Listening
+from tests.recipes import recipe_of
 from tests.zoo import architecture, dataset, network
 
 DATA = dataset(n=240)
@@ -32,16 +33,9 @@ EPS = Radius("16/255")
 
 
 def recipe(method="standard", **changes) -> Recipe:
-    given = {
-        "method": method,
-        "threat_model": ThreatModel(norm="Linf", eps=EPS),
-        "epochs": 4,
-        "batch": 16,
-        "attack_steps": 2,
-        "ema_decay": 0.5,
-        "lr": 0.05,
-    }
-    return Recipe(**{**given, **changes})
+    threat_model = ThreatModel(norm="Linf", eps=EPS)
+    given = {"threat_model": threat_model, "epochs": 4, "batch": 16, "attack_steps": 2, "ema_decay": 0.5, "lr": 0.05}
+    return recipe_of(method, **{**given, **changes})
 
 
 def teacher():
@@ -62,7 +56,7 @@ def run(method="edgerkd", *, checkpoint=None, resume=False, epochs_seen=None, st
         student,
         DATA,
         recipe(method, **changes),
-        teacher=teacher() if method in NEEDS_TEACHER else None,
+        teacher=teacher() if METHODS[method].needs_teacher else None,
         checkpoint=checkpoint,
         resume=resume,
         on_epoch=on_epoch,
@@ -71,7 +65,7 @@ def run(method="edgerkd", *, checkpoint=None, resume=False, epochs_seen=None, st
 
 
 def test_an_interrupted_run_with_every_setting_ends_the_same(tmp_path):
-    """Catches an equal average, a patience or a decay that begins anew."""
+    """Catches an equal average, a patience or a decay that starts again."""
     settings = {"averaging": "swa", "swa_start": 0.25, "cutout": 0.3, "clip_norm": 0.5, "schedule": "piecewise"}
     whole = run("standard", patience=3, **settings).state_dict()
     with pytest.raises(KeyboardInterrupt):
@@ -199,10 +193,10 @@ def test_divergence_is_said_within_the_epoch_and_the_last_good_state_kept(tmp_pa
         calls["n"] += 1
         return {"ce": real.terms(given, seen)["ce"] * (float("nan") if calls["n"] > 7 else 1.0)}
 
-    monkeypatch.setitem(trainer.METHODS, "standard", replace(real, terms=breaks))
+    monkeypatch.setitem(METHODS, "standard", replace(real, terms=breaks))
     with pytest.raises(DivergedError, match=r"epoch 2 .*kept in .*c\.pt.*another --seed"):
         run("standard", checkpoint=path)
-    monkeypatch.setitem(trainer.METHODS, "standard", real)
+    monkeypatch.setitem(METHODS, "standard", real)
     seen = []
     run("standard", checkpoint=path, resume=True, epochs_seen=seen)
     assert [epoch.epoch for epoch in seen] == [2, 3, 4]
@@ -221,7 +215,7 @@ def test_weights_that_break_in_the_last_step_are_noticed_in_their_own_epoch(tmp_
             ce.register_hook(lambda gradient: gradient * float("nan"))
         return {"ce": ce}
 
-    monkeypatch.setitem(trainer.METHODS, "standard", replace(real, terms=breaks))
+    monkeypatch.setitem(METHODS, "standard", replace(real, terms=breaks))
     with pytest.raises(DivergedError, match=r"weights are no longer finite in epoch 2 .*kept in"):
         run("standard", checkpoint=path)
     assert load_checkpoint(path, recipe()).epoch == 1

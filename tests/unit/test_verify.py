@@ -2,30 +2,56 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgerkd.attacks.words import flag_words
 from edgerkd.bundle.read import read_bundle
+from edgerkd.bundle.samples import StoredSamples
+from edgerkd.bundle.write import make_variant, write_bundle
 from edgerkd.core.accuracy import accuracy_from_correct
-from edgerkd.core.errors import EngineError, MissingDependencyError, UnknownNameError
+from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
+from edgerkd.core.errors import (
+    ConfigError,
+    EngineError,
+    MissingDependencyError,
+    MissingGatesError,
+    UnknownNameError,
+)
 from edgerkd.core.evaluation import Row
+from edgerkd.core.profile import Budget, Gates
 from edgerkd.core.progress import Silent
-from edgerkd.core.verification import Limit, VerifyReport
+from edgerkd.core.requirement import (
+    ReferenceResult,
+    Requirement,
+    check_asked,
+    choose_profile,
+    combined,
+    required_by,
+)
+from edgerkd.core.run import RunFolder
+from edgerkd.core.variant import FP32_PARITY
+from edgerkd.core.verification import Limit, Parity, VerifyReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.files.profiles import load_profile
 from edgerkd.models.onnx_graph import onnx_from_network
-from edgerkd.verify.build import build_engine, choose_runtime
+from edgerkd.report.words import reasons
+from edgerkd.verify.build import BuiltEngine, build_engine, choose_backend
 from edgerkd.verify.classifier import EngineClassifier
-from edgerkd.verify.decide import decide, judge, retention_interval
 from edgerkd.verify.parity import parity_of
-from edgerkd.verify.run import verify
-from tests.bundles import write_small_bundle
+from edgerkd.verify.run import target_of, verify
+from edgerkd.verify.verdict import decide, gates_of, judge, retention_interval
+from tests.bundles import GRAPH, TWIN, write_small_bundle
 from tests.zoo import network
 
 DIRECT = Row(attack="PGD", source="direct", robust_acc=accuracy_from_correct([True]))
 REPLAY = Row(attack="replay", source="replay", robust_acc=accuracy_from_correct([True]))
+SAME = Parity(n=1, max_abs_dlogit=0.0, limit=1e-4, agreement=1.0, ok=True)
+OTHER = replace(SAME, max_abs_dlogit=1.0, ok=False)
 
 
 def gate(low: float, high: float, required: float = 0.5):
@@ -42,25 +68,30 @@ def test_a_gate_asks_the_whole_interval(low, high, verdict):
 
 
 @pytest.mark.parametrize(
-    ("gates", "budget_ok", "rows", "agreement", "flags", "verdict"),
+    ("gates", "budget_ok", "rows", "agreement", "flags", "verdict", "parity"),
     [
-        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, (), "pass"),
-        ([gate(0.6, 0.7)], None, [DIRECT], 1.0, (), "pass"),
-        ([gate(0.6, 0.7)], False, [DIRECT], 1.0, (), "fail"),
-        ([gate(0.6, 0.7)], True, [REPLAY], 1.0, (), "inconclusive"),
-        ([gate(0.6, 0.7)], True, [DIRECT], 0.99, (), "inconclusive"),
-        ([gate(0.4, 0.6)], True, [DIRECT], 1.0, (), "inconclusive"),
-        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, ("zero gradients",), "inconclusive"),
-        ([gate(0.1, 0.2)], True, [DIRECT], 1.0, ("zero gradients",), "fail"),
-        ([gate(0.4, 0.6), gate(0.1, 0.2)], True, [REPLAY], 0.9, (), "fail"),
+        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, (), "pass", SAME),
+        ([gate(0.6, 0.7)], None, [DIRECT], 1.0, (), "pass", SAME),
+        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, (), "fail", OTHER),
+        ([gate(0.6, 0.7)], False, [DIRECT], 1.0, (), "fail", SAME),
+        ([gate(0.6, 0.7)], True, [REPLAY], 1.0, (), "inconclusive", SAME),
+        ([gate(0.6, 0.7)], True, [DIRECT], 0.99, (), "inconclusive", SAME),
+        ([gate(0.4, 0.6)], True, [DIRECT], 1.0, (), "inconclusive", SAME),
+        ([gate(0.6, 0.7)], True, [DIRECT], 1.0, ("zero gradients",), "inconclusive", SAME),
+        ([gate(0.1, 0.2)], True, [DIRECT], 1.0, ("zero gradients",), "fail", SAME),
+        ([gate(0.4, 0.6), gate(0.1, 0.2)], True, [REPLAY], 0.9, (), "fail", SAME),
     ],
 )
-def test_the_verdict(gates, budget_ok, rows, agreement, flags, verdict):
-    """Catches a pass from stored examples alone, a fail hidden by an open question, and a budget ignored."""
+def test_the_verdict(gates, budget_ok, rows, agreement, flags, verdict, parity, verified):
+    """Catches a pass from stored examples alone, of another network, a fail hidden by an open question, a budget
+    ignored, and a verdict that the words do not give a reason for.
+    """
     budget = [Limit(limit="params", required=10, measured=20 if budget_ok is False else 5, ok=budget_ok)]
-    found, reasons = decide(gates=gates, budget=budget, rows=rows, twin_agreement=agreement, flags=flags)
+    facts = {"gates": gates, "budget": budget, "rows": rows, "twin_agreement": agreement, "flags": flags}
+    found = decide(parity=parity, **facts)
     assert found == verdict
-    assert bool(reasons) == (verdict != "pass")
+    said = reasons(replace(verified, parity=parity, **facts))
+    assert bool(said) == (verdict != "pass")
 
 
 def test_retention_resamples_pairs():
@@ -82,7 +113,7 @@ def test_retention_resamples_pairs():
 def test_an_infinite_host_logit_is_no_parity():
     """Catches inf <= inf, by which any engine would be the student."""
     host = np.asarray([[np.inf, 0.0]], np.float32)
-    assert not parity_of(np.asarray([[1.0, 5.0]], np.float32), host, precision="fp32").ok
+    assert not parity_of(np.asarray([[1.0, 5.0]], np.float32), host, limits=FP32_PARITY).ok
 
 
 def test_a_weak_attack_alone_never_passes(tmp_path):
@@ -90,49 +121,60 @@ def test_a_weak_attack_alone_never_passes(tmp_path):
     folder = tmp_path / "bundle"
     write_small_bundle(folder)
     found = run(folder, tmp_path, attack="fgsm")
-    assert any("fgsm alone over-reports" in flag for flag in found.flags)
+    assert any("fgsm alone over-reports" in flag_words(flag) for flag in found.flags)
     assert found.verdict != "pass"
 
 
-def test_an_engine_that_no_longer_loads_is_built_anew(bundle, tmp_path):
-    """Catches an engine of another runtime version that is kept for ever: its digest is still right."""
-    from edgerkd.files.atomic import sha256_of
+def forged(built: BuiltEngine, content: bytes) -> None:
+    """Another engine in the place of a built one, with a record that agrees with it."""
+    built.engine.write_bytes(content)
+    path = built.engine.with_name("engine.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "engine_sha256": sha256_of(built.engine)}))
 
-    built = build_engine(read_bundle(bundle), "onnx", tmp_path / "engines")
-    built.student.write_bytes(b"of another version")
-    record = json.loads((built.student.parent / "engine.json").read_text())
-    record["student_sha256"] = sha256_of(built.student)
-    (built.student.parent / "engine.json").write_text(json.dumps(record))
+
+def test_an_engine_that_no_longer_loads_is_built_anew(bundle, tmp_path):
+    """Catches an engine of another version of its backend that is kept for ever: its digest is still right."""
+    forged(built_onnx(bundle, tmp_path / "engines"), b"of another version")
     assert run(bundle, tmp_path).parity.ok
 
 
+def on(kind: str, name: str, *, machine: str | None = None, capability: str | None = None) -> DeviceRecord:
+    return DeviceRecord(kind=kind, name=name, machine=machine, capability=capability)
+
+
+ORIN = on("gpu", "Orin", capability="8.7")
+X86 = on("cpu", "AMD EPYC 9V74", machine="x86_64")
+
+
 @pytest.mark.parametrize(
-    ("profile", "runtime", "device", "same"),
+    ("profile", "backend", "device", "reached"),
     [
-        ("jetson-orin", "tensorrt", "Orin (compute capability 8.7)", True),
-        ("jetson-orin", "tensorrt", "NVIDIA H200 (compute capability 9.0)", False),
-        ("jetson-orin", "onnxruntime", "Orin (compute capability 8.7)", False),
-        ("x86-cpu", "onnxruntime", "x86_64 CPU (AMD EPYC)", True),
-        ("raspberry-pi-5", "onnxruntime", "x86_64 CPU (AMD EPYC)", False),
+        ("jetson-orin", "trt", ORIN, True),
+        ("jetson-orin", "trt", on("gpu", "NVIDIA H200", capability="9.0"), False),
+        ("jetson-orin", "onnx", ORIN, False),
+        ("jetson-orin", "onnx", X86, False),
+        ("x86-cpu", "onnx", X86, True),
+        ("x86-cpu", "onnx", on("cpu", "aarch64", machine="aarch64"), False),
+        ("raspberry-pi-5", "onnx", X86, False),
     ],
 )
-def test_latency_is_judged_on_the_profiles_own_device_only(profile, runtime, device, same):
-    """Catches a limit of a Jetson that is met on a server."""
-    from edgerkd.core.verification import Engine
-    from edgerkd.files.profiles import load_profile
-    from edgerkd.verify.run import on_target
-
-    engine = Engine(runtime=runtime, version="1", device=device, precision="fp32", sha256="0")
-    assert on_target(load_profile(profile), engine) == same
+def test_a_target_is_reached_by_its_own_backend_on_a_device_like_it(profile, backend, device, reached):
+    """Catches a limit of a Jetson that is met on a server, and a verdict said to be about a device never seen."""
+    engine = Engine(backend=backend, version="1", device=device, variant="fp32", precision="fp32", sha256="0" * 64)
+    found = target_of(load_profile(profile), engine)
+    assert found is not None
+    assert (found.profile, found.backend) == (profile, load_profile(profile).backends[0])
+    assert found.reached == reached
+    assert target_of(None, engine) is None
 
 
 def test_parity_counts_only_clear_answers_and_absolute_differences():
     """Catches a relative error, which explodes where logits pass zero, and a flip at a tie taken for a fault."""
     host = np.asarray([[5.0, 0.0, 1e-9], [1.0, 1.0 + 1e-6, 0.0]], np.float32)
     near = host + np.asarray([[0, 0, 1e-5], [2e-6, 0, 0]], np.float32)
-    assert parity_of(near, host, precision="fp32").ok
+    assert parity_of(near, host, limits=FP32_PARITY).ok
     far = host + np.asarray([[0, 0, 1e-2], [0, 0, 0]], np.float32)
-    assert not parity_of(far, host, precision="fp32").ok
+    assert not parity_of(far, host, limits=FP32_PARITY).ok
 
 
 @pytest.fixture(scope="module")
@@ -142,31 +184,42 @@ def bundle(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def verified(bundle, tmp_path_factory) -> VerifyReport:
+    return run(bundle, tmp_path_factory.mktemp("verified"))
+
+
 def run(bundle: Path, tmp_path: Path, **changes) -> VerifyReport:
-    given = {
-        "engines": tmp_path / "engines",
-        "runtime_name": None,
-        "attack": "pgd",
-        "seed": 0,
-    }
-    return verify(bundle, **{**given, **changes}, progress=Silent())
+    return verify(read_bundle(bundle), **{"engines": tmp_path / "engines", **changes}, progress=Silent())
 
 
-def test_the_engine_is_attacked_and_every_class_is_reported(bundle, tmp_path):
+def built_onnx(bundle: Path, folder: Path, **changes) -> BuiltEngine:
+    found = read_bundle(bundle)
+    return build_engine(found, found.manifest.variant_for("onnx"), choose_backend("onnx", ())[0], folder, **changes)
+
+
+def test_the_engine_is_attacked_and_every_class_is_reported(bundle, verified, tmp_path):
     """Catches rows that are not measured on the engine: they must agree with the host's on the same images."""
-    report = run(bundle, tmp_path)
+    report = verified
     (tmp_path / "verify.json").write_text(encode_json(report))
     assert decode_json(VerifyReport, tmp_path / "verify.json") == report
     assert [each.name for each in report.by_class.classes] == ["bar 0", "bar 1", "bar 2"]
     assert sum(each.clean_acc.n for each in report.by_class.classes) == report.clean_acc.n
     assert [row.source for row in report.rows] == ["replay", "direct", "direct"]
-    host = read_bundle(bundle).manifest.host
+    host = read_bundle(bundle).manifest.reference
+    assert report.reference == host
+    assert host is not None
     assert report.clean_acc == host.clean_acc
     assert abs(report.robust_acc.value - host.robust_acc.value) <= 1 / report.robust_acc.n
     assert report.robust_acc.value <= min(row.robust_acc.value for row in report.rows)
     assert report.parity.ok
+    assert report.parity.n == 2 * report.clean_acc.n
     assert report.twin_agreement == 1.0
     assert report.latency_ms.p99 >= report.latency_ms.p95 >= report.latency_ms.p50 > 0
+    assert (report.engine.backend, report.engine.variant, report.engine.device.kind) == ("onnx", "fp32", "cpu")
+    assert report.engine.sha256 == sha256_of(bundle / GRAPH)
+    assert report.build == BuildLog()
+    assert [gate.gate for gate in report.gates] == ["clean_acc", "robust_acc", "retention"]
 
 
 def test_another_seed_draws_other_starts(bundle, tmp_path):
@@ -174,63 +227,282 @@ def test_another_seed_draws_other_starts(bundle, tmp_path):
     assert run(bundle, tmp_path, seed=5).seed == 5
 
 
-def test_an_engine_that_is_not_the_student_fails_parity_with_its_report(tmp_path):
-    """Catches a verdict about another network than the one the host measured."""
-    folder = tmp_path / "bundle"
-    write_small_bundle(folder)
-    found = read_bundle(folder)
-    built = build_engine(found, "onnx", tmp_path / "engines")
-    other = tmp_path / "other"
-    _bundle_of_another_network(other)
-    record = json.loads((built.student.parent / "engine.json").read_text())
-    built.student.write_bytes((other / "student.onnx").read_bytes())
-    record["student_sha256"] = sha256_of(built.student)
-    (built.student.parent / "engine.json").write_text(json.dumps(record))
-    report = run(folder, tmp_path)
-    assert report.verdict == "fail"
-    assert "logits differ" in report.reasons[0]
-    assert not report.parity.ok
-
-
-def _bundle_of_another_network(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "student.onnx").write_bytes(onnx_from_network(network(seed=9, classes=3)))
+def test_an_engine_that_is_not_the_model_fails_parity_with_its_report(bundle, tmp_path):
+    """Catches a verdict about another network than the one the host measured, and figures of it as if it were."""
+    forged(built_onnx(bundle, tmp_path / "engines"), onnx_from_network(network(seed=9, classes=3)))
+    for measure in (False, True):
+        report = run(bundle, tmp_path, measure=measure)
+        assert report.verdict == "fail"
+        assert "logits differ" in reasons(report)[0]
+        assert not report.parity.ok
 
 
 def test_a_changed_engine_is_built_again(bundle, tmp_path):
     """Catches an engine file trusted for its name."""
+    built = built_onnx(bundle, tmp_path)
+    built.engine.write_bytes(b"something else")
+    again = built_onnx(bundle, tmp_path)
+    assert again.engine == built.engine
+    assert again.engine.read_bytes() == (bundle / GRAPH).read_bytes()
+
+
+def test_an_earlier_build_is_kept_unless_another_is_asked_for(bundle, tmp_path):
+    """Catches minutes of building at every verification, and `edgerkd build` that builds nothing."""
+    built = built_onnx(bundle, tmp_path)
+    before = built.engine.stat().st_ino
+    assert built_onnx(bundle, tmp_path).engine.stat().st_ino == before
+    assert built_onnx(bundle, tmp_path, again=True).engine.stat().st_ino != before
+
+
+def test_two_bundles_side_by_side_never_share_a_file(bundle, tmp_path):
+    """Catches engines or reports filed under the folder's name alone, or under the digest alone."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        write_small_bundle(folder)
+    built = [built_onnx(folder, tmp_path / "engines") for folder in (first, second)]
+    assert len({each.engine.parent for each in built}) == 2
+    assert all(each.engine.is_file() and each.twin.is_file() for each in built), "the second build removed the first"
+    keys = [read_bundle(folder).key for folder in (first, second)]
+    assert len({RunFolder(tmp_path).verification(key) for key in keys}) == 2
+    assert built[0].engine.relative_to(tmp_path / "engines").parts == (keys[0], "onnx", "fp32", "engine.onnx")
+
+
+def test_the_engines_of_a_bundle_go_when_it_is_replaced_and_no_other_ones(tmp_path):
+    """Catches engines that pile up for ever, and another bundle's removed: one whose name only begins alike, too."""
+    engines, names = tmp_path / "engines", ("bundle", "bundle-0123456789ab", "bundles")
+    for name in names:
+        write_small_bundle(tmp_path / name)
+        built_onnx(tmp_path / name, engines)
+    (engines / "bundle-notes").mkdir()
+    before = {path.name for path in engines.iterdir()}
+    old = read_bundle(tmp_path / "bundle").key
+    write_small_bundle(tmp_path / "bundle", name="made anew")
+    new = read_bundle(tmp_path / "bundle").key
+    assert new != old
+    built_onnx(tmp_path / "bundle", engines)
+    assert {path.name for path in engines.iterdir()} == before - {old} | {new}
+
+
+def test_an_engine_that_the_bundle_brings_is_taken_as_it_is(bundle, tmp_path):
+    """Catches an engine of the customer's own that is quietly replaced by one built here."""
+    folder, content = remade(bundle, tmp_path / "brings", engine=(".onnx", (bundle / GRAPH).read_bytes()))
+    before = content.read_bytes()
+    built = built_onnx(folder, tmp_path / "engines")
+    assert built.engine == content
+    assert built.record.engine_sha256 == sha256_of(content)
+    assert [path.name for path in built.twin.parent.iterdir() if path.suffix == ".onnx"] == ["twin.onnx"]
+    report = run(folder, tmp_path)
+    assert report.parity.ok
+    assert report.engine.sha256 == sha256_of(content)
+    assert content.read_bytes() == before
+
+
+def remade(
+    bundle: Path, folder: Path, *, engine: tuple[str, bytes] | None = None, attacked: bool = True, **changes
+) -> tuple[Path, Path]:
+    """The bundle with other facts, without what the host's attacks found where not `attacked`; and its engine."""
     found = read_bundle(bundle)
-    built = build_engine(found, "onnx", tmp_path)
-    built.student.write_bytes(b"something else")
-    again = build_engine(found, "onnx", tmp_path)
-    assert again.student.read_bytes() == found.student.read_bytes()
+    samples, reference = found.samples(found.manifest.variants[0])
+    if not attacked:
+        samples = StoredSamples(pixels=samples.pixels, labels=samples.labels)
+        reference = replace(reference, logits_adv=None)
+    made = make_variant(
+        "fp32",
+        backend=None if engine is None else "onnx",
+        graph=(bundle / GRAPH).read_bytes(),
+        twin=(bundle / TWIN).read_bytes(),
+        reference=reference,
+        engine=engine,
+    )
+    write_bundle(folder, replace(found.manifest, **changes), variants=[made], samples=samples)
+    return folder, folder / (made.variant.engine or "")
 
 
-def test_runtimes_are_tried_in_order_and_the_choice_is_explained():
-    """Catches a silent step down to another runtime."""
-    runtime, why_not = choose_runtime(None, ("tensorrt", "onnxruntime"))
-    if runtime.name == "onnxruntime":
-        assert why_not[0].startswith("tensorrt is not used: ")
+def test_a_bundle_without_adversarial_images_is_verified(bundle, tmp_path):
+    """Catches a crash, a replay of nothing, and retention of what nobody measured."""
+    folder, _ = remade(bundle, tmp_path / "plain", attacked=False, reference=None)
+    report = run(folder, tmp_path, requirement=Requirement(min_robust_acc=0.0))
+    assert [row.source for row in report.rows] == ["direct", "direct"]
+    assert [gate.gate for gate in report.gates] == ["robust_acc"]
+    assert report.retention is None
+    assert report.reference is None
+    assert report.parity.n == report.clean_acc.n
+    (tmp_path / "verify.json").write_text(encode_json(report))
+    assert decode_json(VerifyReport, tmp_path / "verify.json") == report
 
 
-def test_a_runtime_asked_for_is_never_replaced():
-    """Catches a fallback where the user named the runtime."""
-    with pytest.raises(UnknownNameError, match="onnxruntime"):
-        choose_runtime("onnxruntim", ())
+@pytest.fixture(scope="module")
+def several(bundle, tmp_path_factory) -> Path:
+    """A bundle for two devices with requirements of their own; the first one's budget is too small for any network."""
+    reference = read_bundle(bundle).manifest.reference
+    profiles = (
+        replace(load_profile("jetson-orin"), gates=Gates(
+            clean_acc_of_teacher=1.0, robust_acc_of_teacher=1.0, retention=1.0), budget=Budget(params=1)),
+        replace(load_profile("x86-cpu"), gates=Gates(
+            clean_acc_of_teacher=0.0, robust_acc_of_teacher=0.0, retention=0.0), budget=Budget(params=10**9)),
+    )  # fmt: skip
+    assert reference is not None
+    return remade(bundle, tmp_path_factory.mktemp("several") / "bundle", profiles=profiles)[0]
 
 
-def test_a_runtime_that_does_not_work_says_what_mends_it(monkeypatch):
-    """Catches a name that is listed and cannot be used, and another runtime used in its place."""
+def test_the_profile_that_is_named_judges(several, tmp_path):
+    """Catches a profile that is named and not asked, and one whose budget is another's."""
+    first, second = (run(several, tmp_path, profile=name) for name in (None, "x86-cpu"))
+    assert first.target is not None
+    assert (first.target.profile, first.verdict) == ("jetson-orin", "fail")
+    assert first.requirement.budget == Budget(params=1)
+    assert second.target is not None
+    assert second.target.profile == "x86-cpu"
+    assert second.requirement.budget == Budget(params=10**9)
+    assert [limit.ok for limit in second.budget] == [True]
+    assert first.requirement.min_retention == 1.0
+    assert second.requirement.min_retention == 0.0
+    with pytest.raises(UnknownNameError, match=r"no profile in this bundle named 'x86-cpus': did you mean 'x86-cpu'"):
+        run(several, tmp_path, profile="x86-cpus")
+
+
+def test_a_profile_is_chosen_by_name_or_is_the_first():
+    """Catches a bundle for no device that fails for a default, and a name that is quietly ignored there."""
+    profiles = [load_profile("jetson-orin"), load_profile("x86-cpu")]
+    assert choose_profile(profiles, None) is profiles[0]
+    assert choose_profile(profiles, "x86-cpu") is profiles[1]
+    assert choose_profile((), None) is None
+    with pytest.raises(ConfigError, match="--profile x86-cpu: this bundle was made for no device"):
+        choose_profile((), "x86-cpu")
+
+
+HALF, MOST = (accuracy_from_correct([True] * right + [False] * (10 - right)) for right in (5, 8))
+REFERENCE_RESULT = ReferenceResult(
+    clean_acc=HALF, robust_acc=HALF, attacks=("PGD",), teacher_clean_acc=MOST, teacher_robust_acc=HALF
+)
+
+
+def test_a_profile_asks_for_shares_of_the_teacher_and_never_less_than_chance():
+    """Catches shares of the student's own accuracy, a gate that guessing passes, and gates without a teacher."""
+    profile = load_profile("x86-cpu")
+    gates = profile.gates
+    asked = required_by(profile, REFERENCE_RESULT, floor=0.1)
+    assert asked.min_clean_acc == pytest.approx(gates.clean_acc_of_teacher * 0.8)
+    assert asked.min_robust_acc == pytest.approx(gates.robust_acc_of_teacher * 0.5)
+    assert (asked.min_retention, asked.budget) == (gates.retention, profile.budget)
+    assert required_by(profile, REFERENCE_RESULT, floor=0.9).min_robust_acc == 0.9
+    alone = replace(REFERENCE_RESULT, teacher_clean_acc=None, teacher_robust_acc=None)
+    assert required_by(profile, alone, floor=0.1) == Requirement(min_retention=gates.retention, budget=profile.budget)
+    assert required_by(profile, None, floor=0.1) == Requirement(budget=profile.budget)
+
+
+def test_a_later_requirement_counts_and_asks_only_what_it_asks():
+    """Catches a caller's threshold that is ignored, and one that clears all the others."""
+    first = Requirement(min_clean_acc=0.1, min_robust_acc=0.2, min_retention=0.3, budget=Budget(params=1))
+    assert combined(first) == combined(first, None, Requirement()) == first
+    second = Requirement(min_robust_acc=0.0)
+    assert combined(first, second) == replace(first, min_robust_acc=0.0)
+    third = Requirement(min_robust_acc=0.9, budget=Budget(macs=2))
+    assert combined(first, second, third) == replace(first, min_robust_acc=0.9, budget=Budget(macs=2))
+
+
+def test_the_callers_requirement_counts_before_the_bundles_and_that_before_the_profiles(bundle, tmp_path):
+    """Catches an order in which a bundle's maker overrules whoever verifies it."""
+    folder, _ = remade(bundle, tmp_path / "own", requirement=Requirement(min_clean_acc=0.01, min_robust_acc=0.02))
+    own = run(folder, tmp_path).requirement
+    retention = load_profile("x86-cpu").gates.retention
+    assert (own.min_clean_acc, own.min_robust_acc, own.min_retention) == (0.01, 0.02, retention)
+    asked = run(folder, tmp_path, requirement=Requirement(min_robust_acc=1.0))
+    assert (asked.requirement.min_clean_acc, asked.requirement.min_robust_acc) == (0.01, 1.0)
+    assert [(gate.gate, gate.required) for gate in asked.gates][:2] == [("clean_acc", 0.01), ("robust_acc", 1.0)]
+    assert asked.verdict != "pass"
+
+
+def test_nothing_asked_is_no_verdict(bundle, tmp_path):
+    """Catches a pass because nothing was required, and hours of attacks before that is said."""
+    folder, _ = remade(bundle, tmp_path / "bare", profiles=(), reference=None)
+    with pytest.raises(MissingGatesError, match=r"--min-robust and --min-clean, .*--measure") as caught:
+        run(folder, tmp_path)
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "engines").exists(), "an engine was built before anybody asked what for"
+    check_asked(Requirement(min_robust_acc=0.0))
+    with pytest.raises(MissingGatesError):
+        check_asked(Requirement(min_retention=0.9, budget=Budget(params=1)))
+    measured = run(folder, tmp_path, measure=True)
+    assert (measured.verdict, measured.gates, measured.budget, measured.target) == ("measured", (), (), None)
+    assert measured.requirement == Requirement()
+
+
+def test_measuring_asks_nothing_of_a_bundle_that_would_be_judged(several, tmp_path):
+    """Catches a budget or a gate of the profile that makes figures alone a failure."""
+    found = run(several, tmp_path, measure=True)
+    assert (found.verdict, found.gates, found.budget) == ("measured", (), ())
+    assert found.requirement == Requirement()
+
+
+def test_only_gates_that_are_asked_and_can_be_judged_are():
+    """Catches a gate on what was not measured, and one that is left out."""
+    facts = {"clean": MOST, "robust": HALF}
+    every = Requirement(min_clean_acc=0.0, min_robust_acc=0.99, min_retention=0.5)
+    found = gates_of(every, **facts, retention=(0.9, 0.8, 1.0))
+    assert [(gate.gate, gate.measured, gate.verdict) for gate in found] == [
+        ("clean_acc", 0.8, "pass"),
+        ("robust_acc", 0.5, "fail"),
+        ("retention", 0.9, "pass"),
+    ]
+    assert [gate.gate for gate in gates_of(every, **facts, retention=None)] == ["clean_acc", "robust_acc"]
+    assert gates_of(Requirement(), **facts, retention=(0.9, 0.8, 1.0)) == ()
+
+
+def test_a_latency_is_judged_on_its_own_device_only(bundle, tmp_path):
+    """Catches a limit of a Jetson that is met, or missed, on a server."""
+    impossible = Requirement(min_robust_acc=0.0, budget=Budget(latency_ms=1e-9))
+    anywhere, _ = remade(bundle, tmp_path / "anywhere", profiles=())
+    (limit,) = run(anywhere, tmp_path, requirement=impossible).budget
+    assert limit.measured is not None
+    assert limit.ok is False
+    elsewhere, _ = remade(bundle, tmp_path / "elsewhere", profiles=(load_profile("jetson-orin"),))
+    (limit,) = run(elsewhere, tmp_path, requirement=impossible, backend="onnx").budget
+    assert (limit.measured, limit.ok) == (None, None)
+
+
+def test_backends_are_tried_in_order_and_the_choice_is_explained(monkeypatch):
+    """Catches a silent step down to another backend, and a bundle's unknown backend that stops everything."""
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    backend, skipped = choose_backend(None, ("quantum", "trt", "onnx"))
+    assert backend.name == "onnx"
+    assert [each.backend for each in skipped] == ["quantum", "trt"]
+    assert "no backend named 'quantum'" in skipped[0].problem
+    assert "edgerkd[trt]" in skipped[1].problem
+
+
+def test_where_no_backend_works_every_reason_is_given(monkeypatch):
+    """Catches the last problem told for all of them."""
+    for module in ("tensorrt", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingDependencyError, match=r"(?s)trt is not used: .*onnx is not used: .*edgerkd\[ort\]"):
+        choose_backend(None, ("trt",))
+
+
+def test_a_backend_asked_for_is_never_replaced():
+    """Catches a fallback where the user named the backend."""
+    with pytest.raises(UnknownNameError, match="did you mean 'onnx'"):
+        choose_backend("onn", ("onnx",))
+
+
+def test_a_backend_that_does_not_work_says_what_mends_it(monkeypatch):
+    """Catches a name that is listed and cannot be used, and another backend used in its place."""
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(MissingDependencyError, match=r"pip install .edgerkd\[trt\]"):
-        choose_runtime("tensorrt", ("onnxruntime",))
+        choose_backend("trt", ("onnx",))
+
+
+def test_a_variant_that_is_not_there_is_named(bundle, tmp_path):
+    """Catches --variant that falls back to another precision."""
+    with pytest.raises(UnknownNameError, match="variant of this bundle for onnx named 'int8'"):
+        run(bundle, tmp_path, variant="int8")
 
 
 def test_nan_logits_are_an_error_and_not_a_robust_answer():
     """Catches NaN, whose argmax is class 0: on images of class 0 such an engine looks perfect."""
 
     class Broken:
-        runtime, version, device = "broken", "0", "none"
+        backend, version, device = "broken", "0", X86
 
         def __call__(self, *inputs):
             return (np.full((len(inputs[0]), 3), np.nan, np.float32),)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from edgerkd.attacks.losses import log_softmax
 from edgerkd.distill.losses.kld import kld_loss
 from edgerkd.distill.methods.inner_attack import ascent, gaussian_start
-from edgerkd.distill.methods.method import Method, Terms
+from edgerkd.distill.methods.method import Method, NoOptions, Terms
 from edgerkd.distill.methods.step import Outputs, Step
 from edgerkd.models.network import Network
 
@@ -41,4 +41,12 @@ def terms(_: Step, adv: Outputs) -> Terms:
     return {"kld_adv": kld_loss(adv.student.logits, adv.teacher.logits)}
 
 
-METHOD = Method(attack=attack, terms=terms, needs_teacher=True)
+METHOD = Method(
+    name="adaad",
+    description="AdaAD: adversarial images on which teacher and student disagree most, with the teacher's answers",
+    sources=("AdaAD: Huang et al., CVPR 2023",),
+    options=NoOptions,
+    attack=attack,
+    terms=terms,
+    needs_teacher=True,
+)

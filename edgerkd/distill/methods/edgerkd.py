@@ -6,11 +6,14 @@ of label and answer. Why so, why one step, no clean term and these weights: what
 may come first.
 """
 
+from dataclasses import dataclass
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from edgerkd.attacks.losses import kl_divergence
-from edgerkd.core.recipe import Recipe, is_large
+from edgerkd.core.ranges import Share, Weight
+from edgerkd.core.recipe import is_large
 from edgerkd.distill.losses.covariance import covariance_loss, gram_loss
 from edgerkd.distill.methods import mixacm
 from edgerkd.distill.methods.inner_attack import ascent, noisy_step, uniform_start
@@ -19,7 +22,23 @@ from edgerkd.distill.methods.step import Outputs, Step
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs
 
 
-def attack(step: Step) -> Tensor:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(mixacm.Options):
+    """MixACM's, for the first part of the run, and those of the last; all ours. A weight of 0 leaves its term out."""
+
+    adversarial_share: Share = 1.0
+    """The last share of the run, in which the student sees adversarial images; MixACM before it."""
+    keep_misclassified: bool = False
+    """Whether training images that the teacher gets wrong are shown as well."""
+    label_share: Share = 0.5
+    """Of the label beside the teacher's scores, in what adversarial images are matched to."""
+    weight_cov: Weight = 0.1
+    """Of the covariance of features."""
+    weight_gram: Weight = 0.1
+    """Of the Gram matrix of scores."""
+
+
+def attack(step: Step[Options]) -> Tensor:
     """In the last `adversarial_share` of the run one step up KL(p; S(x')); before it the images themselves.
 
     The step begins at noise of two radii, and is not brought back into the ball (N-FGSM). At a large radius such noise
@@ -37,7 +56,7 @@ def attack(step: Step) -> Tensor:
     return noisy_step(step, cotangent, training=False)
 
 
-def terms(step: Step, seen: Outputs) -> Terms:
+def terms(step: Step[Options], seen: Outputs) -> Terms:
     """MixACM's terms; later KL(p; S(x')), and the relative distances of covariance and Gram matrix.
 
     The student's covariance on x' is drawn to the teacher's on clean images, so that the variance gap closes;
@@ -46,36 +65,36 @@ def terms(step: Step, seen: Outputs) -> Terms:
     if not _late(step):
         return mixacm.terms(step, seen)
     assert step.adapters is not None
-    recipe, own, cached = step.recipe, seen.student, _cached(step)
+    options, own, cached = step.options, seen.student, _cached(step)
     log_s = F.log_softmax(own.logits.float(), 1)
     found = {"kld_adv": F.kl_div(log_s, target(step), reduction="batchmean")}
-    if recipe.weight_cov:
+    if options.weight_cov:
         features = step.adapters(own.penultimate)
-        found["cov_adv"] = recipe.weight_cov * covariance_loss(features, cached.penultimate)
-    if recipe.weight_gram:
+        found["cov_adv"] = options.weight_cov * covariance_loss(features, cached.penultimate)
+    if options.weight_gram:
         scores = own.logits.float().softmax(1), cached.logits.softmax(1)
-        found["gram_adv"] = recipe.weight_gram * gram_loss(*scores)
+        found["gram_adv"] = options.weight_gram * gram_loss(*scores)
     return found
 
 
-def target(step: Step) -> Tensor:
+def target(step: Step[Options]) -> Tensor:
     """p (n, k): the teacher's remembered scores, with `label_share` of the label."""
     scores = _cached(step).logits.softmax(1)
-    return scores.lerp(F.one_hot(step.labels, scores.shape[1]).to(scores), step.recipe.label_share)
+    return scores.lerp(F.one_hot(step.labels, scores.shape[1]).to(scores), step.options.label_share)
 
 
-def select_samples(cached: CachedTeacherOutputs, labels: Tensor, recipe: Recipe) -> Tensor:
+def select_samples(cached: CachedTeacherOutputs, labels: Tensor, options: Options) -> Tensor:
     """The rows of the images that the teacher itself gets right; with `keep_misclassified` of all.
 
     What a robust teacher cannot tell a small student will not resist on: its time is better spent elsewhere. Ours;
     that it can pay to leave out hard images is from Sorscher et al. 2022, arXiv 2206.14486, section 3.
     """
     kept = cached.logits.argmax(1) == labels
-    return (kept | recipe.keep_misclassified).nonzero()[:, 0]
+    return (kept | options.keep_misclassified).nonzero()[:, 0]
 
 
-def _late(step: Step) -> bool:
-    return step.progress >= 1 - step.recipe.adversarial_share
+def _late(step: Step[Options]) -> bool:
+    return step.progress >= 1 - step.options.adversarial_share
 
 
 def _cached(step: Step) -> CachedTeacherOutputs:
@@ -84,11 +103,21 @@ def _cached(step: Step) -> CachedTeacherOutputs:
 
 
 METHOD = Method(
+    name="edgerkd",
+    description="adversarial images made in one step from noise, matched to the labels and to what the robust teacher "
+    "said of the clean images, with the covariance of features aligned to the teacher's",
+    sources=(
+        "ours, of the parts of N-FGSM: de Jorge et al., NeurIPS 2022, arXiv 2202.01181",
+        "MixACM: Awais et al., NeurIPS 2021, arXiv 2111.05073",
+        "Covariance and Gram alignment: Dong et al., ECCV 2024, doi 10.1007/978-3-031-73235-5_6",
+    ),
+    options=Options,
     attack=attack,
     terms=terms,
     needs_teacher=True,
     needs_adapters=True,
-    compares_taps=lambda recipe: recipe.weight_acm > 0 and recipe.adversarial_share < 1,
+    compares_taps=lambda options: options.weight_acm > 0 and options.adversarial_share < 1,
     caches_teacher=True,
     select_samples=select_samples,
+    single_step=True,
 )

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from edgerkd.distill.losses.kld import kl_each, kld_loss
 from edgerkd.distill.methods import ard
-from edgerkd.distill.methods.method import Method, Terms
+from edgerkd.distill.methods.method import Method, NoOptions, Terms
 from edgerkd.distill.methods.step import Outputs, Step
 
 WARM_UP = 60 / 200  # the share of the run before the student takes its own answers into account
@@ -26,4 +26,12 @@ def terms(step: Step, adv: Outputs) -> Terms:
     return {**soft, "introspection": introspection.mean()}
 
 
-METHOD = Method(attack=ard.attack, terms=terms, needs_teacher=True)
+METHOD = Method(
+    name="iad",
+    description="IAD: the robust teacher's answers, and the student's own where the teacher is fooled",
+    sources=("IAD: Zhu et al., ICLR 2022, arXiv 2106.04928",),
+    options=NoOptions,
+    attack=ard.attack,
+    terms=terms,
+    needs_teacher=True,
+)

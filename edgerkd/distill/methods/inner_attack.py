@@ -86,7 +86,9 @@ def noisy_step(step: Step, cotangent: Cotangent, *, training: bool) -> Tensor:
     """
     recipe, eps = step.recipe, step.eps
     if recipe.threat_model.norm != "Linf":
-        raise ConfigError(f"method {recipe.method} trains against Linf, not L2: take method pgd-at or rslad")
+        raise ConfigError(
+            f"method {recipe.method} trains against Linf, not L2: take one whose attack is more than a noisy step"
+        )
     noisy = (step.images + uniform_noise(step, NOISE * eps)).clamp(0, 1)
     network = step.student if training else folded(step.student)
     autocast = torch.is_autocast_enabled(step.images.device.type)

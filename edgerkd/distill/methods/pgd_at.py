@@ -5,7 +5,7 @@ from torch import Tensor
 
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.distill.methods.inner_attack import ascent, uniform_start
-from edgerkd.distill.methods.method import Method, Terms
+from edgerkd.distill.methods.method import Method, NoOptions, Terms
 from edgerkd.distill.methods.step import Outputs, Step
 
 
@@ -19,4 +19,12 @@ def terms(step: Step, adv: Outputs) -> Terms:
     return {"ce_adv": F.cross_entropy(adv.student.logits.float(), step.labels)}
 
 
-METHOD = Method(attack=attack, terms=terms)
+METHOD = Method(
+    name="pgd-at",
+    description="adversarial training, without a teacher",
+    sources=("Madry et al. 2018, arXiv 1706.06083",),
+    options=NoOptions,
+    attack=attack,
+    terms=terms,
+    trains_teachers=True,
+)

@@ -1,37 +1,41 @@
-"""The methods by name."""
+"""The methods by name. A new one is a file beside this one that has a METHOD, and a line here."""
 
-from edgerkd.core.recipe import MethodName
-from edgerkd.distill.methods import (
-    adaad,
-    ard,
-    covariance,
-    edgerkd,
-    iad,
-    kd,
-    mixacm,
-    n_fgsm,
-    pgd_at,
-    rslad,
-    standard,
-    trades,
+from importlib import import_module
+
+from edgerkd.core.errors import UnknownNameError
+from edgerkd.distill.methods.method import AnyMethod
+
+FILES = (
+    "standard",
+    "pgd_at",
+    "trades",
+    "n_fgsm",
+    "kd",
+    "ard",
+    "rslad",
+    "iad",
+    "adaad",
+    "igdm_rslad",
+    "igdm_adaad",
+    "mixacm",
+    "covariance",
+    "edgerkd",
 )
-from edgerkd.distill.methods.igdm import igdm
-from edgerkd.distill.methods.method import Method
 
-METHODS: dict[MethodName, Method] = {
-    "standard": standard.METHOD,
-    "pgd-at": pgd_at.METHOD,
-    "trades": trades.METHOD,
-    "n-fgsm": n_fgsm.METHOD,
-    "kd": kd.METHOD,
-    "ard": ard.METHOD,
-    "rslad": rslad.METHOD,
-    "iad": iad.METHOD,
-    "adaad": adaad.METHOD,
-    "igdm-rslad": igdm(rslad.METHOD, lambda recipe: recipe.weight_igdm_rslad),
-    "igdm-adaad": igdm(adaad.METHOD, lambda recipe: recipe.weight_igdm_adaad),
-    "mixacm": mixacm.METHOD,
-    "covariance": covariance.METHOD,
-    "edgerkd": edgerkd.METHOD,
-}
-NEEDS_TEACHER = frozenset(name for name, method in METHODS.items() if method.needs_teacher)
+_FOUND: tuple[AnyMethod, ...] = tuple(import_module(f"edgerkd.distill.methods.{file}").METHOD for file in FILES)
+
+METHODS: dict[str, AnyMethod] = {method.name: method for method in _FOUND}
+
+DEFAULT = METHODS["edgerkd"]
+"""Where nothing else is asked for."""
+FOR_TEACHERS = METHODS["pgd-at"]
+"""The same, of a teacher."""
+UNDEFENDED = METHODS["standard"]
+"""What a network is without any defence, to compare others with."""
+
+
+def load_method(name: str) -> AnyMethod:
+    """The method of that name. Raises UnknownNameError, which says what each known one is."""
+    if name not in METHODS:
+        raise UnknownNameError("method", name, words={each.name: each.description for each in METHODS.values()})
+    return METHODS[name]

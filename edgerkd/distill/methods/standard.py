@@ -2,7 +2,7 @@
 
 import torch.nn.functional as F
 
-from edgerkd.distill.methods.method import Method, Terms
+from edgerkd.distill.methods.method import Method, NoOptions, Terms
 from edgerkd.distill.methods.step import Outputs, Step
 
 
@@ -11,4 +11,11 @@ def terms(step: Step, seen: Outputs) -> Terms:
     return {"ce": F.cross_entropy(seen.student.logits.float(), step.labels)}
 
 
-METHOD = Method(terms=terms)
+METHOD = Method(
+    name="standard",
+    description="training on clean images only, without a teacher",
+    sources=("the textbook's cross-entropy",),
+    options=NoOptions,
+    terms=terms,
+    keeps_best="clean",
+)

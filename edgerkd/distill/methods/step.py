@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from edgerkd.core.recipe import Recipe
+from edgerkd.core.record import Record
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs
 from edgerkd.models.network import Features, Network
+
+O_co = TypeVar("O_co", bound=Record, covariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +39,11 @@ class Outputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """One batch: float images (n, c, h, w) in [0, 1], labels (n,), `progress` 0 to 1 of the run."""
+class Step(Generic[O_co]):
+    """One batch: float images (n, c, h, w) in [0, 1], labels (n,), `progress` 0 to 1 of the run.
+
+    `options` are the method's own, with the values that the recipe has for them.
+    """
 
     student: Network
     teacher: Network | None
@@ -44,6 +51,7 @@ class Step:
     images: Tensor
     labels: Tensor
     recipe: Recipe
+    options: O_co
     progress: float
     generator: torch.Generator
     noise: np.random.Generator

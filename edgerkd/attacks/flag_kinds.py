@@ -1,0 +1,132 @@
+"""Every kind of flag and notice: its id, which reports store, and the template of its words.
+
+Sources of the doubts: see attacks/flags.py, whose probes raise most of them.
+"""
+
+import math
+from dataclasses import dataclass
+
+from edgerkd.core.flag import Fact, Flag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagKind:
+    """`words` is a template over the facts, as str.format has it; `title` goes before it, unless empty."""
+
+    id: str
+    title: str
+    words: str
+
+    def raised(self, **facts: Fact) -> Flag:
+        """A flag of this kind. What is no number in JSON is kept as text."""
+        kept = {
+            name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in facts.items()
+        }
+        return Flag(id=self.id, facts=kept)
+
+
+RANDOMISED = FlagKind(
+    id="randomised-output",
+    title="randomised output",
+    words="{calls} calls on the same images give logits up to {spread:.2g} apart, of a range of {size:.2g}: "
+    "attacks that see each random draw once are too weak, average over draws (EOT)",
+)
+SOFTMAX = FlagKind(
+    id="softmax-output",
+    title="softmax output",
+    words="all outputs are at least 0 and sum to 1 on each of {n} images: they are "
+    "probabilities, and losses made for logits have hardly a gradient on them",
+)
+ZERO_GRADIENTS = FlagKind(
+    id="zero-gradients",
+    title="zero gradients",
+    words="{zero} of {n} images have a gradient of exactly zero: white-box attacks cannot move "
+    "them, only queries and transfer can",
+)
+SATURATED = FlagKind(
+    id="saturated-logits",
+    title="saturated logits",
+    words="the softmax rounds to 1 on {saturated:.0%} of the images, and PGD on cross-entropy fools "
+    "{plain} of {n} images but {cooled} once logits are divided by {temperature:.3g}: "
+    "cross-entropy has no gradient left, attack the margin or DLR",
+)
+WEAKER = FlagKind(
+    id="more-steps-fool-fewer",
+    title="more steps, weaker attack",
+    words="PGD fools {many} of {n} images after {steps} steps, and {few} after {fewer_steps}: "
+    "the gradients do not point where the model errs",
+)
+LOSS_FALLS = FlagKind(
+    id="loss-falls",
+    title="more steps, weaker attack",
+    words="PGD's own loss falls in {steps} steps on {fell} of {n} images: "
+    "the gradients do not point where the model errs",
+)
+NOISE = FlagKind(
+    id="noise-as-strong-as-pgd",
+    title="noise as strong as PGD",
+    words="random noise of the same radius raises the loss by {noise:.3g} on average and {steps} "
+    "steps of PGD by {pgd:.3g}: the gradients hold little that random guesses do not",
+)
+QUERIES_GO_FURTHER = FlagKind(
+    id="query-attack-beats-white-box",
+    title="query attack beats white-box",
+    words="{attack}, which sees no gradient, fools {fooled} of {n} images that the white-box "
+    "attacks could not: the gradients mislead them, and the figure is too high",
+)
+STRONGER_GOES_FURTHER = FlagKind(
+    id="stronger-attack-goes-further",
+    title="a stronger attack goes further",
+    words="{steps} steps of APGD fool {fooled} of the first {n} images that the "
+    "attacks asked for left standing: ask for a stronger one, such as autoattack",
+)
+TRANSFER = FlagKind(
+    id="transfer-beats-white-box",
+    title="transfer beats white-box",
+    words="images made against another network fool {fooled} of {n} images that the "
+    "white-box attacks could not: the gradients mislead them",
+)
+ANY_RADIUS = FlagKind(
+    id="robust-at-any-radius",
+    title="robust at any radius",
+    words="{held} of {n} images resist PGD of radius {eps:.3g} in {norm}, and plain "
+    "grey, which is within it, fools {by_grey} of them: the attack is blind to these, the model to the "
+    "rest",
+)
+OUTSIDE_BALL = FlagKind(
+    id="outside-the-ball",
+    title="outside the ball",
+    words="{far} of {n} adversarial images are further than eps {eps:g} from their "
+    "clean image, by up to {furthest:g} in {norm}: the attack is not of this threat model",
+)
+OUTSIDE_RANGE = FlagKind(
+    id="outside-the-range",
+    title="outside the range",
+    words="{out} of {n} adversarial images leave [0, 1], reaching {low:g} to {high:g}: they are no images",
+)
+TOO_FEW_CLASSES = FlagKind(
+    id="too-few-classes",
+    title="",
+    words="the DLR losses need {needed} classes and there are {classes}: margins stand in for them",
+)
+OVER_REPORTS = FlagKind(
+    id="over-reports",
+    title="",
+    words="{name} alone over-reports: use --attack autoattack before you believe the figure",
+)
+RISES = FlagKind(
+    id="rises-with-radius",
+    title="",
+    words="{network}: robust accuracy rises from {before:.1%} at {eps_before} to {after:.1%} at {eps_after}: the "
+    "larger ball holds the smaller one, so the attack is too weak there: take a stronger one",
+)
+
+KINDS: dict[str, FlagKind] = {
+    kind.id: kind
+    for kind in (
+        *(RANDOMISED, SOFTMAX, ZERO_GRADIENTS, SATURATED, WEAKER, LOSS_FALLS, NOISE, QUERIES_GO_FURTHER),
+        *(STRONGER_GOES_FURTHER, TRANSFER, ANY_RADIUS, OUTSIDE_BALL, OUTSIDE_RANGE),
+        *(TOO_FEW_CLASSES, OVER_REPORTS, RISES),
+    )
+}

@@ -1,0 +1,87 @@
+"""`edgerkd bundle`: a bundle from a network of one's own."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgerkd.cli.model_options import with_model
+from edgerkd.cli.options import (
+    DATA_OPTIONS,
+    AttackName,
+    Eps,
+    Images,
+    MinClean,
+    MinRobust,
+    Norm,
+    Seed,
+    radius,
+    with_data,
+)
+from edgerkd.cli.output import Json, emit_json, progress, put_line
+from edgerkd.core.data_request import DataRequest
+from edgerkd.core.model_request import BUNDLES, ModelRequest
+
+
+@with_model
+@with_data
+def bundle(
+    context: typer.Context,
+    request: DataRequest,
+    model: ModelRequest,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="An ONNX file, TorchScript, an exported program, or torchvision:NAME."),
+    ] = None,
+    eps: Eps = None,
+    norm: Norm = "Linf",
+    min_clean: MinClean = None,
+    min_robust: MinRobust = None,
+    profile: Annotated[
+        list[str] | None, typer.Option("--profile", metavar="NAME", help="A device it is for; repeatable.")
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="The backend it is for: onnx, trt, trt-rtx.")] = "trt",
+    n: Images = 500,
+    attack: AttackName = "pgd",
+    seed: Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="The bundle's folder; bundles/NAME if not given.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a bundle from a network of your own, with the images it is to be verified on."""
+    from edgerkd.core.requirement import Requirement
+    from edgerkd.files.paths import given_path
+    from edgerkd.files.profiles import load_profile
+    from edgerkd.jobs.bundle import Asked, make_bundle
+    from edgerkd.report.words import bundle_lines
+
+    check_data_given(context)
+    found = replace(model, source=source)
+    asked = Asked(
+        eps=radius(eps),
+        norm=norm,
+        requirement=Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust),
+        profiles=tuple(load_profile(name) for name in profile or ()),
+        format=format,
+        n=n,
+        seed=seed,
+        attack=attack,
+    )
+    folder = BUNDLES / found.name if out is None else given_path(out)
+    with progress() as bars:
+        made = make_bundle(folder, found, request, asked, progress=bars)
+    if json:
+        emit_json(made.manifest)
+        return
+    for line in bundle_lines(made.manifest):
+        put_line(line)
+    put_line(f"bundle: {made.path}\nnext: edgerkd verify {made.path}")
+
+
+def check_data_given(context: typer.Context) -> None:
+    """Raises BadParameter where no data were named: the digits are nobody's own."""
+    if not any(str(context.get_parameter_source(name)).endswith("COMMANDLINE") for name in DATA_OPTIONS):
+        raise typer.BadParameter(
+            "say which labelled images the network is judged on: an .npz file or a folder of pictures",
+            param_hint="--data",
+        )

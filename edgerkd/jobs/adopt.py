@@ -1,0 +1,149 @@
+"""A network of the user's own in edgerkd's form; what they do not say of its input is found by measuring accuracy."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerkd.core.adoption import Normalization, Order, understood
+from edgerkd.core.errors import ConfigError
+from edgerkd.core.model_request import ModelRequest
+from edgerkd.core.progress import Progress
+from edgerkd.data.samples import Checked
+from edgerkd.files.paths import find_kind, given_path, read_file, shown
+from edgerkd.graphs.adopt import ModelGraph, adopt
+from edgerkd.graphs.load import LIMIT
+from edgerkd.graphs.preprocess import NONE, Choice, candidates, choose, reading_name
+from edgerkd.verify.graph import graph_logits
+
+MEASURED_ON = 200  # images, at most, that each candidate is measured on; ours
+
+Shape = tuple[int, int, int]
+
+
+def adopt_model(
+    request: ModelRequest,
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    *,
+    progress: Progress,
+) -> ModelGraph:
+    """The model as a graph of images in [0, 1], for images like `pixels` (n, c, h, w) with their `labels` (n,).
+
+    Says what was decided. Raises ConfigError for what is no image classifier or does not fit these images,
+    ArtefactError for a damaged file, MissingDependencyError where torch or a library is needed and missing.
+    """
+    channels, height, width = pixels.shape[1:]
+    shape = (channels, height, width)
+    content, folder, where = _content(request, shape)
+
+    def adopted(normalization: Normalization, order: Order) -> ModelGraph:
+        return adopt(
+            content,
+            folder=folder,
+            where=where,
+            output=request.output,
+            normalization=normalization,
+            channels=order,
+            layout=request.layout,
+            image_shape=shape,
+            resize=request.resize is not False,
+        )
+
+    found = _measured(request, adopted, pixels, labels, progress)
+    for line in understood(found.adoption):
+        progress.say(f"{where}: {line}")
+    if found.classes <= labels.max():
+        raise ConfigError(
+            f"{where}: it has {found.classes} outputs, and the labels reach {labels.max()}: give data with the model's "
+            "own classes in its own order."
+        )
+    return found
+
+
+def classes_for(data: Checked, outputs: int) -> tuple[str, ...]:
+    """The names of a model's outputs, as the data have them; numbers where those do not name them.
+
+    Raises ConfigError where there are more named classes, or labels, than outputs, or named classes of another number.
+    """
+    numbered = data.classes == tuple(str(label) for label in range(len(data.classes)))
+    if len(data.classes) == outputs:
+        return data.classes
+    if numbered and len(data.classes) < outputs:
+        return tuple(str(label) for label in range(outputs))
+    raise ConfigError(
+        f"{data.name} has {len(data.classes)} classes and the model {outputs} outputs: give data with the model's own "
+        "classes in its own order, or name another output with --output."
+    )
+
+
+def _measured(
+    request: ModelRequest,
+    adopted: Callable[[Normalization, Order], ModelGraph],
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    progress: Progress,
+) -> ModelGraph:
+    """The model as the user says its input is, or read in the way in which it is most accurate."""
+    if request.normalization is not None and (request.order is not None or pixels.shape[1] == 1):
+        return adopted(request.normalization, request.order or "rgb")
+    plain = adopted(request.normalization or NONE, request.order or "rgb").adoption
+    if plain.input_type == "uint8" and (request.order is not None or plain.channels == 1):
+        return adopted(plain.normalization, request.order or "rgb")
+    ways = candidates(plain.channels, order=request.order)
+    if request.normalization is not None:
+        ways = tuple((request.normalization, order) for order in dict.fromkeys(order for _, order in ways))
+    images = np.divide(pixels[:MEASURED_ON], 255, dtype=np.float32)
+    with progress.stage("finding how images are normalised", len(ways)) as advance:
+
+        def correct(normalization: Normalization, order: Order) -> list[bool]:
+            logits = graph_logits(adopted(normalization, order).graph, images)
+            advance(ways.index((normalization, order)) + 1, normalization.name)
+            return (logits.argmax(1) == labels[:MEASURED_ON]).tolist()
+
+        choice = choose(correct, ways)
+    _say_choice(choice, progress)
+    return adopted(choice.best.normalization, choice.best.order)
+
+
+def _say_choice(choice: Choice, progress: Progress) -> None:
+    """How accurate the model is in each way, and whether that tells them apart."""
+    shown = ", ".join(f"{reading_name(each)} {each.accuracy.value:.1%}" for each in choice.readings[:4])
+    progress.say(f"normalization found by accuracy on {choice.best.accuracy.n} images: {shown}")
+    if not choice.clear:
+        progress.say(
+            f"note: {', '.join(choice.tied)} cannot be told from {reading_name(choice.best)} by so few images: say it "
+            "with --normalize, or --mean and --std, and --channels."
+        )
+
+
+def check_source(request: ModelRequest) -> None:
+    """Raises ConfigError where the files that are named are not there, or what is named does not go together."""
+    named = [name for name in (request.source, request.factory) if name is not None]
+    if len(named) != 1:
+        raise ConfigError(
+            f"{'No model is' if not named else 'Two models are'} named: give an ONNX file or another MODEL, or code "
+            "that makes a torch module with --from."
+        )
+    files = [request.engine, request.weights, *([given_path(named[0])] if _is_onnx(request) else [])]
+    for path in files:
+        if path is not None and find_kind(path) is None:
+            raise ConfigError(f"{shown(path)}: there is no such file.")
+    if request.engine is not None and not _is_onnx(request):
+        raise ConfigError("--engine: name the ONNX file that the engine was built from: it gives the gradients.")
+
+
+def _is_onnx(request: ModelRequest) -> bool:
+    return request.source is not None and request.source.endswith(".onnx")
+
+
+def _content(request: ModelRequest, shape: Shape) -> tuple[bytes, Path | None, str]:
+    """The ONNX graph, the folder of its other files, and how messages call it."""
+    name = request.source or request.factory or ""
+    if _is_onnx(request):
+        path = given_path(name)
+        return read_file(path, limit=LIMIT), path.parent, shown(path)
+    from edgerkd.models.foreign import onnx_from_source
+
+    return onnx_from_source(name, request.weights, image_shape=shape), None, name
