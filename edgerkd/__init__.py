@@ -1,6 +1,7 @@
 """edgerkd: robust students for edge devices, distilled, exported and attacked on the device itself."""
 
 import os
+from importlib import import_module
 
 __version__ = "0.1.0"
 
@@ -16,9 +17,7 @@ __all__ = ("__version__", *_API)  # pyright: ignore[reportUnsupportedDunderAll] 
 
 def __getattr__(name: str) -> object:
     if name in _API:
-        from edgerkd import api
-
-        return getattr(api, name)
+        return getattr(import_module("edgerkd.api"), name)
     raise AttributeError(f"module 'edgerkd' has no attribute {name!r}")
 
 
