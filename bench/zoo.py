@@ -150,7 +150,7 @@ def graph_of(network: torch.nn.Module, size: int) -> bytes:
     torch.onnx.export(
         network,
         (torch.zeros(2, 3, size, size),),
-        buffer,  # type: ignore[arg-type]
+        buffer,  # type: ignore[arg-type]  as in models/onnx_graph.py
         opset_version=OPSET,
         dynamo=False,
         input_names=["images"],

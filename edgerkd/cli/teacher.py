@@ -44,7 +44,7 @@ def train(
         typer.Option(
             "--method",
             metavar="NAME",
-            help="The method: pgd-at, trades or n-fgsm; if not given, the time limit decides.",
+            help="A method that needs no teacher; if not given, the time limit decides.",
         ),
     ] = None,
     epochs: Annotated[

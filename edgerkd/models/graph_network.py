@@ -88,14 +88,14 @@ class _Answer(torch.autograd.Function):
     """Outputs of the graph; the gradient of the first of them, the logits, is the twin's."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, network: GraphNetwork, which: str) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: Any, images: Tensor, network: GraphNetwork, which: str) -> tuple[Tensor, ...]:  # type: ignore[override]  torch says *args
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(images)
         ctx.network = network
         return network.run(which, images)
 
     @staticmethod
-    def backward(ctx: Any, logits: Tensor | None, *features: Tensor | None) -> tuple[Tensor | None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, logits: Tensor | None, *features: Tensor | None) -> tuple[Tensor | None, None, None]:  # type: ignore[override]  torch says *args
         if any(gradient is not None for gradient in features):
             raise ConfigError(
                 f"{ctx.network.architecture}: a gradient through its features is asked for, and its twin knows that of "
@@ -110,12 +110,12 @@ class _Gradient(torch.autograd.Function):
     """The image gradient (n, c, h, w) of sum(logits * cotangent)."""
 
     @staticmethod
-    def forward(ctx: Any, images: Tensor, cotangent: Tensor, network: GraphNetwork) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, images: Tensor, cotangent: Tensor, network: GraphNetwork) -> Tensor:  # type: ignore[override]  torch says *args
         ctx.network = network
         return network.run("twin", images, cotangent)[1]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> None:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> None:  # type: ignore[override]  torch says *args
         raise ConfigError(
             f"{ctx.network.architecture}: the gradient of its gradient is asked for, and a gradient twin is not "
             "differentiable: take a method that differentiates once"
