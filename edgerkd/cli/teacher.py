@@ -86,7 +86,7 @@ def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A file of weights, https://ADDRESS, robustbench:NAME, torchvision:NAME or timm:NAME.",
+            help="A file of weights, an ONNX file, https://ADDRESS, robustbench:NAME, torchvision:NAME or timm:NAME.",
         ),
     ],
     eps: Eps = None,

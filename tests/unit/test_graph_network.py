@@ -191,7 +191,7 @@ def test_a_student_of_a_graph_is_the_student_of_its_network(monkeypatch, method)
     monkeypatch.setattr(trainer, "bf16_pays", lambda device: False)  # ONNX Runtime computes in float32
     expected, found = (student_of(teacher, method).state_dict() for teacher in pair())
     for name, value in expected.items():
-        assert_close(found[name], value, rtol=1e-2, atol=2e-3, msg=lambda text, name=name: f"{name}: {text}")
+        assert_close(found[name], value, rtol=1e-4, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_a_teacher_without_feature_maps_teaches_what_it_can():
