@@ -39,6 +39,7 @@ from edgerkd.files.profiles import load_profile
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.teachers import batch_for
 from edgerkd.models.build import build
+from edgerkd.models.cost import cost_of
 from edgerkd.models.network import Network
 from edgerkd.plan.search import plan_student
 
@@ -169,7 +170,7 @@ def main() -> None:
 
     data, threat_model = opened(args.data)
     teacher = robust_network(data, threat_model, weights=args.weights)
-    architecture = plan_student(load_profile(args.profile), teacher.architecture).chosen.architecture
+    architecture = plan_student(load_profile(args.profile), teacher.architecture, cost_of(teacher)).chosen.architecture
     base = recipe_for(load_method("mixacm"), threat_model, epochs=args.epochs, settings={"batch": batch_for(data)})
     facts = machine_facts(("torch",))
     show_machine(facts)

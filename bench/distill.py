@@ -115,7 +115,7 @@ class Plain:
         self.device = compute_device()
         self.recipe = recipe
         self.student, self.teacher = nchw(student, self.device), nchw(deepcopy(teacher), self.device).eval()
-        self.adapters = Adapters(student.architecture, teacher.architecture).to(self.device)
+        self.adapters = Adapters(student, teacher).to(self.device)
         self.optimizer = torch.optim.SGD(
             [*self.student.parameters(), *self.adapters.parameters()], lr=0.1, momentum=0.9, weight_decay=2e-4
         )

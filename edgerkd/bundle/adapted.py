@@ -18,18 +18,23 @@ class AdaptedEngine:
     """Images float32 (n, c, h, w) in [0, 1] to logits (n, k), by NumPy around the engine.
 
     `batch` is the number of images that the engine takes at once, if that is fixed: larger batches are split, and the
-    last part is filled up with copies of its last image. `output` is the place of the scores among all outputs. Raises
-    ConfigError for an adoption that resizes images, which only the adopted graph does.
+    last part is filled up with copies of its last image. Raises ConfigError for an adoption that resizes images, or
+    takes a tensor from inside the graph, which only the adopted graph does.
     """
 
-    def __init__(self, engine: LiveEngine, adoption: Adoption, *, batch: int | None = None, output: int = 0) -> None:
+    def __init__(self, engine: LiveEngine, adoption: Adoption, *, batch: int | None = None) -> None:
         if adoption.resized_from is not None:
             raise ConfigError(
                 f"an engine built elsewhere takes images of {adoption.height} x {adoption.width}, and the data's are "
                 "resized inside the adopted graph: build the engine from that graph with `edgerkd build`, or give data "
                 "of the engine's size"
             )
-        self._engine, self._adoption, self._batch, self._output = engine, adoption, batch, output
+        if adoption.output_place is None:
+            raise ConfigError(
+                f"an engine built elsewhere does not give {adoption.output!r}, which is inside the graph: name one of "
+                "the graph's own outputs with --output"
+            )
+        self._engine, self._adoption, self._batch, self._output = engine, adoption, batch, adoption.output_place
         self.backend, self.version, self.device = engine.backend, engine.version, engine.device
 
     def __call__(self, *inputs: FloatArray) -> tuple[FloatArray, ...]:

@@ -1,14 +1,18 @@
-"""`edgerkd evaluate`: clean and robust accuracy of a run's student."""
+"""`edgerkd evaluate`: clean and robust accuracy of a run's student, or of a network of one's own."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerkd.cli.options import AttackName, Eps, Run, Seed, radius, run_folder
+from edgerkd.cli.bundle import check_data_given
+from edgerkd.cli.model_options import MODEL_OPTIONS, with_model
+from edgerkd.cli.options import DATA_OPTIONS, AttackName, Eps, Run, Seed, radius, run_folder, with_data
 from edgerkd.cli.output import Json, emit_json, progress, show_parts
+from edgerkd.core.data_request import DataRequest
+from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.record import Record
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from edgerkd.core.evaluation import Evaluation
     from edgerkd.core.flag import Flag
     from edgerkd.core.run import RunFolder
+    from edgerkd.jobs.evaluate import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +31,20 @@ class Attacks(Record):
     attacks: dict[str, str]
 
 
+_OF_A_MODEL = (*DATA_OPTIONS, *MODEL_OPTIONS, "out")
+_OF_A_RUN = ("run", "curve", "with_teacher", "against")
+
+
+@with_model
+@with_data
 def evaluate(
+    context: typer.Context,
+    request: DataRequest,
+    model: ModelRequest,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="A network of your own, such as an ONNX file, judged on --data."),
+    ] = None,
     run: Run = None,
     attack: AttackName = "pgd",
     eps: Eps = None,
@@ -61,9 +79,10 @@ def evaluate(
     list_attacks: Annotated[
         bool, typer.Option("--list-attacks", help="List what --attack takes, and what each is; attack nothing.")
     ] = False,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="With MODEL: a JSON file to write.")] = None,
     json: Json = False,
 ) -> None:
-    """Attack a run's student on the host, and print its clean and robust accuracy.
+    """Attack a run's student, or the network MODEL, on the host, and print its clean and robust accuracy.
 
     An evaluation that was stopped resumes when the same command is given again. Under
     `torchrun --nproc-per-node=N -m -- edgerkd evaluate` N processes share the work.
@@ -71,13 +90,17 @@ def evaluate(
     if list_attacks:
         _show_attacks(json=json)
         return
+    _check_subject(context, source)
     _check_together(curve=curve, eps=eps, against=against, with_teacher=with_teacher)
     from edgerkd.core.curve import parse_radii
     from edgerkd.jobs.compare import compare_runs
     from edgerkd.jobs.curve import draw_curve
     from edgerkd.jobs.evaluate import Request, evaluate_run
 
-    request = Request(attack=attack, eps=radius(eps), norm=norm, n=n, seed=seed, eot=eot)
+    asked = Request(attack=attack, eps=radius(eps), norm=norm, n=n, seed=seed, eot=eot)
+    if source is not None:
+        _evaluate_model(replace(model, source=source), request, asked, out, json=json)
+        return
     radii = None if curve is None else parse_radii(curve)
     folder = run_folder(run)
     other = None if against is None else run_folder(against, "--against")
@@ -87,11 +110,11 @@ def evaluate(
 
     with progress() as bars:
         if radii is not None:
-            draw_curve(folder, request, radii, with_teacher=with_teacher, progress=bars, show=show)
+            draw_curve(folder, asked, radii, with_teacher=with_teacher, progress=bars, show=show)
         elif other is not None:
-            compare_runs(folder, other, request, progress=bars, show=show)
+            compare_runs(folder, other, asked, progress=bars, show=show)
         else:
-            evaluate_run(folder, request, progress=bars, show=show)
+            evaluate_run(folder, asked, progress=bars, show=show)
 
 
 def _show_attacks(*, json: bool) -> None:
@@ -105,6 +128,32 @@ def _show_attacks(*, json: bool) -> None:
     sources = {name: "; ".join(attack.sources) for name, attack in ATTACKS.items()}
     rows = tuple((name, words, sources.get(name, "")) for name, words in descriptions().items())
     show_parts(Table(("attack", "what it is", "source"), rows))
+
+
+def _evaluate_model(model: ModelRequest, data: DataRequest, asked: "Request", out: Path | None, *, json: bool) -> None:
+    from edgerkd.files.paths import given_path
+    from edgerkd.jobs.evaluate_model import evaluate_model
+
+    show = emit_json if json else _show_evaluation
+    target = None if out is None else given_path(out)
+    with progress() as bars:
+        evaluate_model(model, data, asked, out=target, progress=bars, show=show)
+
+
+def _check_subject(context: typer.Context, source: str | None) -> None:
+    """Raises BadParameter where something is said of a run and it is a model that is attacked, or the other way."""
+    said = [name for name in (_OF_A_MODEL if source is None else _OF_A_RUN) if _is_given(context, name)]
+    if said:
+        of = "a network of your own: name MODEL" if source is None else "a run: leave it out, or leave MODEL out"
+        flag = "from" if said[0] == "factory" else said[0].replace("_", "-")
+        raise typer.BadParameter(f"is about {of}", param_hint=f"--{flag}")
+    if source is not None:
+        check_data_given(context)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Whether the user said this on the command line."""
+    return str(context.get_parameter_source(name)).endswith("COMMANDLINE")
 
 
 def _check_together(*, curve: str | None, eps: str | None, against: Path | None, with_teacher: bool) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def _model_parameters(
     factory: Annotated[
-        str | None, typer.Option("--from", metavar="PACKAGE.MODULE:NAME", help="Code that makes a torch module.")
+        str | None, typer.Option("--from", metavar="MODULE:NAME", help="Code that makes a torch module.")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="The weights of a torch module or of a library's network.")

@@ -23,7 +23,9 @@ ProfileName = Annotated[
 Teacher = Annotated[
     str | None,
     typer.Option(
-        "--teacher", metavar="NAME", help="A teacher's name, or a file of weights; if not given, one is trained here."
+        "--teacher",
+        metavar="NAME",
+        help="A teacher's name, a file of weights, or an ONNX file; if not given, one is trained here.",
     ),
 ]
 Family = Annotated[

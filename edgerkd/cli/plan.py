@@ -24,6 +24,7 @@ def plan(
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.data import open_data
     from edgerkd.jobs.teachers import find_teacher
+    from edgerkd.models.cost import cost_of
     from edgerkd.plan.search import check_family, plan_student, warning
     from edgerkd.report.text_table import Table
 
@@ -32,7 +33,7 @@ def plan(
     with progress() as bars:
         dataset, threat_model = open_data(request, eps=radius(eps), progress=bars)
         network, card = find_teacher(teacher, dataset, threat_model, progress=bars)
-    found = plan_student(device, network.architecture, family)
+    found = plan_student(device, network.architecture, cost_of(network), family)
     if (line := warning(found)) is not None:
         note(line)
     if json:

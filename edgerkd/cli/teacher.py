@@ -44,7 +44,7 @@ def train(
         typer.Option(
             "--method",
             metavar="NAME",
-            help="The method: pgd-at, trades or n-fgsm; if not given, the time limit decides.",
+            help="A method that needs no teacher; if not given, the time limit decides.",
         ),
     ] = None,
     epochs: Annotated[
@@ -86,7 +86,7 @@ def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A file of weights, https://ADDRESS, robustbench:NAME, torchvision:NAME or timm:NAME.",
+            help="A file of weights, an ONNX file, https://ADDRESS, robustbench:NAME, torchvision:NAME or timm:NAME.",
         ),
     ],
     eps: Eps = None,

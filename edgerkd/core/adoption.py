@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from edgerkd.core.errors import ConfigError
-from edgerkd.core.ranges import Count, Length, Name, Positive, Within
+from edgerkd.core.ranges import Amount, Count, Length, Name, Positive, Within
 from edgerkd.core.record import Record
 
 Layout = Literal["nchw", "nhwc", "flat"]
@@ -51,6 +51,7 @@ class Adoption(Record):
     bgr the channels are reversed; layout `nhwc` moves them last, and `flat` gives every image the shape `input_shape`
     in the order c, h, w; for `input_type` uint8 values are rounded to 0 to 255.
 
+    `output_place` is that of the scores among the graph's own outputs, None for a tensor inside it.
     `channels`, `height` and `width` are what the graph takes, and `input_shape` that of one image in its own layout.
     `removed` is what the graph ended in before logits. `fixed_batch` is the batch size that it was made for, if any;
     `upgraded_from` the operator set that it had before it was brought to `opset`.
@@ -68,6 +69,7 @@ class Adoption(Record):
     grey_repeated: bool
     resized_from: tuple[Count, Count] | None
     output: Name
+    output_place: Amount | None
     removed: Ending | None
     fixed_batch: Count | None
     opset: Annotated[int, Within(OLDEST_OPSET, NEWEST_OPSET)]

@@ -15,10 +15,15 @@ TeacherFamily = Literal[
     "wideresnet-same",
     "wideresnet-same-silu",
     "library",
+    "graph",
 ]
-"""No student is planned in these: networks made elsewhere, imported as they are. `library` alone has students too."""
+"""No student is planned in these: networks made elsewhere, imported as they are. `library` alone has students too.
+
+A `graph` is an ONNX graph: it cannot be built, only kept."""
 
 Family = StudentFamily | TeacherFamily
+
+_WITHOUT_STAGES = ("library", "graph")
 
 LIBRARIES = ("torchvision:", "timm:")
 """How the name of a library's network begins."""
@@ -48,7 +53,9 @@ class Architecture(Record):
 
     The first stage keeps the stem's resolution, each later one halves it; the stem keeps that of the
     images unless they are large. `mean` and `std` are per channel, of images in [0, 1]; the network
-    normalises its input itself. Raises ConfigError for lengths that do not go together.
+    normalises its input itself. Networks of the families `library` and `graph` are as they are: `widths` and
+    `blocks` are empty, and a graph normalises whatever `mean` and `std` say: they are those of its data.
+    Raises ConfigError for lengths that do not go together.
     """
 
     family: Family
@@ -61,14 +68,14 @@ class Architecture(Record):
     mean: tuple[float, ...]
     std: tuple[Positive, ...]
     library: Name | None = None
-    """`torchvision:NAME` or `timm:NAME`, for the family `library` alone; its `widths` and `blocks` are empty then."""
+    """`torchvision:NAME` or `timm:NAME`, for the family `library` alone."""
 
     def __post_init__(self) -> None:
         if (self.family == "library") is (self.library is None):
             raise ConfigError(
                 f"library = {self.library}: expected for the family library alone; family is {self.family}"
             )
-        if len(self.widths) != len(self.blocks) or bool(self.widths) is (self.family == "library"):
+        if len(self.widths) != len(self.blocks) or bool(self.widths) is (self.family in _WITHOUT_STAGES):
             raise ConfigError(f"widths {self.widths} and blocks {self.blocks}: expected an entry each for every stage")
         for key in ("mean", "std"):
             if len(getattr(self, key)) != self.channels:
@@ -82,6 +89,8 @@ class Architecture(Record):
     def __str__(self) -> str:
         if self.library is not None:
             return self.library
+        if self.family == "graph":
+            return "ONNX graph"
         return f"{self.family} {'-'.join(map(str, self.widths))} x {'-'.join(map(str, self.blocks))}"
 
 

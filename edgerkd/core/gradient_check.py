@@ -9,14 +9,15 @@ from typing import Annotated, Literal
 from edgerkd.core.ranges import Amount, Count, Within
 from edgerkd.core.record import Record
 
-AGREE = 0.7  # concordance of a point that agrees: sizes within a factor of 2.4 of one another; ours
+AGREE = {"fp32": 0.7, "fp16": 0.7, "int8": 0.5}
+"""Concordance of a point that agrees: sizes within a factor of 2.4 (0.7) or 3.7 (0.5) of one another. Ours."""
 STRAY = {"fp32": 0.02, "fp16": 0.04, "int8": 0.07}
 """Share of points at which a right twin may disagree, because of kinks and rounding. Ours, from
-bench/gradient_check.py: none of them did in fp32, at most 0.04 in int8; fp16 lies between and was not measured."""
+bench/gradient_check.py: none did in fp32, 4 % in int8 at worst; fp16 lies between and was not measured."""
 ALARM = 0.005  # chance that a right twin with that share is refused by the count of its disagreements; ours
-REQUIRED = {"fp32": 0.6, "fp16": 0.3, "int8": 0.05}
-"""Mean concordance along random directions below which a twin is refused. Ours, likewise: right twins had 0.83 and
-more in fp32, 0.14 and more in int8, whose rounding hides what moves the logits little."""
+REQUIRED = {"fp32": 0.6, "fp16": 0.3, "int8": 0.0}
+"""Mean concordance along random directions below which a twin is refused. Ours, likewise: right twins had 0.73 and
+more in fp32, 0.04 and more in int8, whose rounding hides what moves the logits little."""
 
 Failure = Literal["disagreeing", "correlation", "flat"]
 Correlation = Annotated[float, Within(-1, 1)]
@@ -62,10 +63,10 @@ def judge_gradients(
 ) -> GradientCheck:
     """The check of n points from their concordances along the steepest and the random directions, each -1 to 1.
 
-    `precision` is a key of STRAY.
+    `precision` is a key of AGREE, STRAY and REQUIRED.
     """
     moving = [not each for each in flat]
-    agreeing = sum(value >= AGREE for value, counts in zip(steepest, moving, strict=True) if counts)
+    agreeing = sum(value >= AGREE[precision] for value, counts in zip(steepest, moving, strict=True) if counts)
     correlation, low, high = mean_interval([value for value, counts in zip(random, moving, strict=True) if counts])
     disagreeing = sum(moving) - agreeing
     allowed, required = allowed_disagreements(sum(moving), stray=STRAY[precision]), REQUIRED[precision]

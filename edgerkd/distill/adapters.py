@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from edgerkd.core.architecture import Architecture
 from edgerkd.core.errors import ArtefactError
 from edgerkd.models.build import feature_channels
+from edgerkd.models.network import Network
 from edgerkd.models.store import read_safetensors
 
 
@@ -22,7 +22,7 @@ class Adapters(nn.Module):
 
     penultimate: nn.Module | None
 
-    def __init__(self, student: Architecture, teacher: Architecture) -> None:
+    def __init__(self, student: Network, teacher: Network) -> None:
         super().__init__()
         (own, own_last), (theirs, their_last) = feature_channels(student), feature_channels(teacher)
         pairs = zip(reversed(own), reversed(theirs), strict=False)
@@ -30,7 +30,7 @@ class Adapters(nn.Module):
         self.penultimate = nn.Identity() if own_last == their_last else nn.Linear(own_last, their_last, bias=False)
 
     @classmethod
-    def load(cls, path: Path, student: Architecture, teacher: Architecture) -> "Adapters":
+    def load(cls, path: Path, student: Network, teacher: Network) -> "Adapters":
         """The maps stored in a safetensors file. Raises ArtefactError where they do not fit the two networks."""
         adapters = cls(student, teacher)
         try:
@@ -38,7 +38,9 @@ class Adapters(nn.Module):
             adapters.keep(state.keys())
             adapters.load_state_dict(state)
         except RuntimeError as e:
-            raise ArtefactError(f"{path}: not the adapters between {student} and {teacher}: {e}") from e
+            raise ArtefactError(
+                f"{path}: not the adapters between {student.architecture} and {teacher.architecture}: {e}"
+            ) from e
         return adapters.eval().requires_grad_(False)
 
     def keep(self, trained: Collection[str]) -> None:

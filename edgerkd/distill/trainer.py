@@ -127,7 +127,12 @@ class Loop:
             teacher = teacher.to(device).eval().requires_grad_(False)
             if method.needs_adapters:
                 torch.manual_seed(recipe.seed)
-                adapters = Adapters(student.architecture, teacher.architecture).to(device)
+                adapters = Adapters(student, teacher).to(device)
+                if method.compares_taps is not None and method.compares_taps(options) and not adapters.taps:
+                    raise ConfigError(
+                        f"method {recipe.method} compares feature maps, and the teacher ({teacher.architecture}) has "
+                        "none: --set weight_acm=0, or take method rslad"
+                    )
         state = TrainState.begin(student.to(device), adapters, recipe)
         if ranks.world > 1:
             with_global_batch_norm(student, ranks)

@@ -67,6 +67,7 @@ def adopt(
     original_input = _original(image.name, renamed)
     known = _known(proto, image, where)
     chosen = choose_output(proto.graph, known, renamed.get(output or "", output), where)
+    places = [value.name for value in proto.graph.output]
     check_scores(_original(chosen, renamed), known[chosen], where)
     scores, ending = strip_ending(proto.graph, known, chosen)
     prune(proto.graph, scores)
@@ -84,6 +85,7 @@ def adopt(
         grey_repeated=_repeats(image, image_shape, where),
         resized_from=_resized(image, image_shape, resize, where),
         output=printable(_original(chosen, renamed), LONGEST_NAME),
+        output_place=places.index(chosen) if chosen in places else None,
         removed=ending,
         fixed_batch=image.batch if image.fixed else None,
         opset=max(opset, OLDEST_OPSET),

@@ -130,7 +130,7 @@ def _infer(
     trial: _Trial, model: Model, node: Node, known: dict[str, NDArray[Any]], opsets: dict[str, int]
 ) -> dict[str, Any]:
     """The types of the node's outputs."""
-    from onnx import defs, numpy_helper, shape_inference
+    from onnx import checker, defs, numpy_helper, shape_inference
 
     infer: Any = shape_inference.infer_node_outputs  # Any: its parameters are only partly typed
     try:
@@ -142,7 +142,7 @@ def _infer(
             opset_imports=list(model.opset_import),
             ir_version=model.ir_version,
         )
-    except shape_inference.InferenceError as e:
+    except (shape_inference.InferenceError, checker.ValidationError) as e:
         raise ExportError(f"{node.op_type} (node {node.name or node.output[0]!r}) is not valid: {e}") from e
     return {name: kind for name, kind in found.items() if name}
 
@@ -152,7 +152,24 @@ def _small(kind: Any) -> bool:
     return sizes is not None and int(np.prod(sizes)) <= _LARGEST
 
 
+_RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
+
+
 def _evaluate(trial: _Trial, node: Node, given: dict[str, NDArray[Any]], opsets: dict[str, int]) -> None:
+    """The values of the node's outputs. What arithmetic on shapes has most of is quick, and not left to onnx."""
+    name = node.output[0]
+    if node.op_type in _RESHAPES:
+        trial.values[name] = np.reshape(given[node.input[0]], _sizes(trial.types[name]) or ())
+    elif node.op_type == "Shape" and not node.attribute:
+        trial.values[name] = np.asarray(given[node.input[0]].shape, np.int64)
+    elif node.op_type == "Concat":
+        axis: int = node.attribute[0].i
+        trial.values[name] = np.concatenate([given[part] for part in node.input], axis)
+    else:
+        _evaluate_by_onnx(trial, node, given, opsets)
+
+
+def _evaluate_by_onnx(trial: _Trial, node: Node, given: dict[str, NDArray[Any]], opsets: dict[str, int]) -> None:
     from onnx.reference import ReferenceEvaluator
 
     evaluator: Any = ReferenceEvaluator(node, opsets=opsets)  # Any: it is only partly typed

@@ -20,6 +20,7 @@ from edgerkd.verify.graph import graph_logits
 MEASURED_ON = 200  # images, at most, that each candidate is measured on; ours
 
 Shape = tuple[int, int, int]
+Ways = tuple[tuple[Normalization, Order], ...]
 
 
 def adopt_model(
@@ -91,10 +92,9 @@ def _measured(
     plain = adopted(request.normalization or NONE, request.order or "rgb").adoption
     if plain.input_type == "uint8" and (request.order is not None or plain.channels == 1):
         return adopted(plain.normalization, request.order or "rgb")
-    ways = candidates(plain.channels, order=request.order)
+    ways: Ways = candidates(plain.channels, order=request.order)
     if request.normalization is not None:
-        orders: tuple[Order, ...] = tuple(dict.fromkeys(order for _, order in ways))
-        ways = tuple((request.normalization, order) for order in orders)
+        ways = tuple(dict.fromkeys((request.normalization, order) for _, order in ways))
     images = np.divide(pixels[:MEASURED_ON], 255, dtype=np.float32)
     with progress.stage("finding how images are normalised", len(ways)) as advance:
 

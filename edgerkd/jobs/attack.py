@@ -25,7 +25,7 @@ from edgerkd.data.dataset import Split, to_float
 from edgerkd.jobs.evaluation_state import ChunkStore
 from edgerkd.jobs.ranks import ALONE, Ranks
 from edgerkd.models.classifier import TorchClassifier
-from edgerkd.models.cost import count_cost
+from edgerkd.models.cost import cost_of
 from edgerkd.models.hardware import exact_float32, images_at_once
 from edgerkd.models.network import Network
 
@@ -95,11 +95,10 @@ def attack_network(
     logits, logits_adv = (
         torch.cat([classifier.logits(part) for part in batch.split(chunk)]) for batch in (images, images_adv)
     )
-    architecture = network.architecture
     evaluation = Evaluation(
         name=name,
-        architecture=architecture,
-        cost=count_cost(architecture)[0],
+        architecture=network.architecture,
+        cost=cost_of(network),
         split=split,
         n=n,
         of=of,

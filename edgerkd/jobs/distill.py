@@ -33,6 +33,7 @@ from edgerkd.jobs.ranks import Ranks, open_ranks
 from edgerkd.jobs.teachers import batch_for, find_teacher
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.build import build
+from edgerkd.models.cost import cost_of
 from edgerkd.models.network import Network
 from edgerkd.models.store import save_network
 from edgerkd.plan.search import check_family, plan_student, warning
@@ -79,7 +80,7 @@ def start(
         recipe = recipe_for(chosen, threat_model, epochs=EPOCHS if epochs is None else epochs, settings=own | changed)
         with _claimed(folder, f"{dataset.name}-{profile.name}-{chosen.name}", ranks) as run:
             network, card = _first_alone(ranks, lambda: find_teacher(teacher, dataset, threat_model, progress=progress))
-            plan = plan_student(profile, network.architecture, family)
+            plan = plan_student(profile, network.architecture, cost_of(network), family)
             if (line := warning(plan)) is not None:
                 progress.say(line)
             record = RunRecord(

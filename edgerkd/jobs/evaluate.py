@@ -24,8 +24,9 @@ from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
 from edgerkd.jobs.ranks import Ranks, open_ranks
 from edgerkd.jobs.teacher_cache import teacher_of
 from edgerkd.jobs.versions import host_versions
+from edgerkd.models.graph_network import GraphNetwork
 from edgerkd.models.network import Network
-from edgerkd.models.store import ARCHITECTURE, WEIGHTS, load_network
+from edgerkd.models.store import ARCHITECTURE, load_network, weights_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +169,7 @@ def requested_threat_model(own: ThreatModel, request: Request) -> ThreatModel:
 def subject_in(folder: Path, name: str) -> Subject:
     """The network in `folder`. Raises ArtefactError."""
     network = load_network(folder)
-    sha256 = digest_of({file: sha256_of(folder / file) for file in (WEIGHTS, ARCHITECTURE)})
+    sha256 = digest_of({file: sha256_of(folder / file) for file in (weights_file(network.architecture), ARCHITECTURE)})
     return Subject(name=name, network=network, sha256=sha256)
 
 
@@ -198,6 +199,11 @@ def _at_features(campaign: Campaign, student: Subject) -> tuple[Attack, ...]:
     except ConfigError as e:
         campaign.progress.say(f"The student's features are not attacked: {e}")
         return ()
-    adapters = Adapters.load(run.adapters, student.network.architecture, teacher.architecture).to(device)
+    if isinstance(teacher, GraphNetwork):
+        campaign.progress.say(
+            f"The student's features are not attacked: the teacher's ({teacher.architecture}) have no gradient"
+        )
+        return ()
+    adapters = Adapters.load(run.adapters, student.network, teacher).to(device)
     teacher, network = (net.to(device).eval().requires_grad_(False) for net in (teacher, student.network))
     return (feature_attack(network, teacher, adapters),)

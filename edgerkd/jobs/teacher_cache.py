@@ -15,7 +15,7 @@ from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.paths import own_folder
 from edgerkd.models.network import Network
-from edgerkd.models.store import WEIGHTS, load_network, save_network, weights_bytes
+from edgerkd.models.store import load_network, save_network, weights_bytes, weights_file
 
 CARD = "card.json"
 
@@ -49,9 +49,10 @@ def kept_teacher(name: str) -> tuple[Network, TeacherCard]:
         raise UnknownNameError("teacher", name, known)
     folder, card = cache_folder() / name, _card(name)
     check_robust(card)
-    if (folder / WEIGHTS).is_file() and sha256_of(folder / WEIGHTS) != card.weights_sha256:
+    weights = folder / weights_file(card.architecture)
+    if weights.is_file() and sha256_of(weights) != card.weights_sha256:
         raise ArtefactError(
-            f"{folder / WEIGHTS}: changed since the teacher was cached: remove {folder} and train or import it again"
+            f"{weights}: changed since the teacher was cached: remove {folder} and train or import it again"
         )
     return load_network(folder), card
 

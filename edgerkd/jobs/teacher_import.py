@@ -1,4 +1,6 @@
-"""`edgerkd teacher import`: somebody else's weights, read in every way they may be meant, measured, and kept."""
+"""`edgerkd teacher import`: somebody else's weights or graph, read as it is most accurate, measured, and kept."""
+
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -6,18 +8,24 @@ import torch.nn.functional as F
 from edgerkd.core.architecture import Architecture, Family
 from edgerkd.core.errors import ConfigError, problems_text
 from edgerkd.core.evaluation import Evaluation
+from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.progress import Progress
 from edgerkd.core.teacher import TeacherCard
 from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Dataset, Split, to_float
+from edgerkd.files.atomic import sha256_of
+from edgerkd.files.paths import given_path
+from edgerkd.jobs.adopt import adopt_model
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.teacher_cache import check_name, keep_teacher
-from edgerkd.jobs.zoo import Weights, load_weights
+from edgerkd.jobs.zoo import Weights, check_digest, load_weights
+from edgerkd.models.graph_network import graph_network
 from edgerkd.models.hardware import compute_device
 from edgerkd.models.network import Network
 from edgerkd.models.teacher_file import Moments, families_of, has_moments, network_from_library, network_from_state
 
 SAMPLE = 500  # images of the validation split a teacher is checked on
+GRAPHS = (".onnx", ".pt2", ".torchscript")
 CHOICE = 128  # of them to tell readings apart by; ours: a wrong one loses far more than these can hide
 
 # Normalisations of colour images that public training code uses: of [-1, 1], of CIFAR-10 with the standard deviation
@@ -40,20 +48,47 @@ def import_teacher(
     sha256: str | None = None,
     n: int = SAMPLE,
 ) -> tuple[Network, TeacherCard]:
-    """Read the weights `source` names (jobs/zoo.py), measure them on `n` images, and keep them in the cache.
+    """Read the weights or the graph that `source` names, measure them on `n` images, and keep them in the cache.
+
+    Where weights come from is said in jobs/zoo.py; a graph is adopted (jobs/adopt.py), and kept as a graph.
 
     What weights do not show is found by measuring, not by guessing: each activation and padding that the
     layout was published with, and, where the file brings no normalisation, each that is customary. The
-    reading most accurate on clean images is attacked and kept. Raises ArtefactError for a file that is not
-    plain weights, ConfigError for a name that is taken and a teacher that does not fit the data or resists nothing.
+    reading most accurate on clean images is attacked and kept. Raises ArtefactError for a file that is neither
+    plain weights nor a graph, ConfigError for a name that is taken and a teacher that does not fit the data or
+    resists nothing.
     """
-    weights = load_weights(source, sha256=sha256, progress=progress)
-    name = weights.name if name is None else name
-    check_name(name, dataset, threat_model, weights.sha256)
-    network, readings = _most_accurate(weights, dataset, progress)
+    if is_graph(source):
+        path = given_path(source)
+        check_digest(digest := sha256_of(path), sha256, path)
+        name = path.stem if name is None else name
+        check_name(name, dataset, threat_model, digest)
+        network, how = _adopted(source, dataset, progress)
+        origin = f"imported from {path.name}, sha256 {digest}; {how}"
+    else:
+        weights = load_weights(source, sha256=sha256, progress=progress)
+        name, digest = weights.name if name is None else name, weights.sha256
+        check_name(name, dataset, threat_model, digest)
+        network, readings = _most_accurate(weights, dataset, progress)
+        origin = weights.origin if readings == 1 else f"{weights.origin}; the most accurate of {readings} readings"
     found = measure_teacher(network, dataset, threat_model, name=name, n=n, progress=progress)
-    origin = weights.origin if readings == 1 else f"{weights.origin}; the most accurate of {readings} readings"
-    return keep_teacher(network, name, dataset, origin, found, weights.sha256, accept_fragile=accept_fragile)
+    return keep_teacher(network, name, dataset, origin, found, digest, accept_fragile=accept_fragile)
+
+
+def is_graph(source: str) -> bool:
+    """Whether this names a file that becomes an ONNX graph, rather than weights of a network that is known here."""
+    return Path(source).suffix in GRAPHS
+
+
+def _adopted(source: str, dataset: Dataset, progress: Progress) -> tuple[Network, str]:
+    """The graph as a network, and how its images are normalised: as it is most accurate on validation images."""
+    sample = dataset.val.sample(SAMPLE, seed=0)
+    pixels, labels = sample.images.contiguous().numpy(), sample.labels.numpy()
+    found = adopt_model(ModelRequest(source=source), pixels, labels, progress=progress)
+    network = graph_network(found.graph, mean=dataset.mean, std=dataset.std)
+    check_fit(network.architecture, dataset, source)
+    order = ", channels BGR" if found.adoption.order == "bgr" else ""
+    return network, f"normalization {found.adoption.normalization.name}{order}"
 
 
 def measure_teacher(

@@ -29,7 +29,7 @@ from edgerkd.jobs.teacher_cache import (
     kept_teacher,
     known_teachers,
 )
-from edgerkd.jobs.teacher_import import SAMPLE, check_fit, import_teacher, measure_teacher
+from edgerkd.jobs.teacher_import import SAMPLE, check_fit, import_teacher, is_graph, measure_teacher
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
 
@@ -40,7 +40,7 @@ MINUTES = 20
 def find_teacher(
     teacher: str | None, dataset: Dataset, threat_model: ThreatModel, *, progress: Progress
 ) -> tuple[Network, TeacherCard]:
-    """The teacher named (a name in the cache, or a file of weights), or the one there is for these data.
+    """The teacher named (a name in the cache, or a file of weights or of a graph), or the one there is for these data.
 
     Where none is there, one is trained and kept. Raises ConfigError where the teacher does not fit the data, knows
     little or resists nothing, and where several are there and none is named.
@@ -50,7 +50,7 @@ def find_teacher(
         if not fitting:
             return train_teacher(dataset, threat_model, progress=progress)
         teacher = _chosen(fitting, dataset, threat_model)
-    elif teacher not in kept_names() and (Path(teacher).suffix in (".pt", ".pth", ".safetensors") or "/" in teacher):
+    elif teacher not in kept_names() and _is_file(teacher):
         kept = _imported_before(given_path(teacher), dataset)
         if kept is None:
             return import_teacher(teacher, dataset, threat_model, name=None, accept_fragile=False, progress=progress)
@@ -65,6 +65,10 @@ def find_teacher(
     if card.threat_model != threat_model:
         progress.say(f"note: teacher {card.name} was measured under {card.threat_model}, not under {threat_model}.")
     return network, card
+
+
+def _is_file(teacher: str) -> bool:
+    return "/" in teacher or is_graph(teacher) or Path(teacher).suffix in (".pt", ".pth", ".safetensors")
 
 
 def _fitting(dataset: Dataset, threat_model: ThreatModel) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def load_weights(source: str, *, sha256: str | None, progress: Progress) -> Weig
 
 
 def _file(path: Path, sha256: str | None) -> Weights:
-    _check_digest(found := sha256_of(path), sha256, path)
+    check_digest(found := sha256_of(path), sha256, path)
     return Weights(
         state=read_state_dict(path),
         source=path,
@@ -179,7 +179,7 @@ def _timm(name: str, sha256: str | None, progress: Progress) -> Weights:
     source = Path(f"timm:{name}")
     if sha256 is None:
         raise ConfigError(f"{source}: nothing pins these weights. If you trust timm's source, add --sha256 {found}")
-    _check_digest(found, sha256, source)
+    check_digest(found, sha256, source)
     return Weights(
         state=state,
         source=source,
@@ -203,6 +203,7 @@ def _downloads() -> Path:
     return cache_folder().parent / "downloads"
 
 
-def _check_digest(found: str, expected: str | None, source: Path) -> None:
+def check_digest(found: str, expected: str | None, source: Path) -> None:
+    """Raises ArtefactError where another digest is expected, if one is."""
     if expected is not None and found != expected.lower():
         raise ArtefactError(f"{source}: not the weights expected: their sha256 is {found}, --sha256 says {expected}")

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from edgerkd.core.architecture import Architecture, Family
+from edgerkd.core.errors import ConfigError
 from edgerkd.models.bottleneck import BottleneckResNet
 from edgerkd.models.library import LibraryNetwork
 from edgerkd.models.mobilenetv2 import MobileNetV2
@@ -17,6 +18,11 @@ from edgerkd.models.repvgg import RepVGG
 from edgerkd.models.resnet import ResNet
 from edgerkd.models.subsampled import subsample_first
 from edgerkd.models.wideresnet import WideResNet
+
+
+def _not_built(architecture: Architecture) -> Network:
+    raise ConfigError(f"family {architecture.family}: such a network is its ONNX graph, and is not built anew")
+
 
 FAMILIES: dict[Family, Callable[[Architecture], Network]] = {
     "resnet": ResNet,
@@ -30,11 +36,15 @@ FAMILIES: dict[Family, Callable[[Architecture], Network]] = {
     "wideresnet-same": partial(WideResNet, same=True),
     "wideresnet-same-silu": partial(WideResNet, activation=F.silu, same=True),
     "library": LibraryNetwork,
+    "graph": _not_built,
 }
 
 
 def build(architecture: Architecture) -> Network:
-    """A network with fresh weights, in channels_last memory format; ours is in training mode, a library's in either."""
+    """A network with fresh weights, in channels_last memory format; ours is in training mode, a library's in either.
+
+    Raises ConfigError for the family `graph`.
+    """
     network = FAMILIES[architecture.family](architecture)
     subsample_first(network)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  torch's stubs miss it
@@ -49,9 +59,10 @@ def meta_model(architecture: Architecture) -> tuple[Network, torch.Tensor]:
         return FAMILIES[architecture.family](architecture).eval(), torch.zeros(1, *architecture.image_shape)
 
 
-def feature_channels(architecture: Architecture) -> tuple[tuple[int, ...], int]:
+def feature_channels(network: Network) -> tuple[tuple[int, ...], int]:
     """Channels of each tap, and the length of the penultimate vector, as the network itself gives them."""
-    network, image = meta_model(architecture)
+    training = network.training
     with torch.no_grad():
-        found = network.features(image)
+        found = network.eval().features(torch.zeros(1, *network.architecture.image_shape, device=network.mean.device))
+    network.train(training)
     return tuple(tap.shape[1] for tap in found.taps), found.penultimate.shape[1]

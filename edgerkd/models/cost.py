@@ -9,10 +9,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgerkd.core.architecture import Architecture, Cost
+from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.models.build import meta_model
 from edgerkd.models.fold import foldable
+from edgerkd.models.graph_network import GraphNetwork
+from edgerkd.models.network import Network
 
 _FLOAT = 4  # bytes of a float32
+
+
+def cost_of(network: Network) -> Cost:
+    """What a network costs for one image, however it is made: a graph is counted by itself."""
+    return count_graph_cost(network.graph) if isinstance(network, GraphNetwork) else count_cost(network.architecture)[0]
 
 
 @cache

@@ -41,7 +41,7 @@ class Plan(Record):
     candidates: tuple[Candidate, ...]
 
 
-def plan_student(profile: Profile, teacher: Architecture, family: str = "resnet") -> Plan:
+def plan_student(profile: Profile, teacher: Architecture, teacher_cost: Cost, family: str = "resnet") -> Plan:
     """The largest student of the family, by MACs and then parameters, that keeps the profile's budget.
 
     `family` is one of ours, or a library's network, as `torchvision:NAME`. The largest, because robustness
@@ -49,7 +49,6 @@ def plan_student(profile: Profile, teacher: Architecture, family: str = "resnet"
     library's network that does not take such images or could not be exported, BudgetError where none fits,
     with each limit the smallest student breaks.
     """
-    teacher_cost = count_cost(teacher)[0]
     candidates: list[Candidate] = []
     smallest: tuple[Cost, tuple[Violation, ...]] | None = None
     for architecture in _students(teacher, family):

@@ -320,7 +320,10 @@ def provenance(facts: Facts) -> Markup:
     seeds = [("training", record.recipe.seed)]
     seeds += [(f"attacks on the {name}", e.seed) for name, e in networks(facts).items()]
     if report is not None:
-        seeds.append(("attacks on the engine, bootstrap", report.seed))
+        seeds += [
+            ("attacks on the engine, bootstrap", report.seed),
+            ("points of the gradient check", report.probe_seed),
+        ]
     profile = record.profile
     values = [
         (f"{part}.{key}", value)

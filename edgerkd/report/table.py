@@ -104,10 +104,14 @@ def parity_table(report: VerifyReport) -> Table:
         ("gradient twin gives the same answer", f"{report.twin_agreement:.2%}", ""),
         (
             "twin's slope is the engine's",
-            f"at {found.agreeing} of {found.points} random points",
-            f"all but {found.allowed}, at most half flat",
+            f"{found.agreeing} of {found.points}, {found.disagreeing} wrong, {found.flat} flat",
+            f"at most {found.allowed} wrong",
         ),
-        ("correlation along random directions", f"{found.correlation:.2f}", f"at least {found.required:.2f}"),
+        (
+            "correlation of random slopes",
+            f"{found.correlation:.3f} [{found.low:.3f}, {found.high:.3f}]",
+            f"at least {found.required:.2f}",
+        ),
         ("the same network", "yes" if parity.ok else "NO", ""),
     )
     return Table(("parity", "measured", "required"), rows)

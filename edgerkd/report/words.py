@@ -124,17 +124,17 @@ def reasons(report: VerifyReport) -> tuple[str, ...]:
     """A reason for everything that keeps the verdict from being a pass."""
     failed = [] if report.parity.ok else [parity_words(report)]
     failed += [
-        f"{GATES[g.gate]} {percent(g.measured)} is below {percent(g.required)}"
+        f"{GATES.get(g.gate, g.gate)} {percent(g.measured)} is below {percent(g.required)}"
         for g in report.gates
         if g.verdict == "fail"
     ]
     failed += [
-        f"{LIMITS[b.limit]} {limit_value(b.limit, b.measured)} is above {limit_value(b.limit, b.required)}"
+        f"{LIMITS.get(b.limit, b.limit)} {limit_value(b.limit, b.measured)} is above {limit_value(b.limit, b.required)}"
         for b in report.budget
         if b.ok is False
     ]
     open_ = [
-        f"{GATES[g.gate]} {percent(g.measured)} lies too near {percent(g.required)} for this many images "
+        f"{GATES.get(g.gate, g.gate)} {percent(g.measured)} lies too near {percent(g.required)} for this many images "
         f"({percent(g.low)} to {percent(g.high)})"
         for g in report.gates
         if g.verdict == "inconclusive"

@@ -5,6 +5,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgerkd.attacks.losses import log_softmax
+from edgerkd.bundle.adapted import AdaptedEngine
 from edgerkd.bundle.backend import LiveEngine
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
@@ -36,6 +38,22 @@ class Session:
         return EngineClassifier(self.live, self.twin)
 
 
+def _adapted(live: LiveEngine, bundle: Bundle, reference: Reference) -> tuple[LiveEngine, Reference]:
+    """An engine of the user's own graph as one of the adopted graph, and what it can be held against.
+
+    Where the user's graph ends in a softmax, its logits are known but for a constant an image: both are given without.
+    """
+    adoption = bundle.manifest.model.adoption
+    if adoption is None:
+        return live, reference
+    if adoption.removed in ("softmax", "log_softmax"):
+        adv = reference.logits_adv
+        reference = Reference(
+            logits=log_softmax(reference.logits), logits_adv=None if adv is None else log_softmax(adv)
+        )
+    return AdaptedEngine(live, adoption, batch=adoption.fixed_batch), reference
+
+
 @contextmanager
 def open_session(
     bundle: Bundle, *, engines: Path, profile: Profile | None, backend: str | None, variant: str | None
@@ -50,6 +68,8 @@ def open_session(
     samples, reference = bundle.samples(found)
     with ExitStack() as stack:
         live, twin, built = open_engines(bundle, found, chosen, engines, stack)
+        if found.engine is not None:
+            live, reference = _adapted(live, bundle, reference)
         yield Session(
             bundle=bundle,
             variant=found,

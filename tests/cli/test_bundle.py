@@ -162,3 +162,37 @@ def test_a_set_for_a_judge_needs_no_training_images_and_a_folder_is_used_whole(h
     assert manifest.model.classes == ("bar 0", "bar 1", "bar 2")
     assert manifest.reference is not None
     assert manifest.reference.clean_acc.n == 60
+
+
+def test_an_engine_built_elsewhere_is_attacked_as_it_is(here, edgerkd):
+    """Catches an engine of the user's own that is built anew, or held against logits that it never gives."""
+    (here / "engine.onnx").write_bytes(bars_network())  # it ends in a softmax, takes one image at a time
+    made = edgerkd("bundle", "mine.onnx", *ASKED, "--engine", "engine.onnx", "--format", "onnx", "--min-robust", "0.5")
+    assert made.code == 0, made.err
+    bundle = read_bundle(here / "bundles" / "mine")
+    (variant,) = bundle.manifest.variants
+    assert (variant.name, variant.backend) == ("fp32-onnx", "onnx")
+    assert (bundle.path / (variant.engine or "")).read_bytes() == (here / "engine.onnx").read_bytes()
+    ended = edgerkd("verify", "bundles/mine", "--json")
+    report = json.loads(ended.out)
+    assert (ended.code, report["verdict"]) == (0, "pass"), ended.err
+    assert report["engine"]["sha256"] == bundle.manifest.files[variant.engine or ""].sha256
+    assert report["parity"]["ok"]
+    assert report["gradients"]["ok"]
+    built = [path.name for path in (here / "bundles" / "engines").rglob("*.onnx")]
+    assert built == ["twin.onnx"]
+
+
+def test_another_networks_engine_fails_parity(here, edgerkd):
+    """Catches an engine that is judged by the graph it was said to come from."""
+    weights = bars_network(softmax=False)
+    (here / "engine.onnx").write_bytes(weights)
+    assert (
+        edgerkd(
+            "bundle", "mine.onnx", *ASKED, "--engine", "engine.onnx", "--format", "onnx", "--min-robust", "0.5"
+        ).code
+        == 0
+    )
+    ended = edgerkd("verify", "bundles/mine")
+    assert ended.code in (5, 6), ended.out
+    assert "PASS" not in ended.out

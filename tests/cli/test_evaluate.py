@@ -11,16 +11,22 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from edgerkd.attacks.suite import descriptions
+from edgerkd.core.data_request import DataRequest
+from edgerkd.core.progress import Silent
 from edgerkd.core.run import RunFolder
+from edgerkd.data.load import load_samples
+from edgerkd.data.split import draw
 from edgerkd.files.atomic import sha256_of
 from edgerkd.jobs import evaluate as job
 from edgerkd.jobs import teacher_cache
 from edgerkd.models.hardware import images_at_once
+from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import WEIGHTS, load_network, save_network
 from tests.listening import Listening
-from tests.runs import write_small_run
+from tests.runs import write_data, write_small_run
 from tests.zoo import network
 
 # The job with small chunks, in a process of its own, which can wait to be killed.
@@ -305,3 +311,50 @@ def test_the_attacks_are_listed_with_what_they_are(edgerkd):
         assert name in shown.out
         assert words in shown.out
     assert "APGD-CE, APGD-T, FAB-T, Square" in found["autoattack"]
+
+
+@pytest.fixture
+def own(workdir) -> Path:
+    """A folder with a network of the user's own, and labelled images."""
+    write_data(workdir / "bars.npz")
+    (workdir / "mine.onnx").write_bytes(onnx_from_network(network(seed=5, classes=3)))
+    return workdir
+
+
+def test_a_network_of_ones_own_is_attacked_as_a_student_is(own, edgerkd):
+    """Catches figures of other images or of another network, and a file that nobody asked for."""
+    command = ("evaluate", "mine.onnx", "--data", "bars.npz", "--eps", "8/255", "--normalize", "none", "-n", "40")
+    found = json.loads(edgerkd(*command, "--json", "--out", "mine.json").out)
+    assert found == json.loads((own / "mine.json").read_text())
+    assert (found["name"], found["n"], found["of"], found["architecture"]["family"]) == ("mine", 40, 60, "graph")
+    assert found["threat_model"] == {"norm": "Linf", "eps": "8/255"}
+    assert found["robust_acc"]["value"] <= found["clean_acc"]["value"]
+    drawn = load_samples(DataRequest(source="bars.npz"), progress=Silent()).test
+    assert drawn is not None
+    drawn = drawn.take(draw(drawn.labels, 40, seed=0))
+    images = torch.from_numpy(drawn.images).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        right = network(seed=5, classes=3)(images).argmax(1) == torch.from_numpy(drawn.labels)
+    assert found["clean_acc"]["value"] == pytest.approx(right.float().mean().item())
+    before = sorted(own.iterdir())
+    shown = edgerkd(*command).out
+    assert "worst case" in shown
+    assert "Linf 8/255, 40 of 60 test images" in shown
+    assert sorted(own.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("mine.onnx", "--eps", "8/255"), "--data"),
+        (("mine.onnx", "--data", "bars.npz", "--run", "x"), "--run: is about a run"),
+        (("mine.onnx", "--data", "bars.npz", "--curve", "0,1/255"), "--curve: is about a run"),
+        (("--data", "bars.npz"), "--data: is about a network of your own"),
+        (("--normalize", "none"), "--normalize: is about a network of your own"),
+    ],
+)
+def test_flags_of_a_run_and_of_a_model_do_not_mix(own, edgerkd, flags, message):
+    """Catches a flag that is dropped in silence."""
+    found = edgerkd("evaluate", *flags)
+    assert found.code == 2
+    assert message in " ".join(found.err.split())

@@ -1,70 +1,76 @@
-"""What a network expects of its input, found by measuring."""
+"""How a network reads images, found by measuring."""
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from edgerkd.core.adoption import Normalization
 from edgerkd.core.errors import ConfigError, UnknownNameError
-from edgerkd.graphs.preprocess import candidates, choose, given, named, reading_name
+from edgerkd.graphs.preprocess import NONE, NORMALIZATIONS, PIXELS, candidates, choose, named
+from edgerkd.graphs.preprocess import given as written
+
+WAYS = candidates(3)
 
 
-def answers(right: dict[str, int], n: int = 200):
-    """The first so many images right, by way; the others wrong."""
-
-    def correct(normalization, order):
-        name = normalization.name + ("" if order == "rgb" else " bgr")
-        return [index < right.get(name, 20) for index in range(n)]
-
-    return correct
+def answers(**right: int):
+    """So many of 200 images right for the ways named `NORMALIZATION_ORDER`, none for others; nested, as in nature."""
+    return lambda normalization, order: np.arange(200) < right.get(f"{normalization.name}_{order}", 0)
 
 
-def test_the_most_accurate_way_is_taken_where_it_is_clear():
-    """Catches the first way taken, an order of channels ignored, and accuracies not kept for all."""
-    choice = choose(answers({"caffe bgr": 180, "imagenet": 120}), candidates(3))
-    assert reading_name(choice.best) == "caffe bgr"
-    assert choice.clear
-    assert choice.p_value < 1e-6
-    assert len(choice.readings) == len(candidates(3))
-    assert [round(reading.accuracy.value, 2) for reading in choice.readings[:3]] == [0.9, 0.6, 0.1]
+def test_the_most_accurate_way_wins_and_is_clear_where_no_other_is_near():
+    """Catches the first in the list taken, and a choice that says nothing of its doubt."""
+    found = choose(answers(imagenet_rgb=150, none_rgb=90), WAYS)
+    assert (found.best.normalization.name, found.best.order, found.best.accuracy.value) == ("imagenet", "rgb", 0.75)
+    assert found.clear
+    assert found.readings[1].normalization.name == "none"
+    assert len(found.readings) == len(WAYS)
 
 
-def test_of_ways_that_chance_could_order_the_first_is_taken_and_all_are_named():
-    """Catches a best way of two images more, called clear, and a tie that is not told."""
-    choice = choose(answers({"cifar10-within": 152, "cifar10": 150, "imagenet": 149, "half": 100}), candidates(3))
-    assert reading_name(choice.best) == "imagenet"
-    assert choice.tied == ("cifar10", "cifar10-within")
-    assert not choice.clear
-    assert choice.p_value > 0.05
+def test_a_way_that_is_nearly_as_good_is_named():
+    """Catches a choice between two by one image that looks certain."""
+    found = choose(answers(cifar10_rgb=150, imagenet_rgb=149, caffe_bgr=20), WAYS)
+    assert found.best.normalization.name == "cifar10"
+    assert not found.clear
+    assert found.tied == ("imagenet",)
 
 
-def test_disagreement_counts_and_not_accuracy_alone():
-    """Catches an unpaired test: eight images more, all of them on the same side, are no chance."""
-    choice = choose(answers({"imagenet": 158, "half": 150}), candidates(3))
-    assert choice.clear
-
-
-def test_ways_fit_the_channels():
-    """Catches three means for one channel, BGR of grey images, and MNIST's values for colour."""
-    assert [n.name for n, _ in candidates(1)] == ["none", "0-255", "half", "mnist"]
-    assert {order for _, order in candidates(1)} == {"rgb"}
-    assert all(len(n.mean) == 3 and n.name != "mnist" for n, _ in candidates(3))
-    assert {order for _, order in candidates(3, order="bgr")} == {"bgr"}
-
-
-def test_names_and_values_of_a_users_own():
-    """Catches values for pixels of 0 to 255 taken for those of 0 to 1, and a name that is guessed."""
-    assert named("imagenet").std == (0.229, 0.224, 0.225)
-    assert given([0.5], [0.25]) == Normalization(name="given", mean=(0.5,), std=(0.25,))
-    with pytest.raises(UnknownNameError, match="did you mean 'imagenet'"):
-        named("imagent")
-    with pytest.raises(ConfigError, match="divide those for 0 to 255 by 255"):
-        given([123.7, 116.8, 103.9], [58.4, 57.1, 57.4])
-    with pytest.raises(ConfigError, match="above 0"):
-        given([0.5], [0.0])
-    with pytest.raises(ConfigError, match="1 values and --std 3"):
-        given([0.5], [0.5, 0.5, 0.5])
+def test_of_equal_ways_the_plainest_is_taken():
+    """Catches an exotic normalization for a network to which all are the same."""
+    found = choose(lambda normalization, order: [True] * 10, WAYS)
+    assert (found.best.normalization, found.best.order) == (NONE.of_channels(3), "rgb")
+    assert len(found.tied) == len(WAYS) - 1
 
 
 def test_without_images_nothing_is_found():
-    """Catches a normalization chosen by no image."""
-    with pytest.raises(ConfigError, match="labelled images: give --normalize"):
-        choose(lambda *_: [], candidates(3))
+    """Catches a division by zero, and a choice at random."""
+    with pytest.raises(ConfigError, match="--normalize"):
+        choose(lambda normalization, order: [], WAYS)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=len(WAYS), max_size=len(WAYS)))
+def test_no_other_way_is_more_accurate_than_the_best(rows):
+    """Catches ties broken for accuracy's loss."""
+    table = dict(zip(WAYS, rows, strict=True))
+    found = choose(lambda normalization, order: table[normalization, order], WAYS)
+    assert found.best.accuracy.value == max(sum(row) for row in rows) / 5
+    assert found.best == found.readings[0]
+
+
+def test_candidates_fit_the_channels():
+    """Catches three values for a grey image, and an order of the colours that it has not."""
+    assert {order for _, order in candidates(1)} == {"rgb"}
+    assert all(len(normalization.mean) == 1 for normalization, _ in candidates(1))
+    assert {order for _, order in candidates(3, order="bgr")} == {"bgr"}
+    assert "mnist" not in {normalization.name for normalization, _ in WAYS}
+
+
+def test_a_normalization_is_known_by_name_or_written_out():
+    """Catches values of 0 to 255 taken as those of 0 to 1, and lengths that do not go together."""
+    assert {named(each.name) for each in NORMALIZATIONS} == set(NORMALIZATIONS)
+    assert PIXELS.std == (1 / 255,)
+    with pytest.raises(UnknownNameError, match="did you mean 'imagenet'"):
+        named("imagenett")
+    for mean, std in (((123.0,), (58.0,)), ((0.5, 0.5), (0.5,)), ((0.5,), (0.0,)), ((0.5,), (float("nan"),))):
+        with pytest.raises(ConfigError, match=r"--(mean|std)"):
+            written(mean, std)

@@ -221,6 +221,7 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         latency_ms=Latency(p50=0.0423, p95=0.0517, p99=0.0931, batch=1, runs=222),
         budget=() if verdict == "measured" else budget,
         seed=13,
+        probe_seed=8_191,
     )
 
 

@@ -144,7 +144,7 @@ def _hostile(facts: Facts) -> Facts:
             build=BuildLog(typing="weak", precisions=(HOSTILE,), fallback=HOSTILE),
             skipped=(Skipped(backend=HOSTILE, problem=HOSTILE),),
             flags=(Flag(id=HOSTILE, facts={HOSTILE: HOSTILE}),),
-            notices=(HOSTILE,),
+            notices=(Flag(id=HOSTILE, facts={HOSTILE: HOSTILE}),),
             rows=(row,),
             engine=replace(
                 report.engine,

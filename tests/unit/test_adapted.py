@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from edgerkd.bundle.adapted import AdaptedEngine
+from edgerkd.core.engine import DeviceRecord
 from edgerkd.core.errors import ConfigError, EngineError
 from edgerkd.graphs.adopt import adopt
 from tests.graphs.test_adopt import CASES, GIVEN, F, images, run, session, small
@@ -15,7 +16,7 @@ from tests.graphs.test_adopt import CASES, GIVEN, F, images, run, session, small
 class Foreign:
     """A live engine of the user's own graph."""
 
-    runtime, version, device = "other", "1", "here"
+    backend, version, device = "other", "1", DeviceRecord(kind="cpu", name="here")
 
     def __init__(self, model: bytes) -> None:
         self.session, self.sizes, self.closed = session(model), [], False
@@ -90,4 +91,4 @@ def test_what_numpy_does_not_do_and_what_the_engine_does_not_have_is_refused():
     with pytest.raises(ConfigError, match=r"resized inside the adopted graph"):
         AdaptedEngine(Foreign(original), dataclasses.replace(adoption, resized_from=(5, 7)))
     with pytest.raises(EngineError, match="has 1 outputs, and none at place 1"):
-        AdaptedEngine(Foreign(original), adoption, output=1)(images())
+        AdaptedEngine(Foreign(original), dataclasses.replace(adoption, output_place=1))(images())

@@ -152,6 +152,7 @@ def edited(bundle: Path, change) -> Path:
             lambda data: data["variants"][0].update(engine="fp32.plan", backend="trt"),
             r"fp32\.plan: not listed in the manifest",
         ),
+        (lambda data: data["variants"][0].update(engine="fp32.plan"), "does not say which backend"),
         (lambda data: data["variants"].clear(), "variants: .*at least 1"),
         (lambda data: data["variants"][0].update(precision="fp64"), "precision"),
         (lambda data: data["variants"][0].update(name="../../x"), r"\.\./\.\./x"),

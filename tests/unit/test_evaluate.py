@@ -5,9 +5,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 
 from edgerkd.attacks.assess import Outcomes
@@ -19,6 +21,7 @@ from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve, parse_radii
 from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.flag import Flag
 from edgerkd.core.progress import Silent
+from edgerkd.core.run import RunFolder
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.jobs import evaluate as job
@@ -28,6 +31,8 @@ from edgerkd.jobs.evaluate import Request, evaluate_run, requested_threat_model
 from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
 from edgerkd.jobs.ranks import Ranks, open_ranks
 from edgerkd.models.cost import count_cost
+from edgerkd.models.graph_network import graph_network
+from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.report.curve import _labelled, curve_chart, render_curve
 from tests.listening import Listening
 from tests.runs import write_small_run
@@ -377,3 +382,19 @@ def test_the_environment_of_torchrun_is_checked(monkeypatch):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(ConfigError, match="torchrun"), open_ranks():
         pass
+
+
+def test_the_features_of_a_graph_are_not_attacked_and_that_is_said(monkeypatch, tmp_path):
+    """Catches an evaluation that stops at a gradient no graph has, and an attack left out in silence."""
+    (tmp_path / "adapters.safetensors").touch()
+    said, graph = Listening(), graph_network(onnx_from_network(network(classes=3)))
+    monkeypatch.setattr(job, "teacher_of", lambda record: graph)
+    campaign = SimpleNamespace(
+        run=RunFolder(tmp_path),
+        record=SimpleNamespace(teacher="graph"),
+        ranks=SimpleNamespace(device=torch.device("cpu")),
+        progress=said,
+    )
+    student = job.Subject(name="student", network=network(classes=3), sha256="0" * 64)
+    assert job._at_features(campaign, student) == ()  # type: ignore[arg-type]  what of a campaign it looks at
+    assert said.lines == ["The student's features are not attacked: the teacher's (ONNX graph) have no gradient"]

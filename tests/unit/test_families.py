@@ -75,7 +75,7 @@ def test_taps_are_activated_maps_a_stage_each(family):
     assert sizes == [(12, 10), (6, 5), (3, 3)]
     assert all(tap.max() > 0 for tap in found.taps)
     assert min(tap.min().item() for tap in found.taps) >= (-0.375 if family == "mobilenetv3" else 0)  # h-swish's least
-    channels, length = feature_channels(net.architecture)
+    channels, length = feature_channels(net)
     assert channels == tuple(tap.shape[1] for tap in found.taps)
     assert length == found.penultimate.shape[1] == net.linear.in_features
     assert_close(found.logits, net(given))

@@ -23,7 +23,7 @@ from tests.zoo import THREAT, architecture, dataset, network
 def case():
     student, teacher = network(seed=1), network(seed=2, family="preactresnet", widths=(16, 24))
     torch.manual_seed(0)
-    adapters = Adapters(student.architecture, teacher.architecture).eval().requires_grad_(False)
+    adapters = Adapters(student, teacher).eval().requires_grad_(False)
     images = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     return student.requires_grad_(False), teacher.requires_grad_(False), adapters, images
 
@@ -105,7 +105,7 @@ def test_the_attack_is_on_the_maps_that_there_are(tmp_path):
     for left, expected in (("taps.", "taps"), ("penultimate.", "penultimate")):
         state = {name: value for name, value in adapters.state_dict().items() if name.startswith(left)}
         save_file(state, tmp_path / "a.safetensors")
-        some = Adapters.load(tmp_path / "a.safetensors", student.architecture, teacher.architecture)
+        some = Adapters.load(tmp_path / "a.safetensors", student, teacher)
         x = images.clone().requires_grad_()
         own, target = student.features(x), teacher.features(x)
         distance = {
@@ -121,13 +121,12 @@ def test_the_attack_is_on_the_maps_that_there_are(tmp_path):
         assert bool(alone.any()) == (expected == "taps")
     save_file({"taps.0.weight": adapters.state_dict()["taps.0.weight"]}, tmp_path / "a.safetensors")
     with pytest.raises(ArtefactError, match="not the adapters between"):
-        Adapters.load(tmp_path / "a.safetensors", student.architecture, teacher.architecture)
+        Adapters.load(tmp_path / "a.safetensors", student, teacher)
 
 
 def test_a_map_between_equal_widths_stays():
     """Catches the identity, which nothing trains, dropped as if it were random."""
-    same = architecture()
-    adapters = Adapters(same, architecture(widths=(8, 24)))
+    adapters = Adapters(network(), network(widths=(8, 24)))
     adapters.keep(())
     assert [type(tap) for tap in adapters.taps] == [type(None), torch.nn.Identity]
     assert adapters.penultimate is None
@@ -140,8 +139,8 @@ def test_adapters_are_stored_and_loaded(tmp_path):
 
     student, teacher, adapters, _ = case()
     save_file(adapters.state_dict(), tmp_path / "a.safetensors")
-    again = Adapters.load(tmp_path / "a.safetensors", student.architecture, teacher.architecture)
+    again = Adapters.load(tmp_path / "a.safetensors", student, teacher)
     vectors = torch.rand(2, student.architecture.widths[-1])
     assert_close(again(vectors), adapters(vectors))
     with pytest.raises(ArtefactError, match="not the adapters between"):
-        Adapters.load(tmp_path / "a.safetensors", student.architecture, network(widths=(8, 64)).architecture)
+        Adapters.load(tmp_path / "a.safetensors", student, network(widths=(8, 64)))

@@ -54,7 +54,7 @@ def step(method="pgd-at", *, progress=0.0, n=16, linf="16/255", student=None, no
     return Step(
         student=student.train(),
         teacher=teacher,
-        adapters=Adapters(student.architecture, teacher.architecture),
+        adapters=Adapters(student, teacher),
         images=to_float(DATA.train.images[:n]),
         labels=DATA.train.labels[:n],
         recipe=recipe,

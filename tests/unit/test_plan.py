@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgerkd.core.architecture import Cost, StudentFamily
+from edgerkd.core.architecture import Architecture, Cost, StudentFamily
 from edgerkd.core.errors import BudgetError, ConfigError, UnknownNameError
 from edgerkd.core.profile import Budget, Device, Profile
 from edgerkd.core.units import parse_size
 from edgerkd.files.profiles import load_profile
+from edgerkd.models.cost import count_cost
 from edgerkd.plan import search
 from edgerkd.plan.latency import predict_latency_ms
 from edgerkd.plan.search import Plan, check_family, plan_student, warning
@@ -50,10 +51,14 @@ def profile(budget: Budget, device: str = "jetson-orin") -> Profile:
     return replace(load_profile(device), budget=budget)
 
 
+def plan_for(device: Profile, teacher: Architecture, family: str = "resnet") -> Plan:
+    return plan_student(device, teacher, count_cost(teacher)[0], family)
+
+
 def planned(budget: Budget, device: str = "jetson-orin") -> Plan | None:
     """The plan; None where nothing fits."""
     try:
-        return plan_student(profile(budget, device), TEACHER)
+        return plan_for(profile(budget, device), TEACHER)
     except BudgetError:
         return None
 
@@ -131,7 +136,7 @@ def test_students_take_the_teachers_images():
 def test_every_family_has_students_of_every_size(monkeypatch, family, size, stages):
     """Catches a family planned as another, channels TensorRT would pad, and ImageNet's images at three stages."""
     monkeypatch.setattr(search, "_BLOCKS", (1,))  # a third of the networks to count
-    plan = plan_student(profile(Budget()), replace(TEACHER, height=size, width=size), family)
+    plan = plan_for(profile(Budget()), replace(TEACHER, height=size, width=size), family)
     assert len(plan.candidates) == 18
     for candidate in plan.candidates:
         assert candidate.architecture.family == family
@@ -142,12 +147,12 @@ def test_every_family_has_students_of_every_size(monkeypatch, family, size, stag
 def test_a_librarys_network_is_the_only_student_of_its_name():
     """Catches a network of torchvision's planned as our grid, and one over the budget chosen all the same."""
     large = replace(TEACHER, height=224, width=224)
-    plan = plan_student(profile(Budget()), large, "torchvision:mobilenet_v3_small")
+    plan = plan_for(profile(Budget()), large, "torchvision:mobilenet_v3_small")
     assert [str(c.architecture) for c in plan.candidates] == ["torchvision:mobilenet_v3_small"]
     assert 1_500_000 < plan.chosen.cost.params < 1_600_000  # the published 2.5 M less its 990 further classes
     assert 55_000_000 < plan.chosen.cost.macs < 60_000_000  # published: 0.06 G
     with pytest.raises(BudgetError, match=r"no torchvision:mobilenet_v3_small fits[^$]*--family"):
-        plan_student(profile(Budget(params=10)), large, "torchvision:mobilenet_v3_small")
+        plan_for(profile(Budget(params=10)), large, "torchvision:mobilenet_v3_small")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +168,7 @@ def test_a_librarys_network_that_could_not_be_trained_or_exported_is_not_planned
     """Catches a student distilled for hours that `export` refuses, and torch's RuntimeError for its images."""
     images = replace(TEACHER, channels=channels, height=size, width=size, mean=(0.5,) * channels, std=(0.5,) * channels)
     with pytest.raises(ConfigError, match=rf"--family torchvision:{name}: .*images \({channels}, {size}.*{message}"):
-        plan_student(profile(Budget()), images, f"torchvision:{name}")
+        plan_for(profile(Budget()), images, f"torchvision:{name}")
 
 
 @pytest.mark.parametrize("name", ["mobilnetv2", "library", "torchvision:mobilenet_v9", "timm:resnet99"])
@@ -178,12 +183,12 @@ def test_an_unknown_family_is_said_before_a_teacher_is_trained_for_it(monkeypatc
 def test_a_student_larger_than_its_teacher_is_said():
     """Catches silence where distillation makes nothing smaller, and a warning at every plan."""
     tiny = replace(TEACHER, widths=(8, 8), blocks=(1, 1))
-    said = warning(plan_student(profile(Budget(params=100_000)), tiny))
+    said = warning(plan_for(profile(Budget(params=100_000)), tiny))
     assert said is not None
     assert said.startswith("warning: the student resnet")
     assert "than its teacher" in said
     assert "\n" not in said
-    assert warning(plan_student(profile(Budget(params=100_000)), TEACHER)) is None
+    assert warning(plan_for(profile(Budget(params=100_000)), TEACHER)) is None
 
 
 def test_no_student_names_each_broken_limit_of_the_smallest_and_no_other():
@@ -192,7 +197,7 @@ def test_no_student_names_each_broken_limit_of_the_smallest_and_no_other():
     assert everything is not None
     smallest = everything.candidates[-1].cost
     with pytest.raises(BudgetError) as error:
-        plan_student(profile(Budget(params=100, macs=10**9, latency_ms=0.001, file="1 kB")), TEACHER)
+        plan_for(profile(Budget(params=100, macs=10**9, latency_ms=0.001, file="1 kB")), TEACHER)
     lines = [line.strip("- ") for line in str(error.value).splitlines() if line.startswith("  - ")]
     assert lines == [
         f"params: required at most 100, measured {smallest.params}",

@@ -193,7 +193,7 @@ def test_each_layout_gives_the_logits_of_its_own_network(tmp_path, name):
     assert_close(found(images), net(own))
     features = found.features(images)
     assert [tap.shape[1] for tap in features.taps] == list(WIDTHS[1:])
-    assert feature_channels(found.architecture) == (WIDTHS[1:], WIDTHS[-1])
+    assert feature_channels(found) == (WIDTHS[1:], WIDTHS[-1])
     assert_close(features.penultimate, features.taps[-1].mean((2, 3)))
     save_network(found, tmp_path / "kept")
     assert_close(load_network(tmp_path / "kept")(images), found(images), rtol=0, atol=0)

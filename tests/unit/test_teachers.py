@@ -26,13 +26,19 @@ from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill.affordable import Training, architecture_of, ladder
 from edgerkd.distill.methods.registry import METHODS
+from edgerkd.distill.trainer import train
 from edgerkd.files.download import download
 from edgerkd.jobs import teacher_import, teachers, zoo
 from edgerkd.jobs.teacher_cache import CARD, cache_folder, kept_names, known_teachers
 from edgerkd.jobs.teacher_import import import_teacher
 from edgerkd.jobs.teachers import find_teacher, train_teacher
+from edgerkd.models.build import build
+from edgerkd.models.graph_network import GraphNetwork
 from edgerkd.models.network import Network
+from edgerkd.models.onnx_graph import onnx_from_network
+from edgerkd.models.store import GRAPH
 from tests.listening import Listening
+from tests.recipes import recipe_of
 from tests.zoo import THREAT, architecture, dataset, network, split
 
 CONTENT = b"weights" * 1000
@@ -535,3 +541,61 @@ def test_chance_is_the_commonest_class_and_gates_have_a_floor_above_it():
     assert floor_above(0.9) == pytest.approx(0.91)
     assert floor_above(0.0) == pytest.approx(0.1)
     assert found.missing == ("van",)
+
+
+def graph_file(path: Path, net: Network) -> str:
+    """The network as a plain ONNX file; its digest."""
+    path.write_bytes(onnx_from_network(net))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def trained_robust() -> Network:
+    """A network that resists on the bars; its own normalisation is in it."""
+    torch.manual_seed(0)
+    return train(
+        build(architecture(classes=3)),
+        dataset(n=240),
+        recipe_of("pgd-at", epochs=6, batch=16, attack_steps=2, ema_decay=0.5),
+        teacher=None,
+        checkpoint=None,
+        resume=False,
+        on_epoch=lambda epoch: None,
+        progress=Silent(),
+    ).network
+
+
+def test_a_graph_is_imported_measured_and_kept_as_a_graph(tmp_path):
+    """Catches a graph taken for weights, a card about another file, and students normalised as a graph without it."""
+    data, net = dataset(n=240), trained_robust()
+    digest = graph_file(tmp_path / "mine.onnx", net)
+    found, card = find_teacher("mine.onnx", data, THREAT, progress=Silent())
+    assert isinstance(found, GraphNetwork)
+    assert (card.name, card.source_sha256, str(card.architecture)) == ("mine", digest, "ONNX graph")
+    assert (card.architecture.mean, card.architecture.std) == (data.mean, data.std)
+    assert card.origin.endswith("normalization none")
+    file = cache_folder() / "mine" / GRAPH
+    assert card.weights_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    with torch.no_grad():
+        images = torch.rand(4, 1, 8, 8)
+        assert_close(found(images), net(images), rtol=1e-4, atol=1e-5)
+    (tmp_path / "mine.onnx").rename(tmp_path / "again.onnx")
+    assert find_teacher("again.onnx", data, THREAT, progress=Silent())[1] == card  # the same bytes: not measured anew
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ArtefactError, match=f"{GRAPH}: changed since"):
+        find_teacher("mine", data, THREAT, progress=Silent())
+
+
+def test_a_graph_that_does_not_fit_is_not_kept(tmp_path):
+    """Catches a teacher for other classes, one that resists nothing, and a file that is not the one expected."""
+    data = dataset(n=240)
+    graph_file(tmp_path / "four.onnx", network(classes=4))
+    with pytest.raises(ConfigError, match="it has 4 classes, bars has 3"):
+        find_teacher("four.onnx", data, THREAT, progress=Silent())
+    digest = graph_file(tmp_path / "random.onnx", network(classes=3))
+    with pytest.raises(ConfigError, match=r"near chance|resists nothing|not robust"):
+        find_teacher("random.onnx", data, THREAT, progress=Silent())
+    with pytest.raises(ArtefactError, match=digest):
+        import_teacher(
+            "random.onnx", data, THREAT, name=None, accept_fragile=True, progress=Silent(), sha256=digest[::-1]
+        )
+    assert kept_names() == ()

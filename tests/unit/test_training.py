@@ -161,13 +161,9 @@ def test_the_method_of_edgerkd_is_cheap_first_and_adversarial_later():
 
 def test_taps_are_paired_from_the_deepest():
     """Catches the stem's map matched to the teacher's last where stages differ in number."""
-    student, bigger = (
-        architecture(widths=(8, 16)),
-        architecture(family="preactresnet", widths=(8, 16, 32), blocks=(1,) * 3),
-    )
+    student, bigger = network(widths=(8, 16)), network(family="preactresnet", widths=(8, 16, 32), blocks=(1,) * 3)
     adapters = Adapters(student, bigger)
-    own = network(widths=(8, 16)).features(torch.rand(2, 1, 8, 8)).taps
-    theirs = network(family="preactresnet", widths=(8, 16, 32), blocks=(1,) * 3).features(torch.rand(2, 1, 8, 8)).taps
+    own, theirs = (net.features(torch.rand(2, 1, 8, 8)).taps for net in (student, bigger))
     pairs = adapters.pairs(own, theirs)
     assert [(s.shape[1], t.shape[1]) for _, s, t in pairs] == [(16, 32), (8, 16)]
     assert [tuple(adapter(s.mean((2, 3))).shape) for adapter, s, _ in pairs] == [(2, 32), (2, 16)]

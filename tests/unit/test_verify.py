@@ -22,6 +22,8 @@ from edgerkd.core.errors import (
     UnknownNameError,
 )
 from edgerkd.core.evaluation import Row
+from edgerkd.core.flag import Flag
+from edgerkd.core.gradient_check import judge_gradients
 from edgerkd.core.profile import Budget, Gates
 from edgerkd.core.progress import Silent
 from edgerkd.core.requirement import (
@@ -52,6 +54,7 @@ DIRECT = Row(attack="PGD", source="direct", robust_acc=accuracy_from_correct([Tr
 REPLAY = Row(attack="replay", source="replay", robust_acc=accuracy_from_correct([True]))
 SAME = Parity(n=1, max_abs_dlogit=0.0, limit=1e-4, agreement=1.0, ok=True)
 OTHER = replace(SAME, max_abs_dlogit=1.0, ok=False)
+TRUE = judge_gradients(steepest=[1.0] * 64, random=[1.0] * 64, flat=[False] * 64, precision="fp32")
 
 
 def gate(low: float, high: float, required: float = 0.5):

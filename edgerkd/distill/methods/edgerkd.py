@@ -116,6 +116,7 @@ METHOD = Method(
     terms=terms,
     needs_teacher=True,
     needs_adapters=True,
+    compares_taps=lambda options: options.weight_acm > 0 and options.adversarial_share < 1,
     caches_teacher=True,
     select_samples=select_samples,
     single_step=True,

@@ -39,6 +39,8 @@ class Method(Generic[O]):
     needs_teacher: bool = False
     needs_adapters: bool = False
     """The terms compare features, through the maps from the student's to the teacher's."""
+    compares_taps: Callable[[O], bool] | None = None
+    """Whether these are the maps of taps as well, which not every teacher has."""
     caches_teacher: bool = False
     """The teacher is asked about each training image once, before the first step."""
     select_samples: Callable[[CachedTeacherOutputs, Tensor, O], Tensor] | None = None

@@ -63,4 +63,5 @@ METHOD = Method(
     terms=terms,
     needs_teacher=True,
     needs_adapters=True,
+    compares_taps=lambda options: options.weight_acm > 0,
 )

@@ -1,7 +1,6 @@
 """Gradient rules of softmaxes and normalisations."""
 
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 
@@ -90,24 +89,6 @@ def _instance_norm(tape: Tape, call: Call) -> dict[int, str]:
     return {0: _standardised(tape, call.x, gradient, list(range(2, tape.rank(call.x))), epsilon)}
 
 
-def _group_norm(tape: Tape, call: Call) -> dict[int, str]:
-    """Over the channels of a group and the spatial axes; the scale is one a group in opset 18, one a channel later."""
-    _only_the_images_vary(call)
-    batch_first(tape, call)
-    shape, groups, scale = tape.shape(call.x), call.attributes["num_groups"], call.inputs[1]
-    apart = [shape[0], groups, prod(shape[1:]) // groups]
-    gradient = call.gradient
-    per_group = tape.shape(scale)[0] == groups
-    if not per_group:
-        gradient = tape.emit("Mul", gradient, _per_channel(tape, call, scale, call.x))
-    gradient = reshape(tape, call, gradient, apart)
-    if per_group:
-        gradient = tape.emit("Mul", gradient, reshape(tape, call, scale, [groups, 1]))
-    epsilon = tape.numbers(call.attributes.get("epsilon", 1e-5), call.x)
-    found = _standardised(tape, reshape(tape, call, call.x, apart), gradient, [2], epsilon)
-    return {0: reshape(tape, call, found, shape)}
-
-
 def _lp_norm(tape: Tape, call: Call) -> dict[int, str]:
     """(g - d sum(g y)) / norm, where d is the norm's derivative: y for p = 2, the sign of x for p = 1."""
     axis, p = axis_of(tape, call, -1), call.attributes.get("p", 2)
@@ -142,7 +123,6 @@ def _local_response_norm(tape: Tape, call: Call) -> dict[int, str]:
 
 RULES: dict[str, Rule] = {
     "BatchNormalization": _batch_norm,
-    "GroupNormalization": _group_norm,
     "InstanceNormalization": _instance_norm,
     "LRN": _local_response_norm,
     "LayerNormalization": _layer_norm,
