@@ -1,4 +1,4 @@
-"""How long `edgerkd --help` and `edgerkd profiles` take, beside a Python that does nothing."""
+"""How long `import edgerkd`, `edgerkd --help` and `edgerkd profiles` take, beside a Python that does nothing."""
 
 import argparse
 import subprocess
@@ -10,6 +10,7 @@ from machine import machine_facts, show_machine, spread
 EDGERKD = [sys.executable, "-m", "edgerkd"]
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
+    "import edgerkd": [sys.executable, "-c", "import edgerkd"],
     "edgerkd --help": [*EDGERKD, "--help"],
     "edgerkd profiles": [*EDGERKD, "profiles"],
 }

@@ -4,7 +4,8 @@ Everything is imported when it is first used: `import edgerkd` costs next to not
 torch, and attacks on a torch module no onnx. See docs/guide/python-api.md.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
     from edgerkd.attacks.classifier import Classifier
     from edgerkd.bundle.read import Bundle
     from edgerkd.core.accuracy import Accuracy
+    from edgerkd.core.data_request import DataRequest
     from edgerkd.core.evaluation import Evaluation, Row
     from edgerkd.core.model_request import ModelRequest
     from edgerkd.core.progress import Progress
     from edgerkd.core.record import Record
     from edgerkd.core.run import RunFolder
+    from edgerkd.core.units import Radius
     from edgerkd.core.verification import VerifyReport
 
 Model = Any
-"""A torch module, an ONNX file's path or bytes, or an object with `logits` and `gradient` (attacks/classifier.py)."""
+"""A torch module, an ONNX file's path or bytes, a bundle or its folder, or an object with `logits` and `gradient`
+(attacks/classifier.py)."""
 
 Array = Any
 """A NumPy array or a torch tensor."""
@@ -57,34 +61,38 @@ def attack(
     seed: int = 0,
     chunk: int = 64,
 ) -> Attacked:
-    """Attack a classifier on images (n, c, h, w), float32 in [0, 1] or uint8, with integer labels (n,).
+    """Attack a classifier on images (n, c, h, w), floats in [0, 1] or uint8, with integer labels (n,).
 
-    A torch module is used as it is, in evaluation mode, and its images go to its device; an ONNX graph takes images in
-    [0, 1] and gives logits (others become such a graph by `edgerkd bundle`). `eps` is a radius such as "8/255",
-    `attack` a name that `edgerkd evaluate --attack` takes. The same seed gives the same result, whatever the `chunk`.
+    A torch module is attacked on its own device, in evaluation mode, and left in the mode that it was in. An ONNX graph
+    takes images in [0, 1]: one that wants them normalised is attacked as a bundle, which has that inside. Of a bundle
+    the graph is attacked, in ONNX Runtime; `verify_bundle` attacks its engine. An object with the methods `logits` and
+    `gradient` gets images of the library that they came from. `eps` is a radius such as "8/255", `attack` a name that
+    `edgerkd evaluate --list-attacks` shows. The same seed gives the same result, whatever the `chunk`, which is how
+    many images are attacked at once.
 
-    Raises ConfigError for images, labels, a radius or a name that make no sense, EngineError for a model that answers
-    NaN, probabilities or another shape, ExportError for a graph without a gradient twin.
+    Raises ConfigError for a model, images, labels, a radius or a name that make no sense, EngineError for a model that
+    answers NaN, probabilities or another shape, ExportError for a graph without a gradient twin.
     """
     import numpy as np
 
     from edgerkd.attacks.active_set import AttackInputs
     from edgerkd.attacks.assess import assess, joined
-    from edgerkd.attacks.sanity import check_arrays, check_classifier
+    from edgerkd.attacks.sanity import check_arrays, check_classifier, check_images
     from edgerkd.attacks.suite import attacks_named
     from edgerkd.core.threat import ThreatModel, load_norm
 
     threat_model = ThreatModel(norm=load_norm(norm), eps=_radius(eps))
-    with _classifier(model) as (classifier, place):
+    pixels, answers = _floats(images), _integers(labels)
+    check_images(pixels)
+    with _classifier(model, images) as (classifier, place):
         inputs = AttackInputs(
-            images=place(_floats(images)),
-            labels=place(_integers(labels)),
+            images=place(pixels),
+            labels=place(answers),
             threat_model=threat_model,
             seed=seed,
-            index=np.arange(len(images)),
+            index=np.arange(len(pixels)),
         )
-        first = classifier.logits(inputs.images[:1])
-        classes = int(first.shape[-1])
+        classes = int(classifier.logits(inputs.images[:1]).shape[-1])
         check_arrays(inputs.images, inputs.labels, classes=classes)
         check_classifier(classifier, inputs.images[:32], classes=classes)
         attacks, _ = attacks_named(attack, classes=classes)
@@ -101,7 +109,7 @@ def attack(
 
 def make_bundle(
     model: "str | Path | ModelRequest",
-    data: str | Path,
+    data: "str | Path | DataRequest",
     *,
     eps: str | float | None = None,
     norm: str = "Linf",
@@ -117,10 +125,10 @@ def make_bundle(
 ) -> "Bundle":
     """A bundle from a network of your own, as `edgerkd bundle` makes it; returned once it is written and checked.
 
-    `model` is an ONNX file or what else the command takes, or a `ModelRequest` that says more of it. Raises as
-    jobs/bundle.py says.
+    `model` and `data` are what the command takes, or a `ModelRequest` and a `DataRequest` (edgerkd.core.model_request,
+    edgerkd.core.data_request), which say more. `min_robust` 0.4 asks for a robust accuracy of at least 40 %.
+    Raises as jobs/bundle.py says.
     """
-    from edgerkd.core.data_request import DataRequest
     from edgerkd.core.model_request import BUNDLES, ModelRequest
     from edgerkd.core.progress import Silent
     from edgerkd.core.requirement import Requirement
@@ -140,7 +148,7 @@ def make_bundle(
         attack=attack,
     )
     folder = BUNDLES / request.name if out is None else Path(out)
-    return job(folder, request, DataRequest(source=str(data)), asked, progress=progress or Silent())
+    return job(folder, request, _request(data), asked, progress=progress or Silent())
 
 
 def verify_bundle(
@@ -182,7 +190,7 @@ def verify_bundle(
 
 
 def distill_student(
-    data: str | Path = "digits",
+    data: "str | Path | DataRequest" = "digits",
     *,
     profile: str = "jetson-orin",
     teacher: str | None = None,
@@ -199,14 +207,13 @@ def distill_student(
 
     `settings` are further values of the recipe, such as "lr=0.1". Raises as jobs/distill.py says.
     """
-    from edgerkd.core.data_request import DataRequest
     from edgerkd.core.progress import Silent
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.distill import start
 
     run, evaluation = start(
         load_profile(profile),
-        request=DataRequest(source=str(data)),
+        request=_request(data),
         teacher=teacher,
         method=method,
         epochs=epochs,
@@ -222,26 +229,32 @@ def distill_student(
 
 
 def read_report(path: str | Path) -> "Record":
-    """Any JSON file that edgerkd writes, as the record it holds: its kind is told by its keys.
+    """Any report that edgerkd writes, as the record it holds: its kind is told by its keys.
 
-    Evaluation, VerifyReport, Comparison, CurveReport, VarianceGapReport, RunRecord, Manifest, TeacherCard,
-    Examination or EngineRecord. Raises ArtefactError for a file that is none of them.
+    Evaluation, VerifyReport, Comparison, CurveReport, VarianceGapReport, RunRecord, Manifest, TeacherCard, Examination
+    or EngineRecord; a run's folder gives Facts, all of them together. Raises ArtefactError for a file that is none.
     """
     import json
 
     from edgerkd.core.errors import ArtefactError
+    from edgerkd.core.run import RunFolder
+    from edgerkd.files.damage import DAMAGE
     from edgerkd.files.decode import decode_json
-    from edgerkd.files.paths import TEXT_LIMIT, read_file, shown
+    from edgerkd.files.paths import TEXT_LIMIT, find_kind, given_path, read_file, shown
+    from edgerkd.report.load import load_facts
 
-    file = Path(path)
+    file = given_path(path)
+    if find_kind(file, error=ArtefactError) == "a folder":
+        return load_facts(RunFolder(file))
+    content = read_file(file, limit=TEXT_LIMIT, error=ArtefactError)
     try:
-        keys = set(json.loads(read_file(file, limit=TEXT_LIMIT, error=ArtefactError)))
-    except (ValueError, TypeError, RecursionError):
+        keys = set(json.loads(content))
+    except (*DAMAGE, TypeError):  # TypeError: JSON, and not even a table
         keys = set[str]()
     for kind in _kinds():
         if keys == {"schema", *(f.name for f in fields(kind))}:
             return decode_json(kind, file)
-    raise ArtefactError(f"{shown(file)}: this is no report of edgerkd's, or one of another version.")
+    raise ArtefactError(f"{shown(file)}: this is not a report of edgerkd, or one of another version.")
 
 
 def _kinds() -> "tuple[type[Any], ...]":
@@ -253,87 +266,128 @@ def _kinds() -> "tuple[type[Any], ...]":
     from edgerkd.core.teacher import TeacherCard
     from edgerkd.core.variance_gap import VarianceGapReport
     from edgerkd.core.verification import VerifyReport
+    from edgerkd.report.load import Facts
     from edgerkd.verify.build import EngineRecord
     from edgerkd.verify.doctor import Examination
 
-    return (
-        Evaluation,
-        VerifyReport,
-        Comparison,
-        CurveReport,
-        VarianceGapReport,
-        RunRecord,
-        Manifest,
-        TeacherCard,
-        Examination,
-        EngineRecord,
-    )
+    measured = (Evaluation, VerifyReport, Comparison, CurveReport, VarianceGapReport, Examination)
+    return (*measured, RunRecord, Manifest, TeacherCard, EngineRecord, Facts)
 
 
-def _classifier(model: Model) -> "AbstractContextManager[tuple[Classifier, Any]]":
+def _request(data: "str | Path | DataRequest") -> "DataRequest":
+    """A path is never one of the known names: Path("mnist") is a folder here."""
+    from edgerkd.core.data_request import DataRequest
+
+    if isinstance(data, DataRequest):
+        return data
+    return DataRequest(source=f"./{data}" if isinstance(data, Path) and not data.is_absolute() else str(data))
+
+
+def _classifier(model: Model, images: Array) -> "AbstractContextManager[tuple[Classifier, Any]]":
     """The model as a `Classifier`, and what puts NumPy arrays where it wants them."""
+    from edgerkd.bundle.read import Bundle
     from edgerkd.core.errors import ConfigError
 
-    if isinstance(model, str | Path | bytes):
-        return _graph(model)
+    if isinstance(model, str | Path | bytes | Bundle):
+        return _graph(model, tuple(images.shape[1:]))
     if hasattr(model, "logits") and hasattr(model, "gradient"):
-        return nullcontext((model, lambda array: array))
+        return nullcontext((model, _tensors(images.device) if hasattr(images, "detach") else _unchanged))
     if hasattr(model, "parameters") and callable(model):
-        return nullcontext(_module(model))
+        return _module(model)
     raise ConfigError(
         f"{type(model).__name__} is no model that can be attacked: give a torch module, the path of an ONNX file, or "
         "an object with the methods logits(images) and gradient(images, cotangent)."
     )
 
 
-def _graph(model: str | Path | bytes) -> "AbstractContextManager[tuple[Classifier, Any]]":
-    from contextlib import contextmanager
+@contextmanager
+def _graph(model: "str | Path | bytes | Bundle", shape: tuple[int, int, int]) -> "Generator[tuple[Classifier, Any]]":
+    from edgerkd.verify.graph import open_graph
 
-    from edgerkd.files.paths import given_path, read_file, shown
+    with open_graph(*_graph_and_twin(model, shape)) as classifier:
+        yield classifier, _unchanged
+
+
+def _graph_and_twin(model: "str | Path | bytes | Bundle", shape: tuple[int, int, int]) -> tuple[bytes, bytes]:
+    """A graph of images in [0, 1] with its gradient twin; a bundle has both already, of its first variant."""
+    from edgerkd.bundle.read import Bundle, read_bundle
+    from edgerkd.files.paths import find_kind, given_path, read_file, shown
+
+    if isinstance(model, str | Path):
+        path = given_path(model)
+        if find_kind(path) == "a folder":
+            model = read_bundle(path)
+    if isinstance(model, Bundle):
+        variant = model.manifest.variants[0]
+        return read_file(model.path / variant.graph), read_file(model.path / variant.twin)
     from edgerkd.graphs.adopt import adopt
     from edgerkd.graphs.load import LIMIT
     from edgerkd.graphs.twin import gradient_twin
-    from edgerkd.verify.graph import open_graph
 
     if isinstance(model, bytes):
-        graph = adopt(model).graph
+        graph = adopt(model, image_shape=shape).graph
     else:
-        path = given_path(str(model))
-        graph = adopt(read_file(path, limit=LIMIT), folder=path.parent, where=shown(path)).graph
-
-    @contextmanager
-    def opened():
-        with open_graph(graph, gradient_twin(graph)) as classifier:
-            yield classifier, lambda array: array
-
-    return opened()
+        path = given_path(model)
+        content = read_file(path, limit=LIMIT)
+        graph = adopt(content, folder=path.parent, where=shown(path), image_shape=shape).graph
+    return graph, gradient_twin(graph)
 
 
-def _module(model: Any) -> "tuple[Classifier, Any]":
+@contextmanager
+def _module(model: Any) -> "Generator[tuple[Classifier, Any]]":
     import torch
 
     from edgerkd.models.classifier import TorchClassifier
 
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    return TorchClassifier(model.eval()), lambda array: torch.from_numpy(array).to(device)
+    modes = [(part, part.training) for part in model.modules()]
+    try:
+        yield TorchClassifier(model.eval()), _tensors(device)
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
-def _floats(images: Array) -> "NDArray[np.float32]":
-    """Images in [0, 1]; bytes are divided by 255, all else stays what it is and is checked where it is used."""
+def _tensors(device: Any) -> "Callable[[NDArray[Any]], Array]":
+    import torch
+
+    return lambda array: torch.from_numpy(array).to(device)
+
+
+def _unchanged(array: "NDArray[Any]") -> "NDArray[Any]":
+    return array
+
+
+def _numpy(array: Array) -> "NDArray[Any]":
     import numpy as np
 
-    array = np.asarray(images.cpu() if hasattr(images, "cpu") else images)
-    return np.divide(array, 255, dtype=np.float32) if array.dtype == np.uint8 else array
+    return np.ascontiguousarray(array.detach().cpu() if hasattr(array, "detach") else array)
 
 
-def _integers(labels: Array) -> "NDArray[np.int64]":
+def _floats(images: Array) -> "NDArray[Any]":
+    """Bytes are divided by 255 and floats become float32; all else is refused where it is used."""
     import numpy as np
 
-    array = np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)
+    array = _numpy(images)
+    if array.dtype == np.uint8:
+        return np.divide(array, 255, dtype=np.float32)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
+def _integers(labels: Array) -> "NDArray[Any]":
+    import numpy as np
+
+    array = _numpy(labels)
     return array.astype(np.int64) if array.dtype.kind in "iu" else array
 
 
-def _radius(eps: str | float) -> Any:  # Any: Radius, which is imported where it is used
+def _radius(eps: str | float) -> "Radius":
+    """A float that is a whole number of 255ths is taken as that: 8 / 255 is 8/255."""
+    from fractions import Fraction
+
     from edgerkd.core.units import Radius
 
-    return Radius(eps if isinstance(eps, str) else str(eps))
+    if isinstance(eps, str):
+        return Radius(eps)
+    near = Fraction(round(eps * 255), 255) if -1 < eps < 2 else None
+    return Radius(near if near is not None and float(near) == eps else str(eps))

@@ -8,11 +8,22 @@ from edgerkd.core.errors import ConfigError, EngineError, problems_text
 _SUM = 1e-3  # how far the sum of probabilities rounded to float16 is from one; ours (AutoAttack: 1e-5, float32)
 
 
+def check_images(images: Array) -> None:
+    """Images must be float32 (n, c, h, w) in [0, 1], n above 0. Raises ConfigError with every problem there is."""
+    if problems := _image_problems(images):
+        raise ConfigError(problems_text("images", problems))
+
+
 def check_arrays(images: Array, labels: Array, *, classes: int) -> None:
-    """Images must be float32 (n, c, h, w) in [0, 1], n above 0, and labels integers (n,) from 0 to `classes` - 1.
+    """Images as for `check_images`, and labels integers (n,) from 0 to `classes` - 1.
 
     Raises ConfigError with every problem there is.
     """
+    if problems := _image_problems(images) + _label_problems(labels, tuple(images.shape)[:1], classes):
+        raise ConfigError(problems_text("images and labels", problems))
+
+
+def _image_problems(images: Array) -> list[str]:
     xp = array_namespace(images)
     shape, problems = tuple(images.shape), list[str]()
     if len(shape) != 4 or 0 in shape:
@@ -23,16 +34,20 @@ def check_arrays(images: Array, labels: Array, *, classes: int) -> None:
         low, high = float(xp.min(images)), float(xp.max(images))
         if not (low >= 0 and high <= 1):  # NaN is neither
             problems.append(f"images range from {low:g} to {high:g}: expected [0, 1]; normalise inside the model")
-    if tuple(labels.shape) != shape[:1]:
-        problems.append(f"labels have the shape {tuple(labels.shape)}: expected one for each image, {shape[:1]}")
-    if not array_namespace(labels).isdtype(labels.dtype, "integral"):
+    return problems
+
+
+def _label_problems(labels: Array, expected: tuple[int, ...], classes: int) -> list[str]:
+    xp, problems = array_namespace(labels), list[str]()
+    if tuple(labels.shape) != expected:
+        problems.append(f"labels have the shape {tuple(labels.shape)}: expected one for each image, {expected}")
+    if not xp.isdtype(labels.dtype, "integral"):
         problems.append(f"labels are {labels.dtype}: expected integers")
     elif 0 not in labels.shape:
         low, high = int(xp.min(labels)), int(xp.max(labels))
         if low < 0 or high >= classes:
             problems.append(f"labels range from {low} to {high}: the model's {classes} classes are 0 to {classes - 1}")
-    if problems:
-        raise ConfigError(problems_text("images and labels", problems))
+    return problems
 
 
 def check_classifier(classifier: Classifier, images: Array, *, classes: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgerkd.core.text import printable
 
-_EXTRAS = {"onnxruntime": "ort", "tensorrt": "trt", "tensorrt_rtx": "trt-rtx", "cuda": "trt"}
+_EXTRAS = {"onnx": "onnx", "onnxruntime": "ort", "tensorrt": "trt", "tensorrt_rtx": "trt-rtx", "cuda": "trt"}
 _OURS = ("edgerkd", "edgerkd_exporters")
 
 

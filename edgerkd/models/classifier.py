@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from edgerkd.core.errors import EngineError
+
 
 class TorchClassifier:
     """Answers by autograd. Network and images are used as they are: mode, device, memory format."""
@@ -28,4 +30,10 @@ class TorchClassifier:
 
     def _forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._autocast):
-            return self._network(images).float()
+            logits = self._network(images)
+        if not isinstance(logits, Tensor):
+            raise EngineError(
+                f"the model returns a {type(logits).__name__}: expected one tensor of logits (n, classes); wrap it in "
+                "a module that returns them alone"
+            )
+        return logits.float()

@@ -1,4 +1,4 @@
-"""What it takes to add a method or an attack: one file, and one line of a registry. Nothing else knows their names."""
+"""What it takes to add a method, an attack or a backend: one file and one line. Nothing else knows their names."""
 
 import json
 import os
@@ -14,60 +14,16 @@ import pytest
 from edgerkd.attacks import suite
 from edgerkd.distill.methods import registry
 from edgerkd.distill.methods.registry import METHODS
+from tests.bundles import write_small_bundle
+from tests.guide import blocks_of, saved_file
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = sorted(path for room in ("edgerkd", "exporters") for path in (REPOSITORY / room).rglob("*.py"))
 
-TOY_METHOD = '''
-"""A toy: cross-entropy, weighed."""
-
-from dataclasses import dataclass
-
-import torch.nn.functional as F
-
-from edgerkd.core.ranges import Weight
-from edgerkd.core.record import Record
-from edgerkd.distill.methods.method import Method, Terms
-from edgerkd.distill.methods.step import Outputs, Step
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options(Record):
-    """The weight of its only term."""
-
-    weight_toy: Weight = 1.0
-
-
-def terms(step: Step[Options], seen: Outputs) -> Terms:
-    return {"toy": step.options.weight_toy * F.cross_entropy(seen.student.logits.float(), step.labels)}
-
-
-METHOD = Method(
-    name="toy-method",
-    description="what a toy does, for a test",
-    sources=("Toy et al. 1901, eq. 7",),
-    options=Options,
-    terms=terms,
+PAGE = "add-your-own.md"
+TOY_METHOD, TOY_ATTACK, BACKEND = (
+    saved_file(PAGE, name) for name in ("edgerkd/distill/methods/toy.py", "edgerkd/attacks/toy.py", "plain_backend.py")
 )
-'''
-
-TOY_ATTACK = '''
-"""A toy: all images become black, within the radius."""
-
-from edgerkd.attacks.attack import Attack
-from edgerkd.attacks.ball import project
-
-ATTACKS = (
-    Attack(
-        id="toy-attack",
-        title="Toy, towards black",
-        description="darkens every image",
-        sources=("ours",),
-        source="direct",
-        run=lambda _, inputs: project(inputs.images * 0, inputs.images, eps=inputs.eps, norm=inputs.norm),
-    ),
-)
-'''
 
 USE = """
 import sys
@@ -156,6 +112,38 @@ def test_a_method_and_an_attack_are_one_file_and_one_line_each(copy: Path) -> No
     page = (copy / "run" / "report.html").read_text()
     for words in ("What a toy does, for a test. Source: Toy et al. 1901, eq. 7.", "Toy, towards black", "weight_toy"):
         assert words in page
+
+
+def test_a_backend_is_one_file_and_one_entry_point(tmp_path: Path) -> None:
+    """Catches a list of known backends, anywhere between the command line and the report."""
+    write_small_bundle(tmp_path / "bundle")
+    site = tmp_path / "site"
+    package = site / "plain_backend-1.dist-info"
+    package.mkdir(parents=True)
+    (site / "plain_backend.py").write_text(BACKEND)
+    (declared,) = (block.text for block in blocks_of(PAGE) if block.kind == "toml")
+    (line,) = declared.splitlines()[1:]
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: plain-backend\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[edgerkd.backends]\n" + line.replace('"', "") + "\n")
+    path = os.pathsep.join([str(site), *sys.path])
+
+    def edgerkd(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgerkd", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    found = {each["name"]: each for each in json.loads(edgerkd("doctor", "--json"))["backends"]}
+    assert found["plain"] == {"name": "plain", "runs": None, "builds": None}
+    report = json.loads(edgerkd("verify", "bundle", "--backend", "plain", "--attack", "fgsm", "--measure", "--json"))
+    assert (report["engine"]["backend"], report["parity"]["ok"]) == ("plain", True)
+    assert "plain" in edgerkd("verify", "bundle", "--backend", "plain", "--attack", "fgsm", "--measure")
 
 
 _OWN_WORDS = {

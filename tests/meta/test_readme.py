@@ -1,21 +1,16 @@
 """README.md: its commands exist, and its links lead somewhere."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-import typer
-from typer.main import get_command
 
-from edgerkd.cli.app import app
 from edgerkd.core import errors
+from tests.command_lines import APP, UsageError, parse
 
 REPOSITORY = Path(__file__).parents[2]
 TEXT = (REPOSITORY / "README.md").read_text()
-APP = get_command(app)
-COMMANDS = APP.commands  # pyright: ignore[reportAttributeAccessIssue]  an app of several commands is a group
-UsageError = typer.BadParameter.__base__  # typer has click inside, or beside it, by version
+COMMANDS = APP.commands
 
 
 def _commands(text: str, program: str) -> list[str]:
@@ -26,21 +21,10 @@ def _commands(text: str, program: str) -> list[str]:
     return list(dict.fromkeys(line.removeprefix(program).strip() for line in found if line.split()[:1] == [program]))
 
 
-def _parse(line: str) -> None:
-    """Parse a command line as the program would, without running it. Raises click's UsageError."""
-    command, name, arguments, context = APP, "edgerkd", shlex.split(line), None
-    while True:
-        context = command.make_context(name, arguments, parent=context)
-        if not hasattr(command, "commands"):
-            return
-        # click parses the name of a sub-command as the first of what is left
-        name, command, arguments = command.resolve_command(context, [*context._protected_args, *context.args])
-
-
 @pytest.mark.parametrize("line", _commands(TEXT, "edgerkd"))
 def test_every_command_line_parses(line: str) -> None:
     """Catches a command or an option that was renamed, and one that never was."""
-    _parse(line)
+    parse(line)
 
 
 def test_the_main_job_and_all_commands_are_there() -> None:
@@ -55,7 +39,7 @@ def test_the_main_job_and_all_commands_are_there() -> None:
 def test_the_check_would_notice(line: str) -> None:
     """Catches a parser that takes anything."""
     with pytest.raises(UsageError):
-        _parse(line)
+        parse(line)
 
 
 @pytest.mark.parametrize("target", [line.split()[0] for line in _commands(TEXT, "make") if line])
