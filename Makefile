@@ -5,6 +5,7 @@
 VENV := .venv
 PEERS := .venv-peers
 LOWEST := .venv-lowest
+ZOO := .venv-zoo
 ifdef BIN
 HOST :=
 DEV :=
@@ -28,7 +29,7 @@ PINS := $(BIN)/uv pip compile --quiet --no-header --universal --generate-hashes 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-peers test-lowest test-gpu cov check fmt lint type arch build bench \
+.PHONY: help setup demo test test-slow test-peers test-lowest test-gpu check-zoo cov check fmt lint type arch build bench \
 	bench-attacks bench-distill bench-ablation pins clean
 
 help:  ## print this list
@@ -56,6 +57,9 @@ test-lowest: $(DEV) $(LOWEST)/.ready  ## the device half on the lowest versions 
 
 test-gpu: $(DEV)  ## the tests for a GPU; fails where none of them ran
 	$(PY) -m pytest --run-gpu -m gpu
+
+check-zoo: $(ZOO)/.ready  ## the twins of published networks against float64 autograd (docs/zoo.md), an hour; ARGS="--only VGG"
+	$(ZOO)/bin/python bench/zoo.py --out docs/zoo.md $(ARGS)
 
 cov: $(DEV)  ## the tests with their coverage, half as long again; line by line in build/coverage/index.html
 	$(PY) -m pytest --cov $(BESIDE) --cov-report=html:build/coverage
@@ -106,6 +110,7 @@ pins: $(DEV)  ## solve the requirement files anew, each package at least a week 
 	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort --extra dev \
 	  -c requirements/host.txt -o requirements/dev.txt
 	$(PINS) --python-version 3.11 pyproject.toml --extra peers -c requirements/dev.txt -o requirements/peers.txt
+	$(PINS) --python-version 3.11 pyproject.toml requirements/zoo.in -c requirements/dev.txt -o requirements/zoo.txt
 	$(PINS) --python-version 3.11 --resolution lowest-direct pyproject.toml requirements/lowest.in requirements/build.in \
 	  --extra ort -o requirements/lowest.txt
 
@@ -138,6 +143,15 @@ $(PEERS)/.ready: requirements/peers.txt $(DEV)
 	  >$$($(PEERS)/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth
 	$(PEERS)/bin/python $(PINNED) $<
 	$(PEERS)/bin/python $(CHECK)
+	@touch $@
+
+# Networks by timm, on top of .venv as well.
+$(ZOO)/.ready: requirements/zoo.txt $(DEV)
+	$(PY) -m venv --clear $(ZOO)
+	$(PY) -c "import site; print('import site; site.addsitedir(%r)' % site.getsitepackages()[0])" \
+	  >$$($(ZOO)/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth
+	$(ZOO)/bin/python $(PINNED) $<
+	$(ZOO)/bin/python $(CHECK)
 	@touch $@
 
 $(LOWEST)/.ready: requirements/lowest.txt pyproject.toml | $(VENV)/bin/python

@@ -1,7 +1,8 @@
 """The gradient twin of each network that timm and torchvision name, against float64 autograd: docs/zoo.md.
 
 Run by `make check-zoo`, in an environment with timm. Networks have the weights that the library initialises, and batch
-statistics of real images: no weights are downloaded. Fails where a twin's error is above three times torch's own.
+statistics of real images: no weights are downloaded. Fails where a twin's error is above three times torch's own in
+float32, or is more than rounding in float64.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -27,9 +29,12 @@ import torchvision
 
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.onnx_graph import OPSET
+from tests.graphs.reference import evaluator
 
 LIMIT = 3.0
 """How many times torch's own float32 error the twin's may be."""
+ROUNDING = 1e-9
+"""The error that a twin in float64 may have."""
 FAMILIES = {
     "ResNet": ("torchvision:resnet18", "torchvision:resnet50", "timm:resnet26d"),
     "ResNeXt": ("torchvision:resnext50_32x4d", "timm:seresnext26d_32x4d"),
@@ -69,23 +74,24 @@ class Row:
     twin_bytes: float
     """As a multiple of the graph's."""
     twin_errors: list[float]
+    """By image. Where an activation rounds across a kink, an error is a thousand times rounding, and it strikes images
+    of each way to compute it at random: only the mean over several images can be compared."""
     torch_errors: list[float]
+    double_error: float
+    """Of the twin of the network exported in float64, evaluated in float64, where no activation crosses a kink."""
     forward_s: float
     twin_s: float
 
     @property
     def ratio(self) -> float:
-        """The twin's error as a multiple of torch's."""
-        return typical(self.twin_errors) / typical(self.torch_errors)
+        """The twin's error as a multiple of torch's: of the means, or of the least where that is smaller."""
+        means = fmean(self.twin_errors) / fmean(self.torch_errors)
+        return min(means, min(self.twin_errors) / min(self.torch_errors))
 
-
-def typical(by_image: list[float]) -> float:
-    """The lower quartile over images.
-
-    Where an activation rounds across a kink, a gradient changes by a thousand times what rounding does, and that strikes
-    some images of each way to compute it, at random. The quartile is of images without one, where there are any.
-    """
-    return float(np.quantile(by_image, 0.25))
+    @property
+    def ok(self) -> bool:
+        """Whether the rules are exact and the twin rounds no worse than torch does."""
+        return self.double_error <= ROUNDING and self.ratio <= LIMIT
 
 
 def network_of(name: str) -> tuple[torch.nn.Module, int]:
@@ -149,8 +155,8 @@ def graph_of(network: torch.nn.Module, size: int) -> bytes:
     buffer = io.BytesIO()
     torch.onnx.export(
         network,
-        (torch.zeros(2, 3, size, size),),
-        buffer,  # type: ignore[arg-type]  as in models/onnx_graph.py
+        (torch.zeros(2, 3, size, size, dtype=next(network.parameters()).dtype),),
+        buffer,  # type: ignore[arg-type]  the annotation forgets the buffers that this exporter takes
         opset_version=OPSET,
         dynamo=False,
         input_names=["images"],
@@ -169,6 +175,14 @@ def autograd(network: torch.nn.Module, images: torch.Tensor, cotangent: torch.Te
 def errors(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """By image, max |found - exact| / max |exact|."""
     return np.abs(found - exact).max((1, 2, 3)) / np.abs(exact).max((1, 2, 3))
+
+
+def double_error(
+    network: torch.nn.Module, size: int, images: torch.Tensor, cotangent: torch.Tensor, exact: np.ndarray
+) -> float:
+    twin = evaluator(gradient_twin(graph_of(network, size)))
+    found = twin.run(["gradient"], {"images": images.numpy(), "cotangent": cotangent.numpy()})[0]
+    return float(errors(found, exact).max())
 
 
 def session(content: bytes, threads: int) -> onnxruntime.InferenceSession:
@@ -202,10 +216,12 @@ def measure(family: str, name: str, given: argparse.Namespace) -> Row:
     with torch.no_grad():
         logits = network(images)
     cotangent = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
-    exact = autograd(copy.deepcopy(network).double(), images.double(), cotangent.double())
+    double = copy.deepcopy(network).double()
+    exact = autograd(double, images.double(), cotangent.double())
     own = autograd(network, images, cotangent)
     student, both = session(graph, given.threads), session(twin, given.threads)
     feeds = {"images": images.numpy(), "cotangent": cotangent.numpy()}
+    two = {name: value[:2] for name, value in feeds.items()}
     found = both.run(["gradient"], feeds)[0].astype(np.float64)
     return Row(
         family=family,
@@ -217,20 +233,20 @@ def measure(family: str, name: str, given: argparse.Namespace) -> Row:
         twin_bytes=len(twin) / len(graph),
         twin_errors=errors(found, exact).tolist(),
         torch_errors=errors(own, exact).tolist(),
-        forward_s=seconds(lambda: student.run(None, {"images": feeds["images"]})),
-        twin_s=seconds(lambda: both.run(None, feeds)),
+        double_error=double_error(double, size, images[:1].double(), cotangent[:1].double(), exact[:1]),
+        forward_s=seconds(lambda: student.run(None, {"images": two["images"]})),
+        twin_s=seconds(lambda: both.run(None, two)),
     )
 
 
 def table(rows: list[Row]) -> str:
-    head = (
-        "| family | network | size | params | nodes | twin nodes | bytes | twin's error | torch's | ratio | seconds |"
-    )
-    lines = [head, "| --- | --- | " + "--: | " * 9]
+    names = "family, network, size, params, nodes, twin nodes, bytes, twin's error, torch's, ratio, in float64, seconds"
+    head = f"| {names.replace(', ', ' | ')} |"
+    lines = [head, "| --- | --- | " + "--: | " * 10]
     lines += [
         f"| {row.family} | {row.network} | {row.size} | {row.params / 1e6:.1f} M | {row.nodes} | {row.twin_nodes} "
-        f"| {row.twin_bytes:.3f} | {typical(row.twin_errors):.1e}, {max(row.twin_errors):.1e} "
-        f"| {typical(row.torch_errors):.1e}, {max(row.torch_errors):.1e} | {row.ratio:.2f} "
+        f"| {row.twin_bytes:.3f} | {fmean(row.twin_errors):.1e}, {min(row.twin_errors):.1e} "
+        f"| {fmean(row.torch_errors):.1e}, {min(row.torch_errors):.1e} | {row.ratio:.2f} | {row.double_error:.1e} "
         f"| {row.forward_s:.3f}, {row.twin_s:.3f} |"
         for row in rows
     ]
@@ -245,7 +261,7 @@ def main() -> int:
         "--rows", type=Path, default=Path("build/zoo.jsonl"), help="rows so far; networks there are not run again"
     )
     parser.add_argument("--out", type=Path, help="a page to write the table into, between its two marks")
-    parser.add_argument("--images", type=int, default=4, help="images whose gradients are compared")
+    parser.add_argument("--images", type=int, default=16, help="images whose gradients are compared")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -269,9 +285,11 @@ def main() -> int:
     if given.out:
         first, _, rest = given.out.read_text().partition("<!-- table -->\n")
         given.out.write_text(f"{first}<!-- table -->\n{table(rows)}\n<!-- end -->{rest.partition('<!-- end -->')[2]}")
-    worse = [f"{row.network} ({row.ratio:.1f})" for row in rows if row.ratio > LIMIT]
+    worse = [f"{row.network} ({row.ratio:.1f}, {row.double_error:.1e})" for row in rows if not row.ok]
     if worse:
-        print(f"above {LIMIT:g} times torch's own error: {', '.join(worse)}", file=sys.stderr)
+        print(
+            f"above {LIMIT:g} times torch's own error, or {ROUNDING:g} in float64: {', '.join(worse)}", file=sys.stderr
+        )
     return 1 if worse else 0
 
 

@@ -11,9 +11,9 @@ from edgerkd.core.record import Record
 
 AGREE = {"fp32": 0.7, "fp16": 0.7, "int8": 0.5}
 """Concordance of a point that agrees: sizes within a factor of 2.4 (0.7) or 3.7 (0.5) of one another. Ours."""
-STRAY = {"fp32": 0.02, "fp16": 0.04, "int8": 0.07}
+STRAY = {"fp32": 0.02, "fp16": 0.03, "int8": 0.05}
 """Share of points at which a right twin may disagree, because of kinks and rounding. Ours, from
-bench/gradient_check.py: none did in fp32, 4 % in int8 at worst; fp16 lies between and was not measured."""
+bench/gradient_check.py: none did in fp32, 4.1 % in int8 at worst; fp16 lies between and was not measured."""
 ALARM = 0.005  # chance that a right twin with that share is refused by the count of its disagreements; ours
 REQUIRED = {"fp32": 0.6, "fp16": 0.3, "int8": 0.0}
 """Mean concordance along random directions below which a twin is refused. Ours, likewise: right twins had 0.73 and

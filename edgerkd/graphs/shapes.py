@@ -122,7 +122,7 @@ def _visit(trial: _Trial, model: Model, node: Node, opsets: dict[str, int]) -> N
         sizes = _sizes(trial.types[names[0]])
         if sizes is not None:
             known[names[0]] = np.broadcast_to(np.float32(0), sizes)
-    if len(known) == len(names) and all(_small(trial.types.get(name)) for name in node.output if name):
+    if all(name in known for name in names) and all(_small(trial.types.get(name)) for name in node.output if name):
         _evaluate(trial, node, known, opsets)
 
 

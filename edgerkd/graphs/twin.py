@@ -28,7 +28,9 @@ def gradient_twin(student: bytes) -> bytes:
 
     model = onnx.load_from_string(student)
     opset = _opset(model)
-    graph, facts = model.graph, facts_of(model)
+    graph = model.graph
+    images, logits = _value(graph.input, "images"), _value(graph.output, "logits")
+    facts = facts_of(model)
     path = _path(graph, facts)
     _refuse([_named(node) for node in path if node.op_type not in RULES or node.domain not in ("", "ai.onnx")])
     names = [*(name for node in graph.node for name in node.output), *(i.name for i in graph.initializer)]
@@ -38,8 +40,8 @@ def gradient_twin(student: bytes) -> bytes:
     twin = onnx.helper.make_graph(
         [*graph.node, *tape.nodes],
         "gradient_twin",
-        [*graph.input, _like(graph.output[0], "cotangent")],
-        [*graph.output, _like(graph.input[0], "gradient")],
+        [*graph.input, _like(logits, "cotangent")],
+        [logits, _like(images, "gradient")],
         [*graph.initializer, *(numpy_helper.from_array(value, name) for name, value in tape.added.items())],
     )
     result = onnx.helper.make_model(twin, opset_imports=model.opset_import, ir_version=model.ir_version)
@@ -54,6 +56,14 @@ def _opset(model: Any) -> int:
     if not OPSETS[0] <= opset <= OPSETS[1]:
         raise ExportError(f"the graph is of opset {opset}; gradient rules know opsets {OPSETS[0]} to {OPSETS[1]}")
     return opset
+
+
+def _value(values: Iterable[Any], name: str) -> Any:
+    """The graph's input or output of this name."""
+    found = {value.name: value for value in values}
+    if name not in found:
+        raise ExportError(f"the graph has {', '.join(map(repr, found))} and no {name!r}")
+    return found[name]
 
 
 def _path(graph: Any, facts: Facts) -> list[Any]:

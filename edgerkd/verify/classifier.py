@@ -10,9 +10,11 @@ from edgerkd.core.errors import EngineError
 class EngineClassifier:
     """Images float32 (n, c, h, w); BPDA through whatever rounding the engine does (Athalye et al. 2018)."""
 
-    def __init__(self, engine: LiveEngine, twin: LiveEngine) -> None:
+    def __init__(self, engine: LiveEngine, twin: LiveEngine, *, log_probabilities: bool = False) -> None:
+        """With `log_probabilities` the engine gives the logarithms of a softmax, of whose logits the twin is."""
         self._engine = engine
         self._twin = twin
+        self._log_probabilities = log_probabilities
 
     def logits(self, images: FloatArray) -> FloatArray:
         """The engine's logits. Raises EngineError if they are not finite."""
@@ -22,7 +24,10 @@ class EngineClassifier:
     def gradient(self, images: FloatArray, cotangent: Cotangent) -> tuple[FloatArray, FloatArray]:
         """The engine's logits, and the twin's image gradient for the loss at those logits."""
         logits = self.logits(images)
-        _, gradient = self._twin(images, np.asarray(cotangent(logits), np.float32))
+        weights = np.asarray(cotangent(logits), np.float32)
+        if self._log_probabilities:  # d log softmax(z) / dz, transposed: c - softmax(z) sum(c)
+            weights = weights - np.exp(logits) * weights.sum(1, keepdims=True)
+        _, gradient = self._twin(images, weights)
         if not np.isfinite(gradient).all():
             raise EngineError(f"the gradient twin on {self._twin.backend} returns NaN or infinite gradients")
         return logits, gradient

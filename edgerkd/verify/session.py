@@ -20,7 +20,10 @@ from edgerkd.verify.classifier import EngineClassifier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """`live` and `twin` are loaded; `facts` says what they are, `skipped` which better backends do not work here."""
+    """`live` and `twin` are loaded; `facts` says what they are, `skipped` which better backends do not work here.
+
+    `log_probabilities`: the engine was built from a graph that ends in a softmax, and what it gives are logarithms.
+    """
 
     bundle: Bundle
     variant: Variant
@@ -31,27 +34,18 @@ class Session:
     facts: Engine
     log: BuildLog
     engine_bytes: int
+    log_probabilities: bool
     skipped: tuple[Skipped, ...]
 
     @property
     def classifier(self) -> EngineClassifier:
-        return EngineClassifier(self.live, self.twin)
+        return EngineClassifier(self.live, self.twin, log_probabilities=self.log_probabilities)
 
 
-def _adapted(live: LiveEngine, bundle: Bundle, reference: Reference) -> tuple[LiveEngine, Reference]:
-    """An engine of the user's own graph as one of the adopted graph, and what it can be held against.
-
-    Where the user's graph ends in a softmax, its logits are known but for a constant an image: both are given without.
-    """
-    adoption = bundle.manifest.model.adoption
-    if adoption is None:
-        return live, reference
-    if adoption.removed in ("softmax", "log_softmax"):
-        adv = reference.logits_adv
-        reference = Reference(
-            logits=log_softmax(reference.logits), logits_adv=None if adv is None else log_softmax(adv)
-        )
-    return AdaptedEngine(live, adoption, batch=adoption.fixed_batch), reference
+def _log_softmax(reference: Reference) -> Reference:
+    """What an engine that ends in a softmax can be held against: the same logits but for a constant an image."""
+    adv = reference.logits_adv
+    return Reference(logits=log_softmax(reference.logits), logits_adv=None if adv is None else log_softmax(adv))
 
 
 @contextmanager
@@ -68,8 +62,12 @@ def open_session(
     samples, reference = bundle.samples(found)
     with ExitStack() as stack:
         live, twin, built = open_engines(bundle, found, chosen, engines, stack)
-        if found.engine is not None:
-            live, reference = _adapted(live, bundle, reference)
+        adoption = None if found.engine is None else bundle.manifest.model.adoption
+        log_probabilities = adoption is not None and adoption.removed in ("softmax", "log_softmax")
+        if adoption is not None:
+            live = AdaptedEngine(live, adoption, batch=adoption.fixed_batch)
+        if log_probabilities:
+            reference = _log_softmax(reference)
         yield Session(
             bundle=bundle,
             variant=found,
@@ -88,4 +86,5 @@ def open_session(
             log=built.record.log,
             engine_bytes=built.engine.stat().st_size,
             skipped=skipped,
+            log_probabilities=log_probabilities,
         )

@@ -53,7 +53,25 @@ class ConvTranspose(OpRun):
         return (grown[(..., *(slice(pads[i], grown.shape[2 + i] - pads[n + i]) for i in range(n)))],)
 
 
-OPS = [BatchNormalization, ConvTranspose, Erf, Gelu, LRN, LpNormalization, Unsqueeze]
+class Conv(OpRun):
+    def _run(self, x, weight, bias=None, auto_pad=None, dilations=None, group=None, pads=None, strides=None, **_):
+        n = x.ndim - 2
+        arrays = [None if v is None else torch.from_numpy(np.array(v)) for v in (x, weight, bias)]
+        strides, dilations = (tuple(v) if v else (1,) * n for v in (strides, dilations))
+        reach = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
+        pads = list(pads or [0] * 2 * n)
+        if (auto_pad or "NOTSET").startswith("SAME"):
+            windows = [-(-size // stride) for size, stride in zip(x.shape[2:], strides, strict=True)]
+            totals = [max(0, (windows[i] - 1) * strides[i] + reach[i] - x.shape[2 + i]) for i in range(n)]
+            less, more = [t // 2 for t in totals], [t - t // 2 for t in totals]
+            pads = [*less, *more] if auto_pad == "SAME_UPPER" else [*more, *less]
+        sides = [side for i in reversed(range(n)) for side in (pads[i], pads[n + i])]
+        convolve = (F.conv1d, F.conv2d, F.conv3d)[n - 1]
+        padded = F.pad(arrays[0], sides)
+        return (convolve(padded, *arrays[1:], strides, dilation=dilations, groups=group or 1).numpy(),)
+
+
+OPS = [BatchNormalization, Conv, ConvTranspose, Erf, Gelu, LRN, LpNormalization, Unsqueeze]
 
 
 def evaluator(graph, **given) -> ReferenceEvaluator:

@@ -14,13 +14,14 @@ from packaging.utils import canonicalize_name
 
 FOLDER = Path(__file__).parents[2] / "requirements"
 NEWER = ("3.11", "3.12", "3.13")
-PYTHONS = {"device": ("3.10", *NEWER), "host": NEWER, "dev": NEWER, "peers": NEWER, "lowest": ("3.11",)}
+PYTHONS = {"device": ("3.10", *NEWER), "host": NEWER, "dev": NEWER, "peers": NEWER, "zoo": NEWER, "lowest": ("3.11",)}
 """By file, the Pythons that it is for."""
 ROOTS = {
     "device": {"ort"},
     "host": {"host", "ort"},
     "dev": {"host", "ort", "dev"},
     "peers": {"peers"},
+    "zoo": set(),
     "lowest": {"ort"},
 }
 """By file, the extras of edgerkd that it installs."""
