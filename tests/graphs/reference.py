@@ -53,25 +53,42 @@ class ConvTranspose(OpRun):
         return (grown[(..., *(slice(pads[i], grown.shape[2 + i] - pads[n + i]) for i in range(n)))],)
 
 
+def _pads(x, kernel, auto_pad, dilations, pads, strides):
+    """Before each spatial axis, then behind each."""
+    n = x.ndim - 2
+    if not (auto_pad or "NOTSET").startswith("SAME"):
+        return list(pads or [0] * 2 * n)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    windows = [-(-size // stride) for size, stride in zip(x.shape[2:], strides, strict=True)]
+    totals = [max(0, (windows[i] - 1) * strides[i] + reach[i] - x.shape[2 + i]) for i in range(n)]
+    less, more = [t // 2 for t in totals], [t - t // 2 for t in totals]
+    return [*less, *more] if auto_pad == "SAME_UPPER" else [*more, *less]
+
+
 class Conv(OpRun):
     def _run(self, x, weight, bias=None, auto_pad=None, dilations=None, group=None, pads=None, strides=None, **_):
         n = x.ndim - 2
         arrays = [None if v is None else torch.from_numpy(np.array(v)) for v in (x, weight, bias)]
         strides, dilations = (tuple(v) if v else (1,) * n for v in (strides, dilations))
-        reach = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
-        pads = list(pads or [0] * 2 * n)
-        if (auto_pad or "NOTSET").startswith("SAME"):
-            windows = [-(-size // stride) for size, stride in zip(x.shape[2:], strides, strict=True)]
-            totals = [max(0, (windows[i] - 1) * strides[i] + reach[i] - x.shape[2 + i]) for i in range(n)]
-            less, more = [t // 2 for t in totals], [t - t // 2 for t in totals]
-            pads = [*less, *more] if auto_pad == "SAME_UPPER" else [*more, *less]
+        pads = _pads(x, weight.shape[2:], auto_pad, dilations, pads, strides)
         sides = [side for i in reversed(range(n)) for side in (pads[i], pads[n + i])]
         convolve = (F.conv1d, F.conv2d, F.conv3d)[n - 1]
         padded = F.pad(arrays[0], sides)
         return (convolve(padded, *arrays[1:], strides, dilation=dilations, groups=group or 1).numpy(),)
 
 
-OPS = [BatchNormalization, Conv, ConvTranspose, Erf, Gelu, LRN, LpNormalization, Unsqueeze]
+class MaxPool(OpRun):
+    def _run(self, x, auto_pad=None, ceil_mode=None, dilations=None, kernel_shape=None, pads=None, strides=None, **_):
+        n = x.ndim - 2
+        strides, dilations = (tuple(v) if v else (1,) * n for v in (strides, dilations))
+        pads = _pads(x, kernel_shape, auto_pad, dilations, pads, strides)
+        sides = [side for i in reversed(range(n)) for side in (pads[i], pads[n + i])]
+        pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[n - 1]
+        padded = F.pad(torch.from_numpy(np.array(x)), sides, value=-np.inf)
+        return (pool(padded, kernel_shape, strides, 0, dilations, ceil_mode=bool(ceil_mode)).numpy(),)
+
+
+OPS = [BatchNormalization, Conv, ConvTranspose, Erf, Gelu, LRN, LpNormalization, MaxPool, Unsqueeze]
 
 
 def evaluator(graph, **given) -> ReferenceEvaluator:

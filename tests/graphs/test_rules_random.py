@@ -39,12 +39,9 @@ def test_each_rule_has_a_step_in_the_random_graphs():
     assert set(RULES) == set(STEPS) | BY_DEFINITION | NOT_IN_FLOAT64
 
 
-@pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("op", sorted(STEPS))
+@pytest.mark.parametrize(("op", "opset"), [(op, opset) for op in sorted(STEPS) for opset in OPSETS if is_in(op, opset)])
 def test_each_rule_alone_is_the_derivative(op, opset):
     """Catches a wrong sign, factor, axis or operand, and the form that the operator has at another opset."""
-    if not is_in(op, opset):
-        pytest.skip(f"{op} is not in opset {opset}")
     for seed in range(3):
         g = Growing(opset, seed)
         check(g, g.finish(g.tamed(STEPS[op](g, "images"))))
