@@ -9,7 +9,7 @@ from edgerkd.core.accuracy import Accuracy, accuracy_from_correct
 from edgerkd.core.adoption import Normalization, Order
 from edgerkd.core.comparison import paired
 from edgerkd.core.errors import ConfigError, UnknownNameError
-from edgerkd.core.ranges import Name, Share
+from edgerkd.core.ranges import Share
 from edgerkd.core.record import Record
 
 NONE = Normalization(name="none", mean=(0.0,), std=(1.0,))
@@ -52,21 +52,21 @@ class Reading(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice(Record):
-    """`best` and `readings`, the most accurate first. `tied` names the ones that `best` beats by no more than chance.
+    """`readings` are the ways that were tried, the most accurate first; `tied` those of them as good but for chance.
 
-    `p_value` is the largest that the best has against another by McNemar's exact test, 1 where there is no other; of
-    equally accurate ones the first in the order of `NORMALIZATIONS`, RGB first, is the best.
+    `best` is the first of the `tied` in the order of `NORMALIZATIONS`, RGB first: the plainest, then the commonest.
+    `p_value` is the largest that the most accurate has against another by McNemar's exact test, 1 without another.
     """
 
     best: Reading
     readings: tuple[Reading, ...]
-    tied: tuple[Name, ...]
+    tied: tuple[Reading, ...]
     p_value: Share
 
     @property
     def clear(self) -> bool:
         """Whether no other reading could be as good."""
-        return not self.tied
+        return len(self.tied) == 1
 
 
 def named(name: str) -> Normalization:
@@ -108,8 +108,8 @@ def choose(
 ) -> Choice:
     """The most accurate way to read images. `correct` gives, of the same labelled images, which are right so.
 
-    A way is tied with the best where McNemar's exact test finds them apart at no less than `ALPHA`. Raises ConfigError
-    where there is no way, or there are no images.
+    A way is tied with the most accurate where McNemar's exact test finds them apart at no less than `ALPHA`; of the
+    tied ones the first in `ways` is taken. Raises ConfigError where there is no way, or there are no images.
     """
     answers = [[bool(c) for c in correct(*way)] for way in ways]
     if not answers or not answers[0]:
@@ -123,10 +123,11 @@ def choose(
     ranked = sorted(range(len(ways)), key=lambda index: (-sum(answers[index]), index))
     top = ranked[0]
     p_values = {index: paired(answers[top], answers[index]).p_value for index in ranked[1:]}
+    equal = sorted([top, *(index for index, p in p_values.items() if p > ALPHA)])
     return Choice(
-        best=readings[top],
+        best=readings[equal[0]],
         readings=tuple(readings[index] for index in ranked),
-        tied=tuple(reading_name(readings[index]) for index, p in p_values.items() if p > ALPHA),
+        tied=tuple(readings[index] for index in equal),
         p_value=max(p_values.values(), default=1.0),
     )
 

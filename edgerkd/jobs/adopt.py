@@ -17,7 +17,7 @@ from edgerkd.graphs.load import LIMIT
 from edgerkd.graphs.preprocess import NONE, Choice, candidates, choose, reading_name
 from edgerkd.verify.graph import graph_logits
 
-MEASURED_ON = 200  # images, at most, that each candidate is measured on; ours
+FEW = 200  # images that each customary way is measured on; those that tie are measured on all that there are. Ours
 
 Shape = tuple[int, int, int]
 Ways = tuple[tuple[Normalization, Order], ...]
@@ -95,17 +95,31 @@ def _measured(
     ways: Ways = candidates(plain.channels, order=request.order)
     if request.normalization is not None:
         ways = tuple(dict.fromkeys((request.normalization, order) for _, order in ways))
-    images = np.divide(pixels[:MEASURED_ON], 255, dtype=np.float32)
-    with progress.stage("finding how images are normalised", len(ways)) as advance:
+    choice = _choose(adopted, ways, pixels[:FEW], labels[:FEW], progress)
+    if not choice.clear and len(pixels) > FEW:
+        ways = tuple((each.normalization, each.order) for each in choice.tied)
+        choice = _choose(adopted, ways, pixels, labels, progress)
+    _say_choice(choice, progress)
+    return adopted(choice.best.normalization, choice.best.order)
+
+
+def _choose(
+    adopted: Callable[[Normalization, Order], ModelGraph],
+    ways: Ways,
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    progress: Progress,
+) -> Choice:
+    """The way in which the model is most accurate on these images."""
+    images = np.divide(pixels, 255, dtype=np.float32)
+    with progress.stage(f"finding how pixels are normalised, on {len(images)} images", len(ways)) as advance:
 
         def correct(normalization: Normalization, order: Order) -> list[bool]:
             logits = graph_logits(adopted(normalization, order).graph, images)
             advance(ways.index((normalization, order)) + 1, normalization.name)
-            return (logits.argmax(1) == labels[:MEASURED_ON]).tolist()
+            return (logits.argmax(1) == labels).tolist()
 
-        choice = choose(correct, ways)
-    _say_choice(choice, progress)
-    return adopted(choice.best.normalization, choice.best.order)
+        return choose(correct, ways)
 
 
 def _say_choice(choice: Choice, progress: Progress) -> None:
@@ -113,8 +127,9 @@ def _say_choice(choice: Choice, progress: Progress) -> None:
     shown = ", ".join(f"{reading_name(each)} {each.accuracy.value:.1%}" for each in choice.readings[:4])
     progress.say(f"normalization found by accuracy on {choice.best.accuracy.n} images: {shown}")
     if not choice.clear:
+        others = ", ".join(reading_name(each) for each in choice.tied if each != choice.best)
         progress.say(
-            f"note: {', '.join(choice.tied)} cannot be told from {reading_name(choice.best)} by so few images: say it "
+            f"note: {reading_name(choice.best)} is taken, and {others} cannot be told from it by so few images: say it "
             "with --normalize, or --mean and --std, and --channels."
         )
 

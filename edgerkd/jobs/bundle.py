@@ -35,6 +35,9 @@ from edgerkd.jobs.threat import threat_model_for
 from edgerkd.jobs.versions import host_versions
 from edgerkd.verify.graph import BATCH, graph_logits, open_graph
 
+TO_READ = 2000  # images, at most, by which it is found how the model reads them; ours: they tell ImageNet's
+# normalization from CIFAR-10's
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -124,9 +127,11 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
     """The model in edgerkd's form, and `n` images drawn by class. Says what was decided of both."""
     data = load_samples(request, progress=progress)
     assert data.test is not None
-    drawn = data.test.take(draw(data.test.labels, n, seed=seed))
+    drawn = data.test.take(draw(data.test.labels, max(n, TO_READ), seed=seed))  # any part of it is a sample as well
     pixels = np.ascontiguousarray(drawn.images.transpose(0, 3, 1, 2))
     found = adopt_model(model, pixels, drawn.labels, progress=progress)
+    drawn = data.test.take(draw(data.test.labels, n, seed=seed))
+    pixels = np.ascontiguousarray(drawn.images.transpose(0, 3, 1, 2))
     class_names = classes_for(data, found.classes)
     _, height, width = found.image_shape
     colour = "grey" if found.image_shape[0] == 1 else "colour"
