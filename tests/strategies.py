@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from hypothesis import strategies as st
 
 from edgerkd.core.accuracy import Accuracy, wilson_interval
+from edgerkd.core.adoption import Adoption, Normalization
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.model_spec import ModelSpec
 from edgerkd.core.ranges import Ascending, Length, Within
 from edgerkd.core.text import odd_characters
 from edgerkd.core.units import Radius
+from edgerkd.core.variant import Variant
 
 TEXT = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), max_size=20).filter(
     lambda text: not odd_characters(text)
@@ -27,6 +29,15 @@ def records(cls: type) -> st.SearchStrategy[Any]:
         return st.integers(1, 500).flatmap(lambda n: st.integers(0, n).map(lambda hits: _accuracy(hits, n)))
     if cls is Architecture:
         return _architectures()
+    if cls is Normalization:
+        return _normalizations(st.integers(1, 4))
+    if cls is Adoption:
+        return st.integers(1, 4).flatmap(
+            lambda n: _builds(Adoption, channels=st.just(n), normalization=_normalizations(st.just(n)))
+        )
+    if cls is Variant:
+        named = _builds(Variant, backend=TEXT.map("b{}".format))
+        return named | _builds(Variant, backend=st.none(), engine=st.none())
     if cls is ModelSpec:
         return (st.none() | _architectures()).flatmap(_models)
     return _builds(cls)
@@ -95,6 +106,17 @@ def _models(architecture: Architecture | None) -> st.SearchStrategy[ModelSpec]:
         architecture=st.just(architecture),
         image_shape=st.just(architecture.image_shape),
         classes=st.just(names),
+    )
+
+
+def _normalizations(channels: st.SearchStrategy[int]) -> st.SearchStrategy[Normalization]:
+    """With a mean and a deviation for each channel."""
+    pairs = st.tuples(st.floats(-1, 1), st.floats(0.01, 1))
+    many = channels.flatmap(lambda n: st.lists(pairs, min_size=n, max_size=n))
+    return st.builds(
+        lambda name, rows: Normalization(name=name, mean=tuple(m for m, _ in rows), std=tuple(s for _, s in rows)),
+        TEXT.map("n{}".format),
+        many,
     )
 
 

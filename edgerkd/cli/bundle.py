@@ -41,7 +41,9 @@ def bundle(
     profile: Annotated[
         list[str] | None, typer.Option("--profile", metavar="NAME", help="A device it is for; repeatable.")
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="The backend it is for: onnx, trt, trt-rtx.")] = "trt",
+    format: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="The backend it is for: onnx, trt, trt-rtx.")
+    ] = "trt",
     n: Images = 500,
     attack: AttackName = "pgd",
     seed: Seed = 0,

@@ -18,25 +18,42 @@ def _model_parameters(
         str | None, typer.Option("--from", metavar="MODULE:NAME", help="Code that makes a torch module.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="The weights of a torch module or of a library's network.")
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="The weights of a torch module or of a library's network."),
     ] = None,
     engine: Annotated[
-        Path | None, typer.Option("--engine", help="An engine built elsewhere from the same ONNX file, taken as it is.")
+        Path | None,
+        typer.Option(
+            "--engine", metavar="FILE", help="An engine built elsewhere from the same ONNX file, taken as it is."
+        ),
     ] = None,
-    output: Annotated[str | None, typer.Option("--output", help="Which of several outputs holds the scores.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="NAME", help="Which of several outputs holds the scores.")
+    ] = None,
     normalize: Annotated[
         str | None,
-        typer.Option("--normalize", help="How pixels are normalised: imagenet, cifar10, none, or another known name."),
+        typer.Option(
+            "--normalize",
+            metavar="NAME",
+            help="How pixels are normalised: imagenet, cifar10, none, or another known name.",
+        ),
     ] = None,
     mean: Annotated[
-        str | None, typer.Option("--mean", help="The mean that is subtracted a channel, like 0.485,0.456,0.406.")
+        str | None,
+        typer.Option(
+            "--mean", metavar="NUMBERS", help="The mean that is subtracted a channel, like 0.485,0.456,0.406."
+        ),
     ] = None,
     std: Annotated[
-        str | None, typer.Option("--std", help="What is divided by a channel, like 0.229,0.224,0.225.")
+        str | None,
+        typer.Option("--std", metavar="NUMBERS", help="What is divided by a channel, like 0.229,0.224,0.225."),
     ] = None,
-    channels: Annotated[str | None, typer.Option("--channels", help="The order of colours: rgb or bgr.")] = None,
+    channels: Annotated[
+        str | None, typer.Option("--channels", metavar="ORDER", help="The order of colours: rgb or bgr.")
+    ] = None,
     layout: Annotated[
-        str | None, typer.Option("--layout", help="Where the channels are, if that is unclear: nchw or nhwc.")
+        str | None,
+        typer.Option("--layout", metavar="LAYOUT", help="Where the channels are, if that is unclear: nchw or nhwc."),
     ] = None,
     resize: Annotated[
         bool | None,

@@ -118,10 +118,8 @@ def _finish(report: "VerifyReport", target: Path, *, json: bool) -> None:
 
 
 def _is_model(source: str) -> bool:
-    """Whether this is a file, such as an ONNX graph, and no bundle's folder."""
-    from edgerkd.files.paths import find_kind, given_path
-
-    return source.endswith(".onnx") or find_kind(given_path(source)) == "a file"
+    """Whether this is an ONNX graph, and no bundle's folder."""
+    return source.endswith(".onnx")
 
 
 def _check_flags(context: typer.Context, source: str | None) -> None:

@@ -38,10 +38,11 @@ def images_at_once(image_shape: tuple[int, int, int]) -> int:
 def exact_float32() -> Iterator[None]:
     """float32 that is float32: without TF32, which torch's convolutions use on GPUs from Ampere on.
 
-    TF32 keeps 10 bits of the mantissa: figures of the host would not be those of an fp32 engine.
+    TF32 keeps 10 bits of the mantissa: figures of the host would not be those of an fp32 engine. Recurrent layers, of
+    which there are none here, are set as well: torch refuses to say what holds where the two differ.
     """
-    cudnn: Any = torch.backends.cudnn  # Any: torch's stubs do not know its `conv`
-    settings = (cudnn.conv, torch.backends.cuda.matmul)
+    cudnn: Any = torch.backends.cudnn  # Any: torch's stubs do not know its parts
+    settings = (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:

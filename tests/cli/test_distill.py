@@ -108,8 +108,9 @@ def test_bad_settings_are_one_error_that_names_them_all(edgerkd, workdir):
     assert not (workdir / "runs").exists()
 
 
-def test_the_methods_are_listed_with_their_options(edgerkd, workdir):
+def test_the_methods_are_listed_with_their_options(edgerkd, workdir, monkeypatch):
     """Catches a list of its own that lacks a method, and options that nobody can find out."""
+    monkeypatch.setenv("COLUMNS", "2000")  # so that no sentence is wrapped
     shown = edgerkd("distill", "--list-methods")
     assert shown.code == 0
     found = json.loads(edgerkd("distill", "--list-methods", "--json").out)
@@ -227,7 +228,7 @@ def test_a_run_that_is_trained_elsewhere_is_not_gone_on_with(bars, edgerkd, work
     with claim(workdir / "r"):
         ended = edgerkd("distill", "--resume", "--run", "r")
     assert ended.code == 3
-    assert "another process trains this run now" in ended.err
+    assert "another process is training this run" in ended.err
     assert edgerkd("distill", "--resume", "--run", "r").code == 0
 
 

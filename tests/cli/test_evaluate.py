@@ -301,8 +301,9 @@ def test_a_run_whose_training_has_not_ended_says_how_to_end_it(tmp_path, edgerkd
     assert f"training is not finished: resume it with `edgerkd distill --resume --run {run.path}`" in ended.err
 
 
-def test_the_attacks_are_listed_with_what_they_are(edgerkd):
+def test_the_attacks_are_listed_with_what_they_are(edgerkd, monkeypatch):
     """Catches a list of its own that lacks an attack, and an ensemble that does not say what it holds."""
+    monkeypatch.setenv("COLUMNS", "2000")  # so that no sentence is wrapped
     shown = edgerkd("evaluate", "--list-attacks")
     assert shown.code == 0
     found = json.loads(edgerkd("evaluate", "--list-attacks", "--json").out)["attacks"]

@@ -1,23 +1,25 @@
 """What a file of ours may not hold: one table for every record, field by field."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgerkd.core.errors import ArtefactError, ConfigError
+from edgerkd.core.flag import Flag
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.profile import Profile
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.text import LONGEST_NAME, LONGEST_TEXT
-from edgerkd.core.verification import VerifyReport
+from edgerkd.core.verification import Skipped, VerifyReport
 from edgerkd.files.decode import decode_json, decode_toml, encode_json, with_settings
 from tests.report import samples
 
 GOOD: dict[type, dict[str, Any]] = {
     RunRecord: json.loads(encode_json(samples.RECORD)),
-    VerifyReport: json.loads(encode_json(samples.verification())),
+    VerifyReport: json.loads(encode_json(replace(samples.verification(), notices=(Flag(id="n", facts={}),)))),
     Profile: json.loads(encode_json(samples.PROFILE)),
 }
 
@@ -71,7 +73,7 @@ TEXT_FIELDS = [
     (VerifyReport, "engine.device.name"),
     (VerifyReport, "build.fallback"),
     (VerifyReport, "skipped.0.problem"),
-    (VerifyReport, "notices"),
+    (VerifyReport, "notices.0.id"),
     (VerifyReport, "by_class.classes.0.name"),
     (VerifyReport, "rows.0.attack"),
     (Profile, "device.soc"),
@@ -82,8 +84,7 @@ TEXT_FIELDS = [
 @pytest.mark.parametrize(("cls", "key"), TEXT_FIELDS, ids=lambda value: getattr(value, "__name__", value))
 def test_no_text_of_a_file_reaches_a_terminal_as_it_is(cls, key, text, tmp_path):
     """Catches a field that is printed before anybody has looked at it, and a message that repeats the text."""
-    value = [text] if key == "notices" else text
-    said = refusal(cls, changed(cls, key, value), tmp_path / "x.json")
+    said = refusal(cls, changed(cls, key, text), tmp_path / "x.json")
     assert key in said
     assert text not in said
 
@@ -101,7 +102,7 @@ def test_no_key_does_either(text, tmp_path):
     [
         (RunRecord, "data.name", "x" * (LONGEST_NAME + 1), "data.name"),
         (RunRecord, "data.name", "", "data.name"),
-        (VerifyReport, "notices", ["x" * (LONGEST_TEXT + 1)], "4,000 are allowed"),
+        (VerifyReport, "skipped.0.problem", "x" * (LONGEST_TEXT + 1), "4,000 are allowed"),
         (RunRecord, "data.sha256", "d1" * 31, "data.sha256"),
         (RunRecord, "data.classes", ["only"], "data.classes"),
         (VerifyReport, "clean_acc.value", 1.2, "clean_acc.value"),
@@ -218,11 +219,13 @@ def test_a_setting_is_held_to_the_same():
 def test_what_is_written_can_be_read(tmp_path):
     """Catches an error's own words, of several lines and with escapes, that make a report unreadable afterwards."""
     report = samples.verification()
-    noisy = type(report)(**{f: getattr(report, f) for f in report.__slots__} | {"notices": ("a\nb\x1b[1m", "x" * 9000)})
+    noisy = replace(
+        report, skipped=(Skipped(backend="a", problem="a\nb\x1b[1m"), Skipped(backend="b", problem="x" * 9000))
+    )
     (tmp_path / "x.json").write_text(encode_json(noisy))
     again = decode_json(VerifyReport, tmp_path / "x.json")
-    assert again.notices[0] == r"a\nb\x1b[1m"
-    assert again.notices[1].startswith("x" * 3900)
+    assert again.skipped[0].problem == r"a\nb\x1b[1m"
+    assert again.skipped[1].problem.startswith("x" * 3900)
 
 
 def test_a_file_beyond_its_limit_is_refused_unread(tmp_path, monkeypatch):

@@ -14,13 +14,14 @@ from torch.testing import assert_close
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.apgd import apgd, checkpoints
 from edgerkd.attacks.assess import assess, assess_chunk, joined
+from edgerkd.attacks.attack import AttackFacts
 from edgerkd.attacks.ball import length, project, random_start, steepest
 from edgerkd.attacks.eot import Expected
 from edgerkd.attacks.fab import boundary_step, fab_targeted
 from edgerkd.attacks.losses import cross_entropy, dlr, dlr_targeted, kl_divergence, margin, margin_targeted
 from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.square import patch_side, square
-from edgerkd.attacks.suite import Attack, attacks_named
+from edgerkd.attacks.suite import attacks_named
 from edgerkd.core.errors import ConfigError, EngineError, UnknownNameError
 from edgerkd.core.flag import Flag
 from edgerkd.core.threat import ThreatModel
@@ -379,6 +380,9 @@ def test_chunks_in_order_are_the_whole():
     assert_array_equal(found.clean, whole.clean)
 
 
+STAY = AttackFacts(id="stay", title="stay", description="the images themselves", sources=("ours",), source="direct")
+
+
 def test_whoever_stops_asking_stops_the_work():
     """Catches chunks that are attacked before anybody asks for them."""
     classifier, images, labels = toy(k=5)
@@ -389,7 +393,7 @@ def test_whoever_stops_asking_stops_the_work():
         attacked.extend(part.index.tolist())
         return part.images
 
-    chunks = assess(classifier, [Attack(name="stay", source="direct", run=stay)], inputs, chunk=20)
+    chunks = assess(classifier, [STAY.ready(stay)], inputs, chunk=20)
     assert attacked == []
     next(chunks)
     assert 0 < len(attacked) <= 20

@@ -317,7 +317,7 @@ def test_changed_data_are_refused(small_run):
     """Catches a student tested on what it may have learned from."""
     record = json.loads(small_run.recipe.read_text())
     small_run.recipe.write_text(json.dumps({**record, "data": {**record["data"], "sha256": "0" * 64}}))
-    with pytest.raises(ConfigError, match="no longer those"):
+    with pytest.raises(ConfigError, match="are not the ones the run was started with"):
         evaluated(small_run)
 
 
