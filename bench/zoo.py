@@ -33,8 +33,8 @@ from tests.graphs.reference import evaluator
 
 LIMIT = 3.0
 """How many times torch's own float32 error the twin's may be."""
-ROUNDING = 1e-9
-"""The error that a twin in float64 may have."""
+ROUNDING = 1e-5
+"""The error that a twin in float64 may have: attributes, such as a hard sigmoid's slope of 1/6, are float32 in ONNX."""
 FAMILIES = {
     "ResNet": ("torchvision:resnet18", "torchvision:resnet50", "timm:resnet26d"),
     "ResNeXt": ("torchvision:resnext50_32x4d", "timm:seresnext26d_32x4d"),

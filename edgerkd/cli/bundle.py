@@ -47,7 +47,9 @@ def bundle(
     n: Images = 500,
     attack: AttackName = "pgd",
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option("--out", help="The bundle's folder; bundles/NAME if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="The bundle's folder; bundles/NAME if not given.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make a bundle from a network of your own, with the images it is to be verified on."""
