@@ -33,7 +33,8 @@ class LRN(OpRun):
 
 class LpNormalization(OpRun):
     def _run(self, x, axis=None, p=None):
-        return (x / np.linalg.norm(x, ord=2 if p is None else p, axis=-1 if axis is None else axis, keepdims=True),)
+        norm = np.linalg.norm(x, ord=2 if p is None else p, axis=-1 if axis is None else axis, keepdims=True)
+        return (x / np.where(norm == 0, 1, norm),)
 
 
 class Unsqueeze(OpRun):
@@ -77,6 +78,19 @@ class Conv(OpRun):
         return (convolve(padded, *arrays[1:], strides, dilation=dilations, groups=group or 1).numpy(),)
 
 
+class AveragePool(OpRun):
+    def _run(self, x, auto_pad=None, count_include_pad=None, kernel_shape=None, pads=None, strides=None, **_):
+        n = x.ndim - 2
+        strides = tuple(strides) if strides else (1,) * n
+        pads = _pads(x, kernel_shape, auto_pad, (1,) * n, pads, strides)
+        sides = [side for i in reversed(range(n)) for side in (pads[i], pads[n + i])]
+        pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[n - 1]
+        total, count = (
+            pool(F.pad(v, sides), kernel_shape, strides) for v in (torch.tensor(x), torch.ones(x.shape).double())
+        )
+        return ((total if count_include_pad else total / count).numpy(),)
+
+
 class MaxPool(OpRun):
     def _run(self, x, auto_pad=None, ceil_mode=None, dilations=None, kernel_shape=None, pads=None, strides=None, **_):
         n = x.ndim - 2
@@ -88,7 +102,7 @@ class MaxPool(OpRun):
         return (pool(padded, kernel_shape, strides, 0, dilations, ceil_mode=bool(ceil_mode)).numpy(),)
 
 
-OPS = [BatchNormalization, Conv, ConvTranspose, Erf, Gelu, LRN, LpNormalization, MaxPool, Unsqueeze]
+OPS = [AveragePool, BatchNormalization, Conv, ConvTranspose, Erf, Gelu, LRN, LpNormalization, MaxPool, Unsqueeze]
 
 
 def evaluator(graph, **given) -> ReferenceEvaluator:

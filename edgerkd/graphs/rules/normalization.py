@@ -90,10 +90,15 @@ def _instance_norm(tape: Tape, call: Call) -> dict[int, str]:
 
 
 def _lp_norm(tape: Tape, call: Call) -> dict[int, str]:
-    """(g - d sum(g y)) / norm, where d is the norm's derivative: y for p = 2, the sign of x for p = 1."""
+    """(g - d sum(g y)) / norm, where d is the norm's derivative: y for p = 2, the sign of x for p = 1.
+
+    A norm of zero counts as one, as ONNX 22 and runtimes divide by it.
+    """
     axis, p = axis_of(tape, call, -1), call.attributes.get("p", 2)
     without_batch(tape, call, [axis])
     norm = reduce(tape, "ReduceL2" if p == 2 else "ReduceL1", call.x, [axis], keep=True)
+    none = tape.emit("Equal", norm, tape.numbers(0, call.x))
+    norm = tape.emit("Where", none, tape.numbers(1, call.x), norm)
     total = reduce(tape, "ReduceSum", tape.emit("Mul", call.gradient, call.y), [axis], keep=True)
     derivative = call.y if p == 2 else tape.emit("Sign", call.x)
     return {0: tape.emit("Div", tape.emit("Sub", call.gradient, tape.emit("Mul", derivative, total)), norm)}
