@@ -337,8 +337,13 @@ def _graph_and_twin(model: "str | Path | bytes | Bundle", shape: tuple[int, int,
 def _module(model: Any) -> "Generator[tuple[Classifier, Any]]":
     import torch
 
+    from edgerkd.core.errors import ConfigError
     from edgerkd.models.classifier import TorchClassifier
 
+    if odd := next((p.dtype for p in model.parameters() if p.dtype != torch.float32), None):
+        raise ConfigError(
+            f"the module's weights are {odd}, and images are float32: convert it first, by model.float()."
+        )
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     modes = [(part, part.training) for part in model.modules()]
     try:

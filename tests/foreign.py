@@ -53,3 +53,26 @@ def bars_network(*, softmax: bool = True, batch: int | str = 1) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def bytes_network(layout: str) -> bytes:
+    """The mean brightness of each bar's rows, of whole pixels uint8: (batch, 1, 8, 8), or channels last."""
+    weight = np.zeros((SIZE * SIZE, CLASSES), np.float32)
+    for label in range(CLASSES):
+        weight[label * 2 * SIZE : (label * 2 + 2) * SIZE, label] = 1 / (2 * SIZE * 255)
+    shape = ["batch", 1, SIZE, SIZE] if layout == "nchw" else ["batch", SIZE, SIZE, 1]
+    move = [] if layout == "nchw" else [helper.make_node("Transpose", ["pixels"], ["moved"], perm=[0, 3, 1, 2])]
+    nodes = [
+        *move,
+        helper.make_node("Cast", ["moved" if move else "pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["floats"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "weight"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "bytes",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", CLASSES])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()

@@ -96,22 +96,26 @@ def all_flags(
     inputs: AttackInputs,
     found: Outcomes,
     *,
+    generator: np.random.Generator,
     images_transfer: Array | None = None,
     after: Callable[[int, str], None] = lambda done, what: None,
 ) -> tuple[Flag, ...]:
-    """Every flag of outcomes: the probes on the first 32 images, its rows, and its images."""
+    """Every flag of outcomes: the probes on 32 images that `generator` draws, its rows, and its images."""
+    xp = array_namespace(inputs.images)
+    rows = generator.permutation(len(inputs.index))[:SAMPLE]
+    where = xp.asarray(rows, device=device_of(inputs.images))
     sample = AttackInputs(
-        images=inputs.images[:SAMPLE],
-        labels=inputs.labels[:SAMPLE],
+        images=inputs.images[where],
+        labels=inputs.labels[where],
         threat_model=inputs.threat_model,
         seed=inputs.seed,
-        index=inputs.index[:SAMPLE],
+        index=inputs.index[rows],
     )
-    transfer = None if images_transfer is None else images_transfer[:SAMPLE]
+    transfer = None if images_transfer is None else images_transfer[where]
     flags = (
         *flags_of_rows(found.rows(attacks)),
         *check_within(found.images_adv, inputs),
-        *raise_flags(classifier, sample, images_transfer=transfer, held=found.robust[:SAMPLE], after=after),
+        *raise_flags(classifier, sample, images_transfer=transfer, held=found.robust[rows], after=after),
     )
     # All outcomes and the sample may show the same: the first of a kind, from the whole, is kept.
     return tuple({flag.id: flag for flag in reversed(flags)}.values())

@@ -124,6 +124,14 @@ def _is_model(source: str) -> bool:
 
 def _check_flags(context: typer.Context, source: str | None) -> None:
     """Raises BadParameter where something is said of a model, and it is a bundle that is verified."""
+    from edgerkd.core.errors import ConfigError
+    from edgerkd.files.paths import find_kind, given_path, shown
+
+    if source is not None and not _is_model(source) and find_kind(given_path(source)) == "a file":
+        raise ConfigError(
+            f"{shown(source)} is a file, and verify takes a bundle's folder or an ONNX file: make a bundle of other "
+            f"networks first, with `edgerkd bundle`."
+        )
     said = [name for name in _OF_A_MODEL if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
     if said and (source is None or not _is_model(source)):
         flag = "from" if said[0] == "factory" else said[0].replace("_", "-")

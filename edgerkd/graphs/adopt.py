@@ -222,7 +222,7 @@ def _canonical(
     graph = model.graph
     if not any(image.name in node.input for node in graph.node):
         raise ConfigError(f"{where}: its scores do not depend on its images: name another tensor with --output NAME")
-    casts = all(node.op_type == "Cast" for node in graph.node if image.name in node.input)
+    casts = _only_cast(graph, image.name)
     front = put_front(graph, adoption, casts_anyway=casts)
     if front:
         front[-1].output[0] = image.name
@@ -247,6 +247,17 @@ def _canonical(
     if model.ByteSize() > LIMIT:
         raise ConfigError(f"{where}: larger than 2 GB with its weights, and that is the most that is read")
     return model.SerializeToString()
+
+
+_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
+
+
+def _only_cast(graph: Graph, name: str) -> bool:
+    """Whether a tensor is cast to another type before anything but its shape is changed."""
+    users = [node for node in graph.node if name in node.input]
+    return all(
+        node.op_type == "Cast" or (node.op_type in _MOVES and _only_cast(graph, node.output[0])) for node in users
+    )
 
 
 def _back(graph: Graph, scores: str, found: Known, ending: Ending | None) -> list[Any]:  # Any: onnx.NodeProto

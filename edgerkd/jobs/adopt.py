@@ -91,9 +91,11 @@ def _measured(
         return adopted(request.normalization, request.order or "rgb")
     plain = adopted(request.normalization or NONE, request.order or "rgb").adoption
     if plain.input_type == "uint8" and (request.order is not None or plain.channels == 1):
-        return adopted(plain.normalization, request.order or "rgb")
+        return adopted(NONE, request.order or "rgb")
     ways: Ways = candidates(plain.channels, order=request.order)
-    if request.normalization is not None:
+    if plain.input_type == "uint8":
+        ways = tuple(dict.fromkeys((NONE, order) for _, order in ways))
+    elif request.normalization is not None:
         ways = tuple(dict.fromkeys((request.normalization, order) for _, order in ways))
     choice = _choose(adopted, ways, pixels[:FEW], labels[:FEW], progress)
     if not choice.clear and len(pixels) > FEW:

@@ -90,7 +90,7 @@ def attack_network(
     flags: tuple[Flag, ...] = ()
     if probe and ranks.first:
         with progress.stage(f"{name}: looking for masked gradients", PROBES) as advance:
-            flags = all_flags(classifier, attacks, inputs, found, after=advance)
+            flags = all_flags(classifier, attacks, inputs, found, generator=np.random.default_rng(seed), after=advance)
     images_adv = torch.from_numpy(found.images_adv).to(ranks.device, memory_format=torch.channels_last)
     logits, logits_adv = (
         torch.cat([classifier.logits(part) for part in batch.split(chunk)]) for batch in (images, images_adv)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgerkd.attacks.words import flag_words, title_of
-from edgerkd.core.by_class import ByClass
+from edgerkd.core.by_class import ByClass, chance_of, floor_above
 from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
 from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.manifest import Manifest
@@ -175,6 +175,12 @@ def parity_words(report: VerifyReport) -> str:
 def notes(report: VerifyReport) -> tuple[str, ...]:
     """What a reader should know of the verdict's making, and what it is not about."""
     found = [*skipped_words(report.skipped), *build_words(report.build), *map(flag_words, report.notices)]
+    chance = chance_of(report.by_class)
+    if report.clean_acc.low <= floor_above(chance):
+        found.append(
+            f"clean accuracy {report.clean_acc} is near chance ({percent(chance)}): check the normalization, the order "
+            "of the classes, and which output holds the scores"
+        )
     made = tuple(row.attack for row in report.rows if row.source != "replay")
     if report.reference is not None and made != report.reference.attacks:
         found.append(

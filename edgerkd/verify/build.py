@@ -88,6 +88,8 @@ def build_engine(
     brought = bundle.path / variant.engine if variant.engine else None
     engine, twin = brought or target / f"engine{backend.suffix}", target / f"twin{backend.suffix}"
     record = None if again else _earlier(target / RECORD, bundle, engine, twin)
+    if record is not None and backend.suffix == ".onnx" and not _are_the_graphs(record, bundle, variant):
+        record = None
     if record is None:
         backend.check_build()
         log = BuildLog()
@@ -139,6 +141,13 @@ def _earlier(path: Path, bundle: Bundle, engine: Path, twin: Path) -> EngineReco
     except (ArtefactError, ConfigError, OSError):
         return None
     return record if same else None
+
+
+def _are_the_graphs(record: EngineRecord, bundle: Bundle, variant: Variant) -> bool:
+    """Whether engines that a graph needs not be built into are the bundle's own files: a record can be made up."""
+    files = bundle.manifest.files
+    expected = files[variant.engine or variant.graph].sha256, files[variant.twin].sha256
+    return (record.engine_sha256, record.twin_sha256) == expected
 
 
 def _remove_older(folder: Path, bundle: Bundle) -> None:

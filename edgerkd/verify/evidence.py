@@ -41,7 +41,7 @@ class Evidence:
 def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: int, progress: Progress) -> Evidence:
     """Parity first, then the twin's gradients, the stored examples, the `named` attacks, and the latency.
 
-    `seed` is that of the attacks; where the gradients are looked at `probe_seed` says, which no bundle can foresee.
+    `seed` is that of the attacks; `probe_seed` says where gradients and masking are looked for: no bundle foresees it.
 
     Raises ConfigError for samples that make no sense, EngineError for an engine that fails or answers nonsense.
     """
@@ -54,6 +54,7 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: 
         seed=seed,
         index=np.arange(len(samples)),
     )
+    generator = np.random.default_rng(probe_seed)
     classifier, classes = session.classifier, len(session.bundle.manifest.model.classes)
     n, compared = len(samples), len(samples) * (1 if samples.images_adv is None else 2)
     with progress.stage(f"verify on {session.live.backend}", compared + n * len(attacks)) as advance:
@@ -64,8 +65,8 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: 
         gradients = check_gradients(
             classifier,
             inputs,
-            precision=session.variant.precision,
-            generator=np.random.default_rng(probe_seed),
+            precision=session.precision,
+            generator=generator,
             after=lambda done, what: advance(compared, what),
         )
         chunks = assess(
@@ -73,7 +74,15 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: 
         )
         outcomes = joined(chunks)
     with progress.stage("looking for masked gradients", PROBES) as advance:
-        flags = all_flags(classifier, attacks, inputs, outcomes, images_transfer=samples.images_adv, after=advance)
+        flags = all_flags(
+            classifier,
+            attacks,
+            inputs,
+            outcomes,
+            generator=generator,
+            images_transfer=samples.images_adv,
+            after=advance,
+        )
     return Evidence(
         parity=parity,
         twin_agreement=agreement,

@@ -11,9 +11,11 @@ from edgerkd.bundle.backend import LiveEngine
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.engine import BuildLog, Engine
+from edgerkd.core.errors import ArtefactError
 from edgerkd.core.profile import Profile
-from edgerkd.core.variant import Variant
+from edgerkd.core.variant import Precision, Variant
 from edgerkd.core.verification import Skipped
+from edgerkd.files.paths import read_file, shown
 from edgerkd.verify.build import choose_backend, open_engines, preferred_backends
 from edgerkd.verify.classifier import EngineClassifier
 
@@ -38,8 +40,31 @@ class Session:
     skipped: tuple[Skipped, ...]
 
     @property
+    def precision(self) -> Precision:
+        """That of the slopes: a network that takes whole pixels rounds what an attack does, as int8 does."""
+        adoption = self.bundle.manifest.model.adoption
+        rounds = adoption is not None and adoption.input_type == "uint8"
+        return "int8" if rounds else self.variant.precision
+
+    @property
     def classifier(self) -> EngineClassifier:
         return EngineClassifier(self.live, self.twin, log_probabilities=self.log_probabilities)
+
+
+GRAPH_LIMIT = 2 << 30
+"""Bytes of an ONNX file: protobuf's own limit."""
+
+
+def check_precision(bundle: Bundle, variant: Variant) -> None:
+    """Raises ArtefactError for a variant that says int8 of a graph in which nothing is quantised.
+
+    Slopes are judged less strictly where an engine rounds, so that nobody may claim it. The operator's name is looked
+    for among the bytes, for a device has no library that reads graphs.
+    """
+    path = bundle.path / variant.graph
+    if variant.precision != "int8" or b"QuantizeLinear" in read_file(path, limit=GRAPH_LIMIT, error=ArtefactError):
+        return
+    raise ArtefactError(f"{shown(path)}: variant {variant.name} says that it is int8, and nothing in it is quantised.")
 
 
 def _log_softmax(reference: Reference) -> Reference:
@@ -59,6 +84,7 @@ def open_session(
     """
     chosen, skipped = choose_backend(backend, preferred_backends(bundle, profile))
     found = bundle.manifest.variant_for(chosen.name, variant)
+    check_precision(bundle, found)
     samples, reference = bundle.samples(found)
     with ExitStack() as stack:
         live, twin, built = open_engines(bundle, found, chosen, engines, stack)

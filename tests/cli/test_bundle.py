@@ -11,7 +11,7 @@ import pytest
 from edgerkd.bundle.read import read_bundle
 from edgerkd.core.verification import VerifyReport
 from edgerkd.files.decode import decode_json
-from tests.foreign import bars, bars_network, write_data
+from tests.foreign import bars, bars_network, bytes_network, write_data
 
 
 @pytest.fixture
@@ -196,3 +196,22 @@ def test_another_networks_engine_fails_parity(here, edgerkd):
     ended = edgerkd("verify", "bundles/mine")
     assert ended.code in (5, 6), ended.out
     assert "PASS" not in ended.out
+
+
+def test_a_file_that_is_no_onnx_says_how_to_go_on(here, edgerkd):
+    """Catches a torch file called a bundle, or refused with a reason that is not so."""
+    (here / "mine.pt2").write_bytes(b"PK")
+    ended = edgerkd("verify", "mine.pt2", *ASKED)
+    assert ended.code == 3
+    assert "`edgerkd bundle`" in ended.err
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_a_network_of_whole_pixels_is_verified(here, edgerkd, layout):
+    """Catches normalizations measured where there are none, and slopes looked for below one step of a pixel."""
+    (here / "bytes.onnx").write_bytes(bytes_network(layout))
+    ended = edgerkd("verify", "bytes.onnx", "--data", "data.npz", "--eps", "8/255", "--min-robust", "0.5", "--json")
+    assert ended.code == 0, ended.err
+    report = json.loads(ended.out)
+    assert report["clean_acc"]["value"] == 1.0
+    assert report["gradients"]["ok"]

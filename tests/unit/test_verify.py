@@ -15,6 +15,7 @@ from edgerkd.bundle.write import make_variant, write_bundle
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
 from edgerkd.core.errors import (
+    ArtefactError,
     ConfigError,
     EngineError,
     MissingDependencyError,
@@ -40,9 +41,10 @@ from edgerkd.core.verification import Limit, Parity, VerifyReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.profiles import load_profile
+from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.onnx_graph import onnx_from_network
-from edgerkd.report.words import reasons
-from edgerkd.verify.build import BuiltEngine, build_engine, choose_backend
+from edgerkd.report.words import notes, reasons
+from edgerkd.verify.build import RECORD, BuiltEngine, build_engine, choose_backend
 from edgerkd.verify.classifier import EngineClassifier
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.run import target_of, verify
@@ -239,9 +241,10 @@ def test_another_seed_draws_other_starts(bundle, tmp_path):
 
 def test_an_engine_that_is_not_the_model_fails_parity_with_its_report(bundle, tmp_path):
     """Catches a verdict about another network than the one the host measured, and figures of it as if it were."""
-    forged(built_onnx(bundle, tmp_path / "engines"), onnx_from_network(network(seed=9, classes=3)))
+    other = onnx_from_network(network(seed=9, classes=3))
+    folder, _ = remade(bundle, tmp_path / "other", engine=(".onnx", other))
     for measure in (False, True):
-        report = run(bundle, tmp_path, measure=measure)
+        report = run(folder, tmp_path, measure=measure)
         assert report.verdict == "fail"
         assert "logits differ" in reasons(report)[0]
         assert not report.parity.ok
@@ -519,3 +522,42 @@ def test_nan_logits_are_an_error_and_not_a_robust_answer():
 
     with pytest.raises(EngineError, match="NaN or infinite logits for 2 of 2"):
         EngineClassifier(Broken(), Broken()).logits(np.zeros((2, 1, 4, 4), np.float32))
+
+
+def test_an_onnx_engine_is_the_bundles_own_file_whatever_its_record_says(bundle, tmp_path):
+    """Catches a twin swapped among the kept engines together with its record: it travels with a careless copy."""
+    built = built_onnx(bundle, tmp_path / "engines")
+    built.twin.write_bytes(gradient_twin(onnx_from_network(network(seed=9, classes=3))))
+    record = json.loads((built.engine.parent / RECORD).read_text())
+    record["twin_sha256"] = sha256_of(built.twin)
+    (built.engine.parent / RECORD).write_text(json.dumps(record))
+    again = built_onnx(bundle, tmp_path / "engines")
+    assert again.twin.read_bytes() == (bundle / TWIN).read_bytes()
+
+
+def test_int8_is_only_claimed_where_something_is_quantised(bundle, tmp_path):
+    """Catches a precision claimed for the looser look at slopes that goes with it."""
+    found = read_bundle(bundle)
+    samples, reference = found.samples(found.manifest.variants[0])
+    graphs = {"graph": (bundle / GRAPH).read_bytes(), "twin": (bundle / TWIN).read_bytes()}
+    made = make_variant("int8", **graphs, reference=reference)
+    folder = tmp_path / "claims"
+    write_bundle(folder, found.manifest, variants=[made], samples=samples)
+    with pytest.raises(ArtefactError, match="variant int8 says that it is int8, and nothing in it is quantised"):
+        run(folder, tmp_path)
+
+
+def test_where_it_is_looked_is_drawn_anew_each_time_and_recorded(bundle, tmp_path):
+    """Catches points and probes at the same images every time, where a bundle can be honest."""
+    first, second = (run(bundle, tmp_path, probe_seed=None) for _ in range(2))
+    assert first.probe_seed != second.probe_seed
+    assert run(bundle, tmp_path, probe_seed=first.probe_seed).gradients == first.gradients
+
+
+def test_an_accuracy_near_chance_is_noted(bundle, tmp_path):
+    """Catches a network that reads its images wrong, whose figures look like a finding."""
+    report = run(bundle, tmp_path)
+    guess = replace(report, clean_acc=accuracy_from_correct([True] * 3 + [False] * 7))
+    assert any("near chance" in note for note in notes(guess))
+    sure = replace(report, clean_acc=accuracy_from_correct([True] * 60))
+    assert not any("near chance" in note for note in notes(sure))
