@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgerkd.cli.options import replaced_parameter
 from edgerkd.core.model_request import ModelRequest
 
 if TYPE_CHECKING:
@@ -82,24 +83,6 @@ MODEL_OPTIONS = tuple(inspect.signature(_model_parameters).parameters)
 def with_model(command: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a command all options that say what a network is, in place of its parameter `model`."""
     return replaced_parameter(command, "model", _model_parameters)
-
-
-def replaced_parameter(command: Callable[..., Any], name: str, parts: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with the parameters of `parts` in place of its own `name`, which gets what `parts` makes of them."""
-    own, several = inspect.signature(command), inspect.signature(parts)
-
-    def wrapped(**given: Any) -> Any:
-        asked = {part: given.pop(part) for part in several.parameters}
-        return command(**given, **{name: parts(**asked)})
-
-    parameters: list[inspect.Parameter] = []
-    for parameter in own.parameters.values():
-        added = several.parameters.values() if parameter.name == name else [parameter]
-        parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in added]
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  what inspect itself looks for
-    return wrapped
 
 
 def _normalization(name: str | None, mean: str | None, std: str | None) -> "Normalization | None":

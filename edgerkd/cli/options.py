@@ -151,18 +151,21 @@ def _data_parameters(
 
 def with_data(command: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a command all options that say which data, in place of its parameter `request`."""
-    own, data = inspect.signature(command), inspect.signature(_data_parameters)
+    return replaced_parameter(command, "request", _data_parameters)
+
+
+def replaced_parameter(command: Callable[..., Any], name: str, parts: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with the parameters of `parts` in place of its own `name`, which gets what `parts` makes of them."""
+    own, several = inspect.signature(command), inspect.signature(parts)
 
     def wrapped(**given: Any) -> Any:
-        asked = {name: given.pop(name) for name in data.parameters}
-        return command(**given, request=_data_parameters(**asked))
+        asked = {part: given.pop(part) for part in several.parameters}
+        return command(**given, **{name: parts(**asked)})
 
     parameters: list[inspect.Parameter] = []
     for parameter in own.parameters.values():
-        if parameter.name == "request":
-            parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in data.parameters.values()]
-        else:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        added = several.parameters.values() if parameter.name == name else [parameter]
+        parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in added]
     wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  what inspect itself looks for

@@ -1,5 +1,6 @@
 """What to compute on, and how."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,11 @@ def images_at_once(image_shape: tuple[int, int, int]) -> int:
     return max(8, min(256, 256 * 64 * 64 // (height * width)))
 
 
+_LOCK = threading.Lock()
+_BEFORE: list[list[str]] = []
+"""One entry for each use of `exact_float32` that has begun and not ended; the first has what was set before."""
+
+
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """float32 that is float32: without TF32, which torch's convolutions use on GPUs from Ampere on.
@@ -43,11 +49,18 @@ def exact_float32() -> Iterator[None]:
     """
     cudnn: Any = torch.backends.cudnn  # Any: torch's stubs do not know its parts
     settings = (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)
-    before = [setting.fp32_precision for setting in settings]
+    with _LOCK:  # threads may be in here together: the first sets, and the last puts back what the first found
+        if not _BEFORE:
+            _BEFORE.append([setting.fp32_precision for setting in settings])
+            for setting in settings:
+                setting.fp32_precision = "ieee"
+        else:
+            _BEFORE.append([])
     try:
-        for setting in settings:
-            setting.fp32_precision = "ieee"
         yield
     finally:
-        for setting, precision in zip(settings, before, strict=True):
-            setting.fp32_precision = precision
+        with _LOCK:
+            if len(_BEFORE) == 1:
+                for setting, precision in zip(settings, _BEFORE[0], strict=True):
+                    setting.fp32_precision = precision
+            _BEFORE.pop()

@@ -132,6 +132,7 @@ def test_what_is_no_setting_says_how_to_write_it(edgerkd, workdir):
     assert edgerkd("distill", "--resume", "--set", "lr=1").code == 2
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(bars, edgerkd, workdir):
     """Catches state that only a clean end writes."""
     flags = (*bars, "--method", "edgerkd", "--epochs", "3", "--set", "batch=16", "--set", "attack_steps=2", "--run")

@@ -78,6 +78,7 @@ def appears(path: Path, seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_and_ends_the_same(run):
     """Catches state that only a clean end writes, and a result that depends on the kill."""
     killed = start(run, "after the first chunk")

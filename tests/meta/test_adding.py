@@ -91,6 +91,7 @@ def add(copy: Path, folder: str, registry: str, text: str) -> None:
     path.write_text(content.replace("FILES = (\n", 'FILES = (\n    "toy",\n'))
 
 
+@pytest.mark.slow
 def test_a_method_and_an_attack_are_one_file_and_one_line_each(copy: Path) -> None:
     """Catches a second place that must know a name: a list of the command line's, of the report's, of the core's."""
     add(copy, "edgerkd/distill/methods", "registry.py", TOY_METHOD)

@@ -267,3 +267,16 @@ def test_a_subsampled_convolution_is_the_convolution(stride, groups, bias):
     assert {name: weight.grad for name, weight in other.named_parameters()}.keys() == plain.state_dict().keys()
     for name, weight in other.named_parameters():
         assert_close(weight.grad, plain.get_parameter(name).grad)
+
+
+def test_exact_float32_is_put_back_by_whoever_leaves_last():
+    """Catches threads that overlap and leave behind what the other had set."""
+    convolution = torch.backends.cudnn.conv
+    before = convolution.fp32_precision
+    first, second = exact_float32(), exact_float32()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert convolution.fp32_precision == "ieee"
+    second.__exit__(None, None, None)
+    assert convolution.fp32_precision == before
