@@ -36,7 +36,7 @@ def images_at_once(image_shape: tuple[int, int, int]) -> int:
 
 
 _LOCK = threading.Lock()
-_BEFORE: list[list[str]] = []
+_BEFORE: list[list[Any]] = []  # Any: whatever torch takes for a precision
 """One entry for each use of `exact_float32` that has begun and not ended; the first has what was set before."""
 
 
