@@ -116,7 +116,7 @@ def test_a_manifest_cannot_point_out_of_its_folder(bundle, name):
     ("old", "new", "message"),
     [
         ('"schema": 1', '"schema": 2', "schema 2"),
-        ('"reference"', '"referense"', "referense: unknown key"),
+        ('"reference"', '"referencex"', "referencex: unknown key"),
         ("{", "", "JSON"),
     ],
 )
