@@ -311,7 +311,7 @@ def _graph(model: "str | Path | bytes | Bundle", shape: tuple[int, int, int]) ->
 def _graph_and_twin(model: "str | Path | bytes | Bundle", shape: tuple[int, int, int]) -> tuple[bytes, bytes]:
     """A graph of images in [0, 1] with its gradient twin; a bundle has both already, of its first variant."""
     from edgerkd.bundle.read import Bundle, read_bundle
-    from edgerkd.files.paths import find_kind, given_path, read_file, shown
+    from edgerkd.files.paths import GRAPH_LIMIT, find_kind, given_path, read_file, shown
 
     if isinstance(model, str | Path):
         path = given_path(model)
@@ -321,14 +321,13 @@ def _graph_and_twin(model: "str | Path | bytes | Bundle", shape: tuple[int, int,
         variant = model.manifest.variants[0]
         return read_file(model.path / variant.graph), read_file(model.path / variant.twin)
     from edgerkd.graphs.adopt import adopt
-    from edgerkd.graphs.load import LIMIT
     from edgerkd.graphs.twin import gradient_twin
 
     if isinstance(model, bytes):
         graph = adopt(model, image_shape=shape).graph
     else:
         path = given_path(model)
-        content = read_file(path, limit=LIMIT)
+        content = read_file(path, limit=GRAPH_LIMIT)
         graph = adopt(content, folder=path.parent, where=shown(path), image_shape=shape).graph
     return graph, gradient_twin(graph)
 

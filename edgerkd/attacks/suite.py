@@ -36,14 +36,19 @@ WEAK = frozenset(attack.id for attack in ATTACKS.values() if attack.evidence == 
 """Attacks whose figure alone never shows robustness."""
 
 
-def attacks_named(name: str, *, classes: int) -> tuple[tuple[Attack, ...], tuple[Flag, ...]]:
-    """The attacks a user's word stands for, in the order they run, and notices about them.
+def attacks_of(name: str) -> tuple[Attack, ...]:
+    """The attacks a user's word stands for, in the order they run.
 
     Raises UnknownNameError, which says what each known one is.
     """
     if name not in ATTACKS and name not in ENSEMBLES:
         raise UnknownNameError("attack", name, words=descriptions())
-    found = tuple(ATTACKS[each] for each in ENSEMBLES.get(name, (name,)))
+    return tuple(ATTACKS[each] for each in ENSEMBLES.get(name, (name,)))
+
+
+def attacks_named(name: str, *, classes: int) -> tuple[tuple[Attack, ...], tuple[Flag, ...]]:
+    """The same, and notices about them. Raises UnknownNameError."""
+    found = attacks_of(name)
     notices: list[Flag] = []
     needed = max(attack.least_classes for attack in found)
     if classes < needed:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerkd.bundle.backend import FloatArray, LiveEngine
-from edgerkd.core.adoption import Adoption
+from edgerkd.core.adoption import Adoption, Normalization, Order
 from edgerkd.core.errors import ConfigError, EngineError
 
 _LEAST = np.finfo(np.float32).tiny
@@ -68,14 +68,18 @@ class AdaptedEngine:
         self._engine.__exit__(kind, error, trace)
 
 
+def normalised(images: FloatArray, normalization: Normalization, order: Order) -> FloatArray:
+    """Images (n, c, h, w) less the mean over the deviation, a channel, and then in this order of channels."""
+    mean, std = (np.asarray(row, np.float32)[:, None, None] for row in (normalization.mean, normalization.std))
+    x: FloatArray = (images - mean) / std
+    return np.ascontiguousarray(x[:, ::-1]) if order == "bgr" else x
+
+
 def prepare(images: FloatArray, adoption: Adoption) -> NDArray[Any]:
     """What the graph takes, in its own type and layout, of images float32 (n, c, h, w) in [0, 1] of its own size."""
     a = adoption
-    mean, std = (np.asarray(row, np.float32)[:, None, None] for row in (a.normalization.mean, a.normalization.std))
     x: Any = np.repeat(images, a.channels, axis=1) if a.grey_repeated else images  # Any: as above
-    x = (x - mean) / std
-    if a.order == "bgr":
-        x = x[:, ::-1]
+    x = normalised(x, a.normalization, a.order)
     if a.input_type == "uint8":
         x = x.round().clip(0, 255)
     if a.layout == "nhwc":

@@ -1,8 +1,10 @@
 """Backends, found by entry point; edgerkd's own come through the same door."""
 
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from edgerkd.bundle.backend import Backend
+from edgerkd.bundle.backend import Backend, LiveEngine
 from edgerkd.core.errors import EdgerkdError, MissingDependencyError, UnknownNameError
 
 GROUP = "edgerkd.backends"
@@ -24,3 +26,14 @@ def load_backend(name: str) -> Backend:
         raise
     except Exception as e:  # a plug-in may fail in any way; it must not take edgerkd down with it
         raise MissingDependencyError(f"backend {name!r} ({found[name].value}) cannot be loaded: {e}") from e
+
+
+def open_onnx(graph: bytes) -> LiveEngine:
+    """An ONNX graph, run by ONNX Runtime on the CPU of this machine.
+
+    Raises MissingDependencyError without ONNX Runtime, EngineError where it does not run the graph.
+    """
+    with TemporaryDirectory() as folder:  # an engine holds what it has read
+        path = Path(folder, "model.onnx")
+        path.write_bytes(graph)
+        return load_backend("onnx").open(path)

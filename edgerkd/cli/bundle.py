@@ -16,6 +16,7 @@ from edgerkd.cli.options import (
     MinRobust,
     Norm,
     Seed,
+    given_flags,
     radius,
     with_data,
 )
@@ -84,7 +85,7 @@ def bundle(
 
 def check_data_given(context: typer.Context) -> None:
     """Raises BadParameter where no data were named: the digits are nobody's own."""
-    if not any(str(context.get_parameter_source(name)).endswith("COMMANDLINE") for name in DATA_OPTIONS):
+    if not given_flags(context, DATA_OPTIONS):
         raise typer.BadParameter(
             "say which labelled images the network is judged on: an .npz file or a folder of pictures",
             param_hint="--data",

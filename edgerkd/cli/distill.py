@@ -13,6 +13,7 @@ from edgerkd.cli.options import (
     ProfileName,
     Seed,
     Teacher,
+    given_flags,
     radius,
     run_folder,
     with_data,
@@ -77,10 +78,9 @@ def distill(
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs import distill as job
 
-    given = [name for name in _RECIPE if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
-    if resume and given:
-        flag = given[0].replace("_", "-")
-        raise typer.BadParameter(f"resumes with the run's own recipe: leave --{flag} out", param_hint="--resume")
+    flags = given_flags(context, _RECIPE)
+    if resume and flags:
+        raise typer.BadParameter(f"resumes with the run's own recipe: leave {flags[0]} out", param_hint="--resume")
 
     def show(folder: "RunFolder", evaluation: "Evaluation") -> None:
         emit_json(evaluation) if json else _show(folder, evaluation)

@@ -9,7 +9,7 @@ import typer
 
 from edgerkd.cli.bundle import check_data_given
 from edgerkd.cli.model_options import MODEL_OPTIONS, with_model
-from edgerkd.cli.options import DATA_OPTIONS, AttackName, Eps, Run, Seed, radius, run_folder, with_data
+from edgerkd.cli.options import DATA_OPTIONS, AttackName, Eps, Run, Seed, given_flags, radius, run_folder, with_data
 from edgerkd.cli.output import Json, emit_json, progress, show_parts
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.model_request import ModelRequest
@@ -142,18 +142,11 @@ def _evaluate_model(model: ModelRequest, data: DataRequest, asked: "Request", ou
 
 def _check_subject(context: typer.Context, source: str | None) -> None:
     """Raises BadParameter where something is said of a run and it is a model that is attacked, or the other way."""
-    said = [name for name in (_OF_A_MODEL if source is None else _OF_A_RUN) if _is_given(context, name)]
-    if said:
+    if flags := given_flags(context, _OF_A_MODEL if source is None else _OF_A_RUN):
         of = "a network of your own: name MODEL" if source is None else "a run: leave it out, or leave MODEL out"
-        flag = "from" if said[0] == "factory" else said[0].replace("_", "-")
-        raise typer.BadParameter(f"is about {of}", param_hint=f"--{flag}")
+        raise typer.BadParameter(f"is about {of}", param_hint=flags[0])
     if source is not None:
         check_data_given(context)
-
-
-def _is_given(context: typer.Context, name: str) -> bool:
-    """Whether the user said this on the command line."""
-    return str(context.get_parameter_source(name)).endswith("COMMANDLINE")
 
 
 def _check_together(*, curve: str | None, eps: str | None, against: Path | None, with_teacher: bool) -> None:

@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -170,6 +170,12 @@ def replaced_parameter(command: Callable[..., Any], name: str, parts: Callable[.
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  what inspect itself looks for
     return wrapped
+
+
+def given_flags(context: typer.Context, names: Iterable[str]) -> tuple[str, ...]:
+    """The flags of those parameters that the user gave on the command line, such as `--group-by`."""
+    given = {name for name in names if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+    return tuple(max(p.opts, key=len) for p in context.command.params if p.name in given)
 
 
 DATA_OPTIONS = tuple(inspect.signature(_data_parameters).parameters)

@@ -1,5 +1,6 @@
 """`edgerkd verify`: is the deployed engine robust? Runs without torch."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from edgerkd.cli.options import (
     Seed,
     Variant,
     bundle_folders,
+    given_flags,
     radius,
     with_data,
 )
@@ -30,7 +32,6 @@ from edgerkd.core.model_request import ModelRequest
 
 if TYPE_CHECKING:
     from edgerkd.core.progress import Progress
-    from edgerkd.core.requirement import Requirement
     from edgerkd.core.run import RunFolder
     from edgerkd.core.verification import VerifyReport
 
@@ -68,7 +69,8 @@ def verify(
 ) -> None:
     """Attack the deployed engine on this machine, and exit with pass (0), fail (1) or inconclusive (7)."""
     from edgerkd.bundle.read import read_bundle
-    from edgerkd.core.requirement import Requirement
+    from edgerkd.cli.bundle import check_data_given
+    from edgerkd.core.requirement import Requirement, check_asked
     from edgerkd.files.atomic import check_writable
     from edgerkd.files.paths import given_path
     from edgerkd.verify.run import verify as run
@@ -77,8 +79,11 @@ def verify(
     _check_flags(context, source)
     with progress() as bars:
         if source is not None and _is_model(source):
-            given = (eps, norm, n, seed, None if measure else requirement)
-            folders = _bundle_of(context, source, request, model, *given, bars)
+            check_data_given(context)
+            if not measure:
+                check_asked(requirement)
+            found = replace(model, source=source)
+            folders = _bundle_of(found, request, eps=eps, norm=norm, n=n, seed=seed, progress=bars)
         else:
             folders = bundle_folders(None if source is None else Path(source))
         found = read_bundle(folders.bundle)
@@ -132,36 +137,19 @@ def _check_flags(context: typer.Context, source: str | None) -> None:
             f"{shown(source)} is a file, and verify takes a bundle's folder or an ONNX file: make a bundle of other "
             f"networks first, with `edgerkd bundle`."
         )
-    said = [name for name in _OF_A_MODEL if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
-    if said and (source is None or not _is_model(source)):
-        flag = "from" if said[0] == "factory" else said[0].replace("_", "-")
-        raise typer.BadParameter("is about a network of your own, and a bundle has it already", param_hint=f"--{flag}")
+    flags = given_flags(context, _OF_A_MODEL)
+    if flags and (source is None or not _is_model(source)):
+        raise typer.BadParameter("is about a network of your own, and a bundle has it already", param_hint=flags[0])
 
 
 def _bundle_of(
-    context: typer.Context,
-    source: str,
-    request: DataRequest,
-    model: ModelRequest,
-    eps: str | None,
-    norm: str,
-    n: int,
-    seed: int,
-    requirement: "Requirement | None",
-    bars: "Progress",
+    model: ModelRequest, request: DataRequest, *, eps: str | None, norm: str, n: int, seed: int, progress: "Progress"
 ) -> "RunFolder":
     """A bundle made on the spot. The host attacks nothing: what is attacked is the engine, next."""
-    from dataclasses import replace
-
-    from edgerkd.cli.bundle import check_data_given
     from edgerkd.core.model_request import BUNDLES
-    from edgerkd.core.requirement import Requirement, check_asked
+    from edgerkd.core.requirement import Requirement
     from edgerkd.jobs.bundle import Asked, make_bundle
 
-    check_data_given(context)
-    if requirement is not None:
-        check_asked(requirement)
-    found = replace(model, source=source)
     asked = Asked(
         eps=radius(eps),
         norm=norm,
@@ -172,4 +160,4 @@ def _bundle_of(
         seed=seed,
         attack=None,
     )
-    return bundle_folders(make_bundle(BUNDLES / found.name, found, request, asked, progress=bars).path)
+    return bundle_folders(make_bundle(BUNDLES / model.name, model, request, asked, progress=progress).path)

@@ -93,7 +93,7 @@ _ENDINGS: dict[Ending, str] = {
 }
 
 
-def understood(adoption: Adoption) -> tuple[str, ...]:
+def adoption_lines(adoption: Adoption) -> tuple[str, ...]:
     """A line for each thing that was decided, to be printed."""
     a = adoption
     layout = _LAYOUTS[a.layout].format(shape=" x ".join(map(str, a.input_shape)))

@@ -16,6 +16,8 @@ from edgerkd.core.units import format_size
 
 TEXT_LIMIT = 64 << 20
 """Bytes of a JSON or TOML file. Ours: the largest that edgerkd writes has 2 MB."""
+GRAPH_LIMIT = (1 << 31) - 1
+"""Bytes of an ONNX graph: what a protobuf message can hold. Source: protobuf.dev, "Proto limits"."""
 FILE_LIMIT = 1 << 40
 """Bytes of any other file: beyond it sizes are damage. Ours."""
 

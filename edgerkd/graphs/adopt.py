@@ -9,11 +9,12 @@ import numpy as np
 from edgerkd.core.adoption import OLDEST_OPSET, Adoption, Ending, Layout, Normalization, Order
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.text import LONGEST_NAME, printable
+from edgerkd.files.paths import GRAPH_LIMIT
 from edgerkd.graphs.batch import free_batch
 from edgerkd.graphs.check import check_batches, check_upgrade
 from edgerkd.graphs.ending import check_scores, choose_output, prune, strip_ending
 from edgerkd.graphs.entry import ImageInput, find_image, put_front
-from edgerkd.graphs.load import LIMIT, load_graph
+from edgerkd.graphs.load import load_graph
 from edgerkd.graphs.naming import free_our_names, rename
 from edgerkd.graphs.preprocess import NONE, PIXELS
 from edgerkd.graphs.values import Graph, Known, Model, label, opset_of, propagate
@@ -244,7 +245,7 @@ def _canonical(
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     check_batches(fixed, model, batch=image.batch, shape=shape, where=where)
-    if model.ByteSize() > LIMIT:
+    if model.ByteSize() > GRAPH_LIMIT:
         raise ConfigError(f"{where}: larger than 2 GB with its weights, and that is the most that is read")
     return model.SerializeToString()
 

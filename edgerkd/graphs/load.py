@@ -7,11 +7,8 @@ from typing import Any
 from edgerkd.core.adoption import NEWEST_OPSET, OLDEST_OPSET
 from edgerkd.core.errors import ArtefactError, ConfigError, problems_text
 from edgerkd.core.text import LONGEST_NAME, printable
-from edgerkd.files.paths import open_file, shown
+from edgerkd.files.paths import GRAPH_LIMIT, open_file, shown
 from edgerkd.graphs.values import Model, Node, attributes_of, label, opset_of
-
-LIMIT = (1 << 31) - 1
-"""Bytes of a graph with its weights: what a protobuf message can hold. Source: protobuf.dev, "Proto limits"."""
 
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
@@ -49,7 +46,7 @@ def load_graph(content: bytes, *, folder: Path | None, where: str) -> Model:
 def _parsed(content: bytes, where: str) -> Model:
     import onnx
 
-    if len(content) > LIMIT:
+    if len(content) > GRAPH_LIMIT:
         raise ConfigError(f"{where}: larger than 2 GB: save it with its weights in files of their own beside it")
     try:
         model = onnx.load_from_string(content)
@@ -75,7 +72,7 @@ def _load_external(model: Model, folder: Path | None, where: str) -> None:
         if tensor.data_location != _EXTERNAL:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
-        data = _external_bytes(entries, tensor.name, folder, where, room=LIMIT - total)
+        data = _external_bytes(entries, tensor.name, folder, where, room=GRAPH_LIMIT - total)
         total += len(data)
         tensor.raw_data = data
         del tensor.external_data[:]

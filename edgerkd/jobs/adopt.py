@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerkd.core.adoption import Normalization, Order, understood
+from edgerkd.bundle.adapted import normalised
+from edgerkd.core.adoption import Normalization, Order, adoption_lines
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.progress import Progress
 from edgerkd.data.samples import Checked
-from edgerkd.files.paths import find_kind, given_path, read_file, shown
+from edgerkd.files.paths import GRAPH_LIMIT, find_kind, given_path, read_file, shown
 from edgerkd.graphs.adopt import ModelGraph, adopt
-from edgerkd.graphs.load import LIMIT
 from edgerkd.graphs.preprocess import NONE, Choice, candidates, choose, reading_name
 from edgerkd.verify.graph import graph_logits
 
@@ -39,7 +39,7 @@ def adopt_model(
     shape = (channels, height, width)
     content, folder, where = _content(request, shape)
 
-    def adopted(normalization: Normalization, order: Order) -> ModelGraph:
+    def adopted(normalization: Normalization, order: Order, shape: Shape) -> ModelGraph:
         return adopt(
             content,
             folder=folder,
@@ -53,7 +53,7 @@ def adopt_model(
         )
 
     found = _measured(request, adopted, pixels, labels, progress)
-    for line in understood(found.adoption):
+    for line in adoption_lines(found.adoption):
         progress.say(f"{where}: {line}")
     if found.classes <= labels.max():
         raise ConfigError(
@@ -81,43 +81,44 @@ def classes_for(data: Checked, outputs: int) -> tuple[str, ...]:
 
 def _measured(
     request: ModelRequest,
-    adopted: Callable[[Normalization, Order], ModelGraph],
+    adopted: Callable[[Normalization, Order, Shape], ModelGraph],
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64],
     progress: Progress,
 ) -> ModelGraph:
     """The model as the user says its input is, or read in the way in which it is most accurate."""
-    if request.normalization is not None and (request.order is not None or pixels.shape[1] == 1):
-        return adopted(request.normalization, request.order or "rgb")
-    plain = adopted(request.normalization or NONE, request.order or "rgb").adoption
+    channels, height, width = pixels.shape[1:]
+    shape = (channels, height, width)
+    if request.normalization is not None and (request.order is not None or channels == 1):
+        return adopted(request.normalization, request.order or "rgb", shape)
+    plain = adopted(request.normalization or NONE, request.order or "rgb", shape).adoption
     if plain.input_type == "uint8" and (request.order is not None or plain.channels == 1):
-        return adopted(NONE, request.order or "rgb")
+        return adopted(NONE, request.order or "rgb", shape)
     ways: Ways = candidates(plain.channels, order=request.order)
     if plain.input_type == "uint8":
         ways = tuple(dict.fromkeys((NONE, order) for _, order in ways))
     elif request.normalization is not None:
         ways = tuple(dict.fromkeys((request.normalization, order) for _, order in ways))
-    choice = _choose(adopted, ways, pixels[:FEW], labels[:FEW], progress)
+    # Adopted once, for images that are read in each way before it sees them: adopting is checked, which takes long.
+    bare = adopted(NONE, "rgb", (plain.channels, height, width)).graph
+    repeated = np.repeat(pixels, plain.channels // channels, axis=1)
+    choice = _choose(bare, ways, repeated[:FEW], labels[:FEW], progress)
     if not choice.clear and len(pixels) > FEW:
         ways = tuple((each.normalization, each.order) for each in choice.tied)
-        choice = _choose(adopted, ways, pixels, labels, progress)
+        choice = _choose(bare, ways, repeated, labels, progress)
     _say_choice(choice, progress)
-    return adopted(choice.best.normalization, choice.best.order)
+    return adopted(choice.best.normalization, choice.best.order, shape)
 
 
 def _choose(
-    adopted: Callable[[Normalization, Order], ModelGraph],
-    ways: Ways,
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    progress: Progress,
+    graph: bytes, ways: Ways, pixels: NDArray[np.uint8], labels: NDArray[np.int64], progress: Progress
 ) -> Choice:
-    """The way in which the model is most accurate on these images."""
+    """The way in which the graph, which normalises nothing itself, is most accurate on these images."""
     images = np.divide(pixels, 255, dtype=np.float32)
     with progress.stage(f"finding how pixels are normalised, on {len(images)} images", len(ways)) as advance:
 
         def correct(normalization: Normalization, order: Order) -> list[bool]:
-            logits = graph_logits(adopted(normalization, order).graph, images)
+            logits = graph_logits(graph, normalised(images, normalization, order))
             advance(ways.index((normalization, order)) + 1, normalization.name)
             return (logits.argmax(1) == labels).tolist()
 
@@ -161,7 +162,7 @@ def _content(request: ModelRequest, shape: Shape) -> tuple[bytes, Path | None, s
     name = request.source or request.factory or ""
     if _is_onnx(request):
         path = given_path(name)
-        return read_file(path, limit=LIMIT), path.parent, shown(path)
+        return read_file(path, limit=GRAPH_LIMIT), path.parent, shown(path)
     from edgerkd.models.foreign import onnx_from_source
 
     return onnx_from_source(name, request.weights, image_shape=shape), None, name

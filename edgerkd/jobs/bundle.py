@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import Outcomes, assess, joined
-from edgerkd.attacks.suite import attacks_named
+from edgerkd.attacks.suite import attacks_named, attacks_of
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
@@ -23,7 +23,7 @@ from edgerkd.core.requirement import ReferenceResult, Requirement
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.load import load_samples
-from edgerkd.data.samples import Checked
+from edgerkd.data.samples import Checked, Samples
 from edgerkd.data.split import draw
 from edgerkd.files.atomic import check_writable
 from edgerkd.files.paths import read_file
@@ -76,10 +76,10 @@ def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Ask
     check_writable(folder.with_name(f"{folder.name}.bundle"))
     load_backend(asked.format)
     if asked.attack is not None:
-        attacks_named(asked.attack, classes=10)  # a wrong name should not wait for the work before it
+        attacks_of(asked.attack)  # a wrong name should not wait for the work before it
     check_source(model)
     judged = judge_inputs(model, data, n=asked.n, seed=asked.seed, progress=progress)
-    threat_model = _threat_model(data, judged, asked, progress)
+    threat_model = threat_model_of(data, judged, eps=asked.eps, norm=asked.norm, progress=progress)
     graph = judged.model.graph
     with progress.stage("gradient twin", 0):
         twin = gradient_twin(graph)
@@ -127,15 +127,13 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
     """The model in edgerkd's form, and `n` images drawn by class. Says what was decided of both."""
     data = load_samples(request, progress=progress)
     assert data.test is not None
-    drawn = data.test.take(draw(data.test.labels, max(n, TO_READ), seed=seed))  # any part of it is a sample as well
-    pixels = np.ascontiguousarray(drawn.images.transpose(0, 3, 1, 2))
-    found = adopt_model(model, pixels, drawn.labels, progress=progress)
-    drawn = data.test.take(draw(data.test.labels, n, seed=seed))
-    pixels = np.ascontiguousarray(drawn.images.transpose(0, 3, 1, 2))
+    pixels, labels = _drawn(data.test, TO_READ, seed=seed)
+    found = adopt_model(model, pixels, labels, progress=progress)
+    pixels, labels = _drawn(data.test, n, seed=seed)
     class_names = classes_for(data, found.classes)
     _, height, width = found.image_shape
     colour = "grey" if found.image_shape[0] == 1 else "colour"
-    progress.say(f"{data.name}: {len(drawn):,} of {len(data.test):,} images, {width}x{height} {colour}")
+    progress.say(f"{data.name}: {len(labels):,} of {len(data.test):,} images, {width}x{height} {colour}")
     for line in data.notes:
         progress.say(f"note: {line}")
     return Judged(
@@ -143,15 +141,22 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
         data=data,
         class_names=class_names,
         pixels=pixels,
-        labels=drawn.labels,
+        labels=labels,
     )
 
 
-def _threat_model(request: DataRequest, judged: Judged, asked: Asked, progress: Progress) -> ThreatModel:
+def _drawn(samples: Samples, n: int, *, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """`n` of the samples drawn by class: pixels uint8 (n, c, h, w) and labels (n,)."""
+    drawn = samples.take(draw(samples.labels, n, seed=seed))
+    return np.ascontiguousarray(drawn.images.transpose(0, 3, 1, 2)), drawn.labels
+
+
+def threat_model_of(
+    request: DataRequest, judged: Judged, *, eps: Radius | None, norm: str, progress: Progress
+) -> ThreatModel:
     """As asked, or as is customary; which is said."""
-    threat_model, why = threat_model_for(
-        request.source, judged.data.name, channels=judged.model.image_shape[0], eps=asked.eps, norm=asked.norm
-    )
+    channels = judged.model.image_shape[0]
+    threat_model, why = threat_model_for(request.source, judged.data.name, channels=channels, eps=eps, norm=norm)
     progress.say(f"threat model: {threat_model} ({why})")
     return threat_model
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgerkd.attacks.suite import attacks_named
+from edgerkd.attacks.suite import attacks_of
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.model_request import ModelRequest
@@ -17,9 +17,8 @@ from edgerkd.files.atomic import check_writable, write_atomic
 from edgerkd.files.decode import encode_json
 from edgerkd.jobs.adopt import check_source
 from edgerkd.jobs.attack import attack_network
-from edgerkd.jobs.bundle import Judged, judge_inputs
+from edgerkd.jobs.bundle import Judged, judge_inputs, threat_model_of
 from edgerkd.jobs.evaluate import Request
-from edgerkd.jobs.threat import threat_model_for
 from edgerkd.models.graph_network import graph_network
 
 
@@ -39,18 +38,12 @@ def evaluate_model(
     """
     if out is not None:
         check_writable(out)
-    attacks_named(request.attack, classes=10)  # a wrong name should not wait for the work before it
+    attacks_of(request.attack)  # a wrong name should not wait for the work before it
     check_source(model)
     n = sys.maxsize if request.n is None else request.n
     judged = judge_inputs(model, data, n=n, seed=request.seed, progress=progress)
-    threat_model, why = threat_model_for(
-        data.source,
-        judged.data.name,
-        channels=judged.model.image_shape[0],
-        eps=request.eps,
-        norm=request.norm or "Linf",
-    )
-    progress.say(f"threat model: {threat_model} ({why})")
+    norm = request.norm or "Linf"
+    threat_model = threat_model_of(data, judged, eps=request.eps, norm=norm, progress=progress)
     assert judged.data.test is not None
     found = attack_network(
         graph_network(judged.model.graph),

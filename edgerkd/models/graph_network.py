@@ -1,7 +1,5 @@
 """An ONNX graph as a network among torch's: ONNX Runtime runs it, its gradient twin differentiates it. See ADR 0024."""
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -9,7 +7,7 @@ import torch
 from torch import Tensor
 
 from edgerkd.bundle.backend import FloatArray, LiveEngine
-from edgerkd.bundle.plugins import load_backend
+from edgerkd.bundle.plugins import open_onnx
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.errors import ArtefactError, ConfigError
 from edgerkd.graphs.features import feature_tensors, graph_ends, with_outputs
@@ -57,7 +55,7 @@ class GraphNetwork(Network):
         """What the graph's `logits`, `features` (logits, penultimate, taps) or `twin` (logits, gradient) are."""
         if which not in self._engines:
             made = {"logits": lambda graph: graph, "features": _with_features, "twin": gradient_twin}[which]
-            self._engines[which] = _opened(made(self.graph))
+            self._engines[which] = open_onnx(made(self.graph))
         engine, arrays = self._engines[which], [_array(tensor) for tensor in inputs]
         parts = [engine(*(a[first : first + BATCH] for a in arrays)) for first in range(0, len(arrays[0]), BATCH)]
         found = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -125,13 +123,6 @@ class _Gradient(torch.autograd.Function):
 def _with_features(graph: bytes) -> bytes:
     found = feature_tensors(graph)
     return with_outputs(graph, (found.penultimate, *found.taps))
-
-
-def _opened(graph: bytes) -> LiveEngine:
-    with TemporaryDirectory() as folder:  # an engine holds what it has read
-        path = Path(folder, "model.onnx")
-        path.write_bytes(graph)
-        return load_backend("onnx").open(path)
 
 
 def _array(tensor: Tensor) -> FloatArray:

@@ -13,13 +13,12 @@ from edgerkd.core.text import printable
 from edgerkd.files.atomic import folder_atomic, recover, write_atomic
 from edgerkd.files.damage import DAMAGE
 from edgerkd.files.decode import decode_json, encode_json
-from edgerkd.files.paths import check_file, read_file, shown
+from edgerkd.files.paths import GRAPH_LIMIT, check_file, read_file, shown
 from edgerkd.models.build import build
 from edgerkd.models.graph_network import GraphNetwork
 from edgerkd.models.network import Network
 
 WEIGHTS_LIMIT = 16 << 30  # bytes; ours: the largest public classifiers have 8 GB
-GRAPH_LIMIT = (2 << 30) - 1  # bytes of one protobuf message, which an ONNX graph is
 WEIGHTS = "weights.safetensors"
 GRAPH = "model.onnx"
 ARCHITECTURE = "architecture.json"

@@ -15,7 +15,7 @@ from edgerkd.core.errors import ArtefactError
 from edgerkd.core.profile import Profile
 from edgerkd.core.variant import Precision, Variant
 from edgerkd.core.verification import Skipped
-from edgerkd.files.paths import read_file, shown
+from edgerkd.files.paths import GRAPH_LIMIT, read_file, shown
 from edgerkd.verify.build import choose_backend, open_engines, preferred_backends
 from edgerkd.verify.classifier import EngineClassifier
 
@@ -49,10 +49,6 @@ class Session:
     @property
     def classifier(self) -> EngineClassifier:
         return EngineClassifier(self.live, self.twin, log_probabilities=self.log_probabilities)
-
-
-GRAPH_LIMIT = 2 << 30
-"""Bytes of an ONNX file: protobuf's own limit."""
 
 
 def check_precision(bundle: Bundle, variant: Variant) -> None:

@@ -5,16 +5,12 @@ from pathlib import Path
 
 from edgerkd.bundle.backend import FloatArray
 from edgerkd.core.errors import ArtefactError, EngineError, problems_text
-from edgerkd.files.paths import read_file
+from edgerkd.files.paths import GRAPH_LIMIT, read_file
 
 Shape = tuple[int | None, ...]  # None: any size
 
 # Field numbers of ModelProto, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _GRAPH, _OPSET = 7, 8
-
-
-GRAPH_LIMIT = 2 << 30
-"""Bytes of an ONNX file: protobuf's own limit. Source: https://protobuf.dev/programming-guides/proto-limits."""
 
 
 def read_onnx(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from edgerkd.core.adoption import Normalization, understood
+from edgerkd.core.adoption import Normalization, adoption_lines
 from edgerkd.core.errors import ArtefactError, ConfigError
 from edgerkd.graphs.adopt import adopt
 from edgerkd.graphs.preprocess import PIXELS, named
@@ -198,7 +198,7 @@ def test_an_adopted_graph_answers_as_the_original_on_what_that_expects(case):
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["images", "logits"]
     assert model.opset_import[0].version == onnx.load_from_string(original).opset_import[0].version
     assert "Softmax" not in {node.op_type for node in model.graph.node}
-    assert understood(found.adoption)
+    assert adoption_lines(found.adoption)
 
 
 def test_uint8_pixels_that_are_cast_at_once_need_no_uint8():
