@@ -1,16 +1,20 @@
 """MixACM: activated channel maps, soft labels and mixup; no adversarial image is made.
 
-Source: Awais et al., NeurIPS 2021, arXiv 2111.05073, figures 1 and 2; the weights are ours.
+Source: Awais et al., NeurIPS 2021, arXiv 2111.05073, figures 1 and 2; the weights are ours. `maps=spatial` is ours as
+well: the maps keep their places, and the mixtures are noisy.
 """
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.ranges import Positive, Weight
 from edgerkd.core.record import Record
-from edgerkd.distill.losses.acm import taps_loss
+from edgerkd.distill.losses.acm import Maps, taps_loss
 from edgerkd.distill.losses.kld import kld_loss
 from edgerkd.distill.losses.mixup import mixup, mixup_loss
+from edgerkd.distill.methods.inner_attack import uniform_noise
 from edgerkd.distill.methods.method import Method, Terms
 from edgerkd.distill.methods.step import Outputs, Step
 
@@ -19,14 +23,18 @@ from edgerkd.distill.methods.step import Outputs, Step
 class Options(Record):
     """The mixture and the weights of its terms, all ours; a weight of 0 leaves its term out."""
 
+    maps: Maps = "channel"
+    """What of a stage's output is compared: a value per channel, as published, or one per channel and place."""
+    noise: Weight = 1.0
+    """Of mixtures whose spatial maps are compared: uniform, in radii."""
     mixup_alpha: Weight = 1.0
     """Both parameters of the mixing share's beta distribution; 0 mixes nothing."""
     temperature: Positive = 1.0
     """Of the soft labels."""
-    weight_label: Weight = 1.0
+    weight_label: Weight = 0.0
     """Of the cross-entropy with the labels."""
-    weight_acm: Weight = 1.0
-    """Of the channel maps."""
+    weight_acm: Weight = 100.0
+    """Of the maps."""
     weight_kld: Weight = 1.0
     """Of the soft labels."""
 
@@ -40,7 +48,7 @@ def terms(step: Step[Options], _: Outputs) -> Terms:
     options = step.options
     lam = float(step.noise.beta(options.mixup_alpha, options.mixup_alpha)) if options.mixup_alpha > 0 else 1.0
     mixture = mixup(step.images, step.labels, lam=lam, generator=step.generator)
-    mixed = step.outputs(mixture.images)
+    mixed = step.outputs(_noisy(step, mixture.images))
     found: Terms = {}
     if options.weight_label:
         found["mix"] = options.weight_label * mixup_loss(mixed.student.logits, mixture)
@@ -48,10 +56,18 @@ def terms(step: Step[Options], _: Outputs) -> Terms:
         soft = kld_loss(mixed.student.logits, mixed.teacher.logits, temperature=options.temperature)
         found["kld"] = options.weight_kld * soft
     if options.weight_acm:
-        found["acm"] = options.weight_acm * taps_loss(step.adapters.pairs(mixed.student.taps, mixed.teacher.taps))
+        found["acm"] = options.weight_acm * taps_loss(
+            step.adapters.pairs(mixed.student.taps, mixed.teacher.taps), options.maps
+        )
     if not found:
         raise ConfigError("weight_label, weight_kld and weight_acm are all 0: method mixacm needs one above 0")
     return found
+
+
+def _noisy(step: Step[Options], images: Tensor) -> Tensor:
+    if step.options.maps == "channel" or not step.options.noise:
+        return images
+    return (images + uniform_noise(step, step.options.noise * step.eps)).clamp(0, 1)
 
 
 METHOD = Method(
