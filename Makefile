@@ -97,8 +97,9 @@ bench-attacks: $(PEERS)/.ready  ## the attacks against torchattacks, foolbox and
 	$(PEERS)/bin/python bench/attacks.py pgd $(ARGS)
 	$(PEERS)/bin/python bench/attacks.py ensemble $(ARGS)
 
-bench-ablation: $(HOST)  ## MixACM part by part, over seeds; ARGS="--data cifar10 --weights FILE --epochs 12"
-	$(PY) bench/ablation.py $(ARGS)
+bench-ablation: $(HOST)  ## MixACM part by part, over seeds; a stopped study goes on
+	OMP_NUM_THREADS=1 $(PY) bench/study.py bench/plans/ablation.toml $(ARGS)
+	$(PY) bench/study_table.py docs/measured/ablation.json
 
 bench-distill: $(HOST)  ## a training step against a plain published loop; ARGS="--weights FILE --data cifar10"
 	$(PY) bench/distill.py $(ARGS)

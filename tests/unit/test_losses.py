@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from edgerkd.distill.losses.acm import acm_loss, activated_channel_map
+from edgerkd.distill.losses.acm import acm_loss, activated_channel_map, spatial_loss
 from edgerkd.distill.losses.covariance import covariance, covariance_loss, gram, gram_loss, relative_distance
 from edgerkd.distill.losses.kld import kld_loss
 from edgerkd.distill.losses.mixup import mixup, mixup_loss
@@ -28,6 +28,18 @@ def test_the_channel_map_is_one_mean_magnitude_a_channel():
 def test_acm_by_hand():
     """Catches a missing normalisation and a mean over channels: unit vectors at a right angle are 2 apart, squared."""
     assert_close(acm_loss(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 0.5]])), torch.tensor(2.0))
+
+
+def test_spatial_maps_keep_their_places_and_meet_at_the_coarser_resolution():
+    """Catches maps that are averaged over places, and a finer teacher's map cut instead of pooled."""
+    same = torch.nn.Identity()
+    maps = torch.arange(16.0).reshape(1, 1, 4, 4)
+    moved = maps.flip(3)
+    assert acm_loss(activated_channel_map(moved), activated_channel_map(maps)).item() < 1e-10
+    assert spatial_loss(same, moved, maps).item() > 0.05
+    pooled = maps.reshape(1, 1, 2, 2, 2, 2).mean((3, 5))
+    assert spatial_loss(same, pooled, maps).item() < 1e-10
+    assert spatial_loss(same, maps, pooled).item() < 1e-10
 
 
 @given(seeds, st.floats(0.1, 100))

@@ -66,6 +66,17 @@ def step(method="pgd-at", *, progress=0.0, n=16, linf="16/255", student=None, no
     )
 
 
+class Watched:
+    """A network that notes which images it sees."""
+
+    def __init__(self, network, seen) -> None:
+        self._network, self._seen = network, seen
+
+    def features(self, images):
+        self._seen.append(images.detach())
+        return self._network.features(images)
+
+
 def probabilities(logits, temperature=1.0):
     return torch.exp(logits / temperature) / torch.exp(logits / temperature).sum(1, keepdim=True)
 
@@ -387,10 +398,11 @@ def test_weights_scale_their_terms():
 @pytest.mark.parametrize(
     ("weights", "left"),
     [
-        ({"weight_kld": 0}, {"mix", "acm"}),
-        ({"weight_acm": 0}, {"mix", "kld"}),
-        ({"weight_label": 0}, {"kld", "acm"}),
-        ({"weight_acm": 0, "weight_kld": 0}, {"mix"}),
+        ({}, {"kld", "acm"}),
+        ({"weight_label": 1}, {"mix", "kld", "acm"}),
+        ({"weight_label": 1, "weight_kld": 0}, {"mix", "acm"}),
+        ({"weight_label": 1, "weight_acm": 0}, {"mix", "kld"}),
+        ({"weight_label": 1, "weight_acm": 0, "weight_kld": 0}, {"mix"}),
     ],
 )
 def test_a_weight_of_zero_leaves_its_term_out(weights, left):
@@ -409,12 +421,39 @@ def test_mixacm_without_any_term_is_refused():
 
 def test_an_alpha_of_zero_mixes_nothing():
     """Catches beta(0, 0), which has no value, and images that are mixed all the same."""
-    given = step("mixacm", mixup_alpha=0.0)
+    given = step("mixacm", mixup_alpha=0.0, weight_label=1.0)
     own, target = given.student(given.images), given.teacher(given.images)
     found = mixacm.terms(given, given.clean)
     assert_close(found["mix"], F.cross_entropy(own, given.labels))
     assert_close(found["kld"], kl(target, own).mean())
-    assert not torch.equal(found["mix"], mixacm.terms(step("mixacm"), given.clean)["mix"])  # noqa: TID251  unequal is expected
+    assert not torch.equal(found["mix"], mixacm.terms(step("mixacm", weight_label=1.0), given.clean)["mix"])  # noqa: TID251  unequal is expected
+
+
+def test_spatial_maps_are_compared_on_noisy_mixtures():
+    """Catches noise on MixACM's own channel maps, noise of another radius, and images beyond [0, 1]."""
+    for maps, radii in (("channel", 0.0), ("spatial", 2.0)):
+        given = step("mixacm", maps=maps, noise=2.0, mixup_alpha=0.0)
+        seen: list[torch.Tensor] = []
+        watched = replace(given, student=Watched(given.student, seen))
+        mixacm.terms(watched, given.clean)
+        moved = (seen[0] - given.images).abs().max().item()
+        assert moved <= radii * given.eps + 1e-6
+        assert moved >= 0.9 * radii * given.eps
+        assert 0 <= seen[0].min() <= seen[0].max() <= 1
+
+
+def test_spatial_maps_by_hand():
+    """Catches an adapter applied to pooled maps, places exchanged, and the finer map not pooled."""
+    given = step("mixacm", maps="spatial", noise=0.0, mixup_alpha=0.0, weight_acm=3.0)
+    own, their = given.student.features(given.images).taps, given.teacher.features(given.images).taps
+    expected = torch.zeros(())
+    for adapter, s, t in given.adapters.pairs(own, their):
+        s, t = (tap.detach().double().permute(0, 2, 3, 1) for tap in (s, t))
+        if not isinstance(adapter, torch.nn.Identity):
+            s = s @ adapter.weight.detach().double().T + adapter.bias.detach().double()
+        a, b = (tap.flatten(1) / tap.flatten(1).norm(dim=1, keepdim=True) for tap in (s, t))
+        expected = expected + (a - b).square().sum(1).mean()
+    assert_close(mixacm.terms(given, given.clean)["acm"].double(), 3 * expected, rtol=1e-4, atol=1e-5)
 
 
 def test_covariance_alignment_by_hand():
@@ -458,7 +497,7 @@ def test_edgerkd_makes_no_adversarial_image_before_its_last_phase():
     )
     assert edgerkd.attack(early) is early.images
     assert edgerkd.attack(late) is not late.images
-    assert METHODS["edgerkd"](early).keys() == {"mix", "kld", "acm"}
+    assert METHODS["edgerkd"](early).keys() == {"kld", "acm"}
     assert METHODS["edgerkd"](late).keys() == {"kld_adv", "cov_adv", "gram_adv"}
 
 
