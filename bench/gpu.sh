@@ -10,7 +10,7 @@
 #   distill-speed  a step of ours and of a plain published loop, ResNet-18 from WideResNet-28-10, against the ceiling
 #   teacher        a robust network: --weights imported, or else one trained by N-FGSM; made once, by whoever needs it
 #   attacks        torchattacks, foolbox, pyautoattack and ours on the same network and images, one after the other
-#   train          students by MixACM, by edgerkd and by RSLAD at equal wall-clock: clean, PGD-20, ensemble
+#   train          students by MixACM (both maps), edgerkd, N-FGSM and RSLAD at equal wall-clock: clean, PGD-20, ensemble
 #   engines        a short run exported, verified and timed on every backend that works here
 #   ranks          two processes train what one trains
 #
@@ -19,7 +19,7 @@
 #   --wheels   packages the machine lacks, edgerkd's own wheel among them for its entry points: unpacked, not installed,
 #              and found before the machine's own; edgerkd's code is that of this folder in any case
 #   --weights  a robust CIFAR-10 network, a file that `edgerkd teacher import` takes
-#   --out      results.json, gpu.log, frontier.svg and teacher.safetensors (default build/gpu)
+#   --out      results.json, gpu.log and teacher.safetensors (default build/gpu)
 #
 # A folder of wheels is made where there is a network by
 #   grep -o '^[^ #]*==[^ ;]*' requirements/dev.txt >pins.txt
@@ -53,13 +53,13 @@ if [[ -n "${SMALL:-}" ]]; then
   WORK=build/gpu-work-small SET=digits TEACHER_EPOCHS=2 IMAGES=24
   TESTS=()
   SPEED=(--batch 8 --rounds 2 --student-widths 8 16 --student-blocks 1 --teacher-widths 16 32 64 --teacher-blocks 1)
-  STUDY=(--widths 8 16 --blocks 1 --minutes 0.02 --train 256)
+  STUDY=gpu-small
 else
   WORK=build/gpu-work SET=cifar10 TEACHER_EPOCHS=20 IMAGES=1000
   TESTS=(--run-gpu -m gpu)
   SPEED=(--batch 512 --rounds 15 --student-widths 64 128 256 512 --student-blocks 2 --teacher-widths 160 320 640
     --teacher-blocks 4)
-  STUDY=(--widths 32 64 128 --blocks 2 --minutes 1)
+  STUDY=gpu
 fi
 TEACHER=gpu-$SET
 RESULTS=$WORK/results
@@ -118,8 +118,11 @@ stage_attacks() {
 
 stage_train() {
   stage_teacher || return 1
-  python bench/frontier.py "${STUDY[@]}" --data "$SET" --teacher "$TEACHER" --methods mixacm edgerkd rslad --seeds 1 \
-    -n "$IMAGES" --attack autoattack --attack-n "$IMAGES" --json "$RESULTS/train.json" --svg "$OUT/frontier.svg"
+  mkdir -p "$WORK/study"
+  python bench/study.py "bench/plans/$STUDY.toml" --out "$WORK/study" --work "$WORK/study" --teachers "$OUT"
+  local status=$? # what is measured counts, also where the limit cut the rest off
+  cp "$WORK/study/$STUDY.json" "$RESULTS/train.json" && python bench/study_table.py "$RESULTS/train.json" || return 1
+  return $status
 }
 
 stage_engines() {

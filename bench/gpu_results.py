@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import spread
+from student import unpacked
 
 Found = Any  # what a JSON file holds
 
@@ -45,10 +46,8 @@ def lines(name: str, found: Found) -> Iterator[str]:
             yield f"{r['seconds']:.1f} s, {found['n']} images, robust {r['robust_acc']:.3f}"
     elif name == "train":
         for r in found["results"]:
-            yield (
-                f"{r['method']}: {r['epochs']} epochs in {r['minutes']:.2f} minutes, clean {r['clean']:.3f}, "
-                f"PGD-20 {r['pgd']:.3f}, ensemble {r['strong']:.3f}"
-            )
+            shares = ", ".join(f"{attack} {unpacked(bits).mean():.3f}" for attack, bits in r["correct"].items())
+            yield f"{r['run']}: {r['epochs']} epochs in {r['minutes']:.2f} minutes, {shares}"
     elif name.startswith("engines-verify-"):
         engine, clean, robust = found["engine"], found["clean_acc"]["value"], found["robust_acc"]["value"]
         what = f"{engine['version']} on {engine['device']['name']}"

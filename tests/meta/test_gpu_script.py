@@ -24,16 +24,24 @@ def test_the_options_are_those_that_its_head_documents():
     assert re.findall(r"^#   --([a-z]+)", HEAD, re.MULTILINE) == re.findall(r"--(\w+)\) \w+=\$\{2:\?\}", TEXT)
 
 
-@pytest.mark.parametrize("name", ["distill", "attacks", "frontier", "engine_latency", "ranks"])
+@pytest.mark.parametrize("name", ["distill", "attacks", "study", "engine_latency", "ranks"])
 def test_the_benchmarks_it_runs_take_its_options(name):
     """Catches an option of a benchmark that was renamed, which only a machine with a GPU would notice."""
-    sizes = {"distill": "SPEED", "frontier": "STUDY"}
+    sizes = {"distill": "SPEED"}
     commands = re.findall(rf"bench/{name}\.py((?:.*\\\n)*.*)", TEXT)
     commands += re.findall(rf"{sizes[name]}=\((.*?)\)", TEXT, re.DOTALL) if name in sizes else []
     used = {option for command in commands for option in re.findall(r"(?<!\S)(--?[a-z][\w-]*)", command)}
-    known = set(re.findall(r'add_argument\("(--?[\w-]+)"', (BENCH / f"{name}.py").read_text()))
+    known = set(re.findall(r'add_argument\(\s*"(--?[\w-]+)"', (BENCH / f"{name}.py").read_text()))
     assert used
     assert used <= known
+
+
+def test_the_plans_it_carries_out_are_there():
+    """Catches a plan that was renamed, and a miniature that leaves out what the large one runs."""
+    names = re.findall(r"STUDY=(\S+)", TEXT)
+    small, large = ((BENCH / "plans" / f"{name}.toml").read_text() for name in names)
+    runs = r"(?m)^(?:method|set) = .*$"
+    assert re.findall(runs, small) == re.findall(runs, large)
 
 
 def test_it_is_shell():
