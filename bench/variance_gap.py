@@ -6,8 +6,9 @@
 Students of one architecture, trained by the methods, settings, seeds and epochs of `TRAINED`, which makes some more
 robust than others; each is measured as `edgerkd analyze variance-gap` does, at four radii up to twice the data's, the
 attack run to its last step. `--weights` measures the networks of such files in place of training. Shown are Pearson's r
-of robust accuracy with each gap at the data's radius and its 95 % interval (Fisher's), of all networks and of those
-alone whose method makes adversarial images; then each network's r over its radii.
+of robust accuracy with each gap at the data's radius, and with clean accuracy as a control, with 95 % intervals
+(Fisher's), of all networks and of those alone whose method makes adversarial images; then each network's r over its
+radii, the radius as a control.
 
 `--json` is written after each network, and one that stands in it is not repeated: a stopped benchmark goes on. A file
 of another setting is refused. `--minutes` begins no further network after that.
@@ -31,7 +32,7 @@ from edgerkd.core.correlation import fisher_interval
 from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.core.variance_gap import GAPS, NetworkGaps, correlations
+from edgerkd.core.variance_gap import GAPS, NetworkGaps, across
 from edgerkd.data.dataset import Dataset, to_float
 from edgerkd.distill.methods.recipes import recipe_for
 from edgerkd.distill.methods.registry import load_method
@@ -44,6 +45,7 @@ from edgerkd.models.network import Network
 
 WIDTHS, BLOCKS = (16, 16, 16), (1, 1, 1)
 HALVES = (0, 1, 2, 4)  # of the threat model's radius
+CONTROLLED = {"clean_acc": "clean accuracy", **GAPS}
 
 
 class Trained(NamedTuple):
@@ -114,15 +116,14 @@ def networks_of(
 
 
 def r_line(networks: Sequence[NetworkGaps], eps: Radius) -> str:
-    """Pearson's r with each gap and its interval, of the networks at this radius."""
-    found = correlations([network.at(eps) for network in networks])
-    cells: list[str] = []
-    for name in GAPS:
-        r = getattr(found, name)
+    """Pearson's r with each of `CONTROLLED` and its interval, of the networks at this radius."""
+    found, cells = across(networks, eps), list[str]()
+    for name in CONTROLLED:
+        r = None if found is None else getattr(found, name)
         interval = None if r is None else fisher_interval(r, len(networks))
         between = "" if interval is None else f" [{interval[0]:+.2f}, {interval[1]:+.2f}]"
         cells.append("-" if r is None else f"{r:+.2f}{between}")
-    return "".join(f"{cell:>22}" for cell in cells)
+    return "".join(f"{cell:>24}" for cell in cells)
 
 
 def show(networks: Mapping[str, NetworkGaps], eps: Radius) -> None:
@@ -133,7 +134,9 @@ def show(networks: Mapping[str, NetworkGaps], eps: Radius) -> None:
         cells = "".join(f"{getattr(point.gaps, gap):>24.3f}" for gap in GAPS)
         print(f"{name:38}{point.robust_acc.value:>8.3f}{cells}")
     attacked = [network for name, network in networks.items() if name.split(",")[0] not in NOT_ATTACKED]
-    print(f"\nPearson's r with robust accuracy at {eps} [95%]\n{'':20}" + "".join(f"{t:>22}" for t in GAPS.values()))
+    print(
+        f"\nPearson's r with robust accuracy at {eps} [95%]\n{'':20}" + "".join(f"{t:>24}" for t in CONTROLLED.values())
+    )
     print(f"{f'all {len(networks)} networks':20}{r_line(list(networks.values()), eps)}")
     print(f"{f'{len(attacked)} trained on attacks':20}{r_line(attacked, eps)}")
 

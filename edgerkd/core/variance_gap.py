@@ -62,9 +62,13 @@ class GapPoint(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correlations(Record):
-    """Pearson's r of robust accuracy with each gap, and with the radius as a control; None where one is constant."""
+    """Pearson's r of robust accuracy with each gap; None where one of the two is constant.
+
+    Two are controls: `radius` over the radii of one network, `clean_acc` over networks at one radius.
+    """
 
     radius: R | None
+    clean_acc: R | None
     covariance: R | None
     gram: R | None
     within_class: R | None
@@ -122,18 +126,29 @@ class VarianceGapReport(Record):
     flags: tuple[str, ...]
 
 
-def correlations(points: Sequence[GapPoint]) -> Correlations:
-    """Over the radii of one network, or over networks at one radius, where the radius itself has no r."""
-    accuracies = [point.robust_acc.value for point in points]
-    return Correlations(
-        radius=pearson([float(point.eps) for point in points], accuracies),
-        **{name: pearson([getattr(point.gaps, name) for point in points], accuracies) for name in GAPS},
-    )
+def over_radii(points: Sequence[GapPoint]) -> Correlations:
+    """Of the points of one network."""
+    return _correlations(points, radius=pearson([float(point.eps) for point in points], _accuracies(points)))
 
 
 def across(networks: Sequence[NetworkGaps], eps: Radius) -> Correlations | None:
-    """Over the networks at one radius; None for fewer than three."""
-    return correlations([network.at(eps) for network in networks]) if len(networks) >= LEAST else None
+    """Over the networks at one radius, each measured at radius 0 as well; None for fewer than three."""
+    if len(networks) < LEAST:
+        return None
+    points, clean = [network.at(eps) for network in networks], [network.at(Radius(0)) for network in networks]
+    return _correlations(points, clean_acc=pearson(_accuracies(clean), _accuracies(points)))
+
+
+def _correlations(
+    points: Sequence[GapPoint], *, radius: float | None = None, clean_acc: float | None = None
+) -> Correlations:
+    accuracies = _accuracies(points)
+    found = {name: pearson([getattr(point.gaps, name) for point in points], accuracies) for name in GAPS}
+    return Correlations(radius=radius, clean_acc=clean_acc, **found)
+
+
+def _accuracies(points: Sequence[GapPoint]) -> Sequence[float]:
+    return [point.robust_acc.value for point in points]
 
 
 def off_trend(network: NetworkGaps) -> Sequence[str]:

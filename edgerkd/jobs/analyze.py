@@ -23,8 +23,8 @@ from edgerkd.core.variance_gap import (
     NetworkGaps,
     VarianceGapReport,
     across,
-    correlations,
     off_trend,
+    over_radii,
 )
 from edgerkd.data.dataset import to_float
 from edgerkd.distill.variance_gap import answers, gaps_between, spread
@@ -175,7 +175,7 @@ def network_gaps(
         variance=own.total,
         within_share=own.share,
         points=tuple(points),
-        r=correlations(points),
+        r=over_radii(points),
     )
 
 

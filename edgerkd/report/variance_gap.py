@@ -32,8 +32,9 @@ LEGEND = (
 NAMED = 5  # networks named beside a chart, two lines each; ours
 
 ACROSS = (
-    "Networks compared at one radius are what informs. Over the radii of one network almost any distance that grows "
-    "with the radius goes with robust accuracy, and so does the radius itself: weak evidence."
+    "Networks compared at one radius are what informs, with clean accuracy as a control. Over the radii of one network "
+    "almost any distance that grows with the radius goes with robust accuracy, and so does the radius itself: weak "
+    "evidence."
 )
 SIGNED = (
     "A signed change of the total variance is no distance: it adds two opposite trends, since under attack the "
@@ -68,7 +69,8 @@ def _gap_texts(gaps: Gaps) -> tuple[str, ...]:
 def across_table(report: VarianceGapReport) -> Table:
     """Pearson's r of robust accuracy and each gap over the networks at one radius; no rows for fewer than three."""
     n, found = len(report.networks), report.networks_r
-    rows = () if found is None else tuple((title, *_r_cells(getattr(found, name), n)) for name, title in GAPS.items())
+    titles = {"clean_acc": "clean accuracy (control)", **GAPS}
+    rows = () if found is None else tuple((title, *_r_cells(getattr(found, name), n)) for name, title in titles.items())
     return Table((f"{n} networks at {report.threat_model.eps}", "r with robust accuracy", "[95%]"), rows)
 
 

@@ -57,8 +57,8 @@ def test_the_gap_is_measured_at_every_radius_and_written(run, edgerkd):
         assert "student at 16/255" in text
         assert f"{100 * gaps['covariance']:.1f}" in text
         assert f"{100 * gaps['total']:+.1f}" in text
-        for r in student["r"].values():
-            assert f"{r:+.2f}" in text
+        for name in ("radius", *GAPS):
+            assert f"{student['r'][name]:+.2f}" in text
         for line in (ACROSS, SIGNED):
             assert " ".join(line.split()) in " ".join(text.split())
     assert str(run.variance_gap_page) in shown.out
@@ -103,6 +103,8 @@ def test_teacher_and_other_students_stand_beside_the_students(run, edgerkd, monk
         assert found["networks_r"][name] == pytest.approx(
             pearson([point["gaps"][name] for point in at_own], accuracies)
         )
+    clean = [each["points"][0]["robust_acc"]["value"] for each in found["networks"]]
+    assert found["networks_r"]["clean_acc"] == pytest.approx(pearson(clean, accuracies))
     assert found["networks_r"]["radius"] is None
     assert job.FEW not in found["flags"]
     shown = analyze(edgerkd, run, "--with", other.path).out

@@ -263,7 +263,7 @@ def variance_gap() -> VarianceGapReport:
         attack="PGD-27 CE, to its last step",
         seed=19,
         networks=tuple(_network_gaps(name, 541 - 37 * k, 0.0137 * (k + 1)) for k, name in enumerate(names)),
-        networks_r=_correlations(-0.2171, None),
+        networks_r=_correlations(-0.2171, None, -0.1871),
         epochs=tuple(EpochGap(epoch=101 + k, robust_acc=0.57 + k / 7, within_share=-0.41 + k / 9) for k in range(2)),
         epochs_r=-0.1373,
         flags=("student: off the trend",),
@@ -291,13 +291,13 @@ def _network_gaps(name: str, right: int, step: float) -> NetworkGaps:
             )
             for k in range(3)
         ),
-        r=_correlations(0.8713 - 5 * step, -0.9719),
+        r=_correlations(0.8713 - 5 * step, -0.9719, None),
     )
 
 
-def _correlations(first: float, radius: float | None) -> Correlations:
+def _correlations(first: float, radius: float | None, clean_acc: float | None) -> Correlations:
     """Each unlike the others."""
-    return Correlations(radius=radius, **{name: first - 0.07 * k for k, name in enumerate(GAPS)})
+    return Correlations(radius=radius, clean_acc=clean_acc, **{name: first - 0.07 * k for k, name in enumerate(GAPS)})
 
 
 def facts(verdict: Verdict | None = "pass") -> Facts:

@@ -23,8 +23,8 @@ from edgerkd.core.variance_gap import (
     NetworkGaps,
     VarianceGapReport,
     across,
-    correlations,
     off_trend,
+    over_radii,
 )
 from edgerkd.data.dataset import to_float
 from edgerkd.distill.validation import validate
@@ -229,7 +229,7 @@ def _network(name: str, accuracies: list[float], **gaps: list[float]) -> Network
         variance=16.0,
         within_share=0.25,
         points=points,
-        r=correlations(points),
+        r=over_radii(points),
     )
 
 
@@ -274,18 +274,26 @@ REPORT = VarianceGapReport(
 def test_each_correlation_is_with_its_own_gap():
     """Catches one gap's r under another's name, an r without its sign, and a control that is no radius."""
     assert RISING.r == Correlations(
-        radius=-1, covariance=-1, gram=-1, within_class=-1, within_share=-1, between_class=1, total=1
+        radius=-1, clean_acc=None, covariance=-1, gram=-1, within_class=-1, within_share=-1, between_class=1, total=1
     )
     assert BACK.r == Correlations(
-        radius=-1, covariance=-1, gram=0, within_class=1, within_share=None, between_class=None, total=None
+        radius=-1,
+        clean_acc=None,
+        covariance=-1,
+        gram=0,
+        within_class=1,
+        within_share=None,
+        between_class=None,
+        total=None,
     )
 
 
 def test_across_networks_is_at_one_radius():
-    """Catches every radius of every network in one r, another radius, and two networks called a line."""
+    """Catches every radius of every network in one r, another radius or control, and two networks called a line."""
     found = REPORT.networks_r
     assert found is not None
     assert found.radius is None
+    assert found.clean_acc == pytest.approx(np.corrcoef([0.75, 1.0, 1.0], [0.5, 0.75, 0.25])[0, 1])
     assert found.covariance == pytest.approx(np.corrcoef([0.5, 0.25, 1.0], [0.5, 0.75, 0.25])[0, 1])
     assert found.gram == pytest.approx(np.corrcoef([0.25, 0.25, 0.75], [0.5, 0.75, 0.25])[0, 1])
     assert across((RISING, BACK), Radius("2/255")) is None
@@ -331,7 +339,7 @@ def test_the_file_is_the_golden_one_and_reads_back(tmp_path):
     assert found["schema"] == 2
     assert list(found["networks"][0]) == ["name", "architecture", "variance", "within_share", "points", "r"]
     assert json.dumps(found["networks"][0]["points"][1], indent=2) == GOLDEN
-    assert list(found["networks"][0]["r"]) == ["radius", *json.loads(GOLDEN)["gaps"]]
+    assert list(found["networks"][0]["r"]) == ["radius", "clean_acc", *json.loads(GOLDEN)["gaps"]]
     assert found["epochs"][0] == {"epoch": 1, "robust_acc": 0.25, "within_share": 0.5}
     (tmp_path / "gap.json").write_text(text)
     assert decode_json(VarianceGapReport, tmp_path / "gap.json") == REPORT
@@ -353,11 +361,11 @@ def test_the_tables_hold_every_radius_and_every_correlation():
     )
     found = across_table(REPORT)
     assert found.headers[0] == "3 networks at 2/255"
-    assert found.rows[0] == ("covariance distance", "-0.98", "-")
-    assert [row[0] for row in found.rows] == list(GAPS.values())
+    assert found.rows[:2] == (("clean accuracy (control)", "+0.00", "-"), ("covariance distance", "-0.98", "-"))
+    assert [row[0] for row in found.rows[1:]] == list(GAPS.values())
     assert across_table(replace(REPORT, networks_r=None)).rows == ()
     four = replace(REPORT, networks=(*REPORT.networks, RISING))
-    assert across_table(four).rows[0][2] == "[-1.00, -0.37]"  # atanh(-0.982) = -2.350, less and plus 1.96
+    assert across_table(four).rows[1][2] == "[-1.00, -0.37]"  # atanh(-0.982) = -2.350, less and plus 1.96
 
 
 def test_the_charts_are_of_their_gaps():

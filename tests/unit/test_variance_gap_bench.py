@@ -9,7 +9,7 @@ import torch
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.core.variance_gap import GAPS, GapPoint, Gaps, NetworkGaps, correlations
+from edgerkd.core.variance_gap import GAPS, GapPoint, Gaps, NetworkGaps, over_radii
 from edgerkd.distill.methods.recipes import recipe_for
 from edgerkd.distill.methods.registry import METHODS, load_method
 from edgerkd.models.network import Network
@@ -25,16 +25,22 @@ def gaps() -> ModuleType:
 
 
 def measured(name: str, right: int, gap: float) -> NetworkGaps:
-    """A network that resists on `right` of 20 images, its every gap `gap`."""
-    accuracy = accuracy_from_correct([True] * right + [False] * (20 - right))
-    points = (GapPoint(eps=EPS, robust_acc=accuracy, gaps=Gaps(**dict.fromkeys(GAPS, gap))),)
+    """A network that resists on `right` of 20 images, its every gap `gap`; of one more, it is right on clean ones."""
+    points = tuple(
+        GapPoint(
+            eps=eps,
+            robust_acc=accuracy_from_correct([True] * hits + [False] * (20 - hits)),
+            gaps=Gaps(**dict.fromkeys(GAPS, found)),
+        )
+        for eps, hits, found in ((Radius(0), right + 1, 0.0), (EPS, right, gap))
+    )
     return NetworkGaps(
         name=name,
         architecture=zoo.architecture(),
         variance=1.0,
         within_share=0.5,
         points=points,
-        r=correlations(points),
+        r=over_radii(points),
     )
 
 
@@ -87,4 +93,4 @@ def test_all_networks_and_the_attacked_ones_are_told_apart(gaps, capsys):
     assert every.startswith("all 5 networks")
     assert attacked.startswith("3 trained on attacks")
     assert "-0.77 [-0.98, +0.36]" in every
-    assert attacked.split()[4:] == ["+0.94"] * 6
+    assert attacked.split()[4:] == ["+1.00", *["+0.94"] * 6]
