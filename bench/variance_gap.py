@@ -7,8 +7,8 @@ Students of one architecture, trained by the methods, settings, seeds and epochs
 robust than others; each is measured as `edgerkd analyze variance-gap` does, at four radii up to twice the data's, the
 attack run to its last step. `--weights` measures the networks of such files in place of training. Shown are Pearson's r
 of robust accuracy with each gap at the data's radius, and with clean accuracy as a control, with 95 % intervals
-(Fisher's), of all networks and of those alone whose method makes adversarial images; then each network's r over its
-radii, the radius as a control.
+(Fisher's), of all networks and of those alone whose method makes adversarial images; the same with clean accuracy held
+fixed; then each network's r over its radii, the radius as a control.
 
 `--json` is written after each network, and one that stands in it is not repeated: a stopped benchmark goes on. A file
 of another setting is refused. `--minutes` begins no further network after that.
@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from machine import machine_facts, show_machine
 from setting import opened, robust_network
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.core.correlation import fisher_interval
+from edgerkd.core.correlation import fisher_interval, pearson
 from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
@@ -126,8 +127,27 @@ def r_line(networks: Sequence[NetworkGaps], eps: Radius) -> str:
     return "".join(f"{cell:>24}" for cell in cells)
 
 
+def partial_r(x: Sequence[float], y: Sequence[float], fixed: Sequence[float]) -> float | None:
+    """Pearson's r of `x` and `y` with what `fixed` explains of both taken out; None where there is none.
+
+    Source: the textbook's first-order partial correlation (Yule 1907).
+    """
+    rs = pearson(x, y), pearson(x, fixed), pearson(y, fixed)
+    if None in rs or max(abs(rs[1]), abs(rs[2])) == 1:
+        return None
+    return (rs[0] - rs[1] * rs[2]) / sqrt((1 - rs[1] ** 2) * (1 - rs[2] ** 2))
+
+
+def partial_line(networks: Sequence[NetworkGaps], eps: Radius) -> str:
+    """Of each gap, with clean accuracy held fixed."""
+    clean = [network.at(Radius(0)).robust_acc.value for network in networks]
+    robust = [network.at(eps).robust_acc.value for network in networks]
+    found = [partial_r([getattr(n.at(eps).gaps, name) for n in networks], robust, clean) for name in GAPS]
+    return f"{'':24}" + "".join(f"{'-' if r is None else f'{r:+.2f}':>24}" for r in found)
+
+
 def show(networks: Mapping[str, NetworkGaps], eps: Radius) -> None:
-    """Each network at the radius, then r across all, and across those that were trained on adversarial images."""
+    """Each network at the radius; then r across all, and across those alone that were trained on adversarial images."""
     print(f"\n{'':38}{'robust':>8}" + "".join(f"{title:>24}" for title in GAPS.values()))
     for name, network in networks.items():
         point = network.at(eps)
@@ -139,6 +159,9 @@ def show(networks: Mapping[str, NetworkGaps], eps: Radius) -> None:
     )
     print(f"{f'all {len(networks)} networks':20}{r_line(list(networks.values()), eps)}")
     print(f"{f'{len(attacked)} trained on attacks':20}{r_line(attacked, eps)}")
+    print("\nwith clean accuracy held fixed (partial correlation)")
+    print(f"{f'all {len(networks)} networks':20}{partial_line(list(networks.values()), eps)}")
+    print(f"{f'{len(attacked)} trained on attacks':20}{partial_line(attacked, eps)}")
 
 
 def over_radii(networks: Mapping[str, NetworkGaps]) -> None:

@@ -3,6 +3,7 @@
 import json
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
@@ -89,8 +90,21 @@ def test_all_networks_and_the_attacked_ones_are_told_apart(gaps, capsys):
     points = [("standard", 2, 0.9), ("mixacm", 8, 0.8), ("rslad", 10, 0.1), ("trades", 12, 0.3), ("pgd-at", 14, 0.35)]
     networks = [measured(f"{name}, 5 epochs, seed 0", right, gap) for name, right, gap in points]
     gaps.show({each.name: each for each in networks}, EPS)
-    every, attacked = capsys.readouterr().out.splitlines()[-2:]
+    every, attacked = capsys.readouterr().out.split("\n\n")[1].splitlines()[-2:]
     assert every.startswith("all 5 networks")
     assert attacked.startswith("3 trained on attacks")
     assert "-0.77 [-0.98, +0.36]" in every
     assert attacked.split()[4:] == ["+1.00", *["+0.94"] * 6]
+
+
+def test_what_clean_accuracy_explains_is_taken_out(gaps, rng):
+    """Catches a plain correlation, and only one of the two freed of what both share."""
+    x, y, z = rng.normal(size=(3, 30))
+    x, y = x + 3 * z, y - 0.5 * x - 3 * z
+    line = np.stack([np.ones(30), z], 1)
+    left = [values - line @ np.linalg.lstsq(line, values, rcond=None)[0] for values in (x, y)]
+    found = gaps.partial_r(x.tolist(), y.tolist(), z.tolist())
+    assert found == pytest.approx(np.corrcoef(*left)[0, 1])
+    assert abs(found - np.corrcoef(x, y)[0, 1]) > 0.1
+    assert gaps.partial_r([1, 2, 4], [3, 5, 4], [2, 2, 2]) is None
+    assert gaps.partial_r([1, 2, 4], [3, 5, 4], [1, 2, 4]) is None
