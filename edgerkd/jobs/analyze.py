@@ -69,11 +69,7 @@ def variance_gap_of(
     campaign = begin(run, request, ranks=ALONE, progress=progress, writes=writes)
     record, test, own = campaign.record, campaign.test.to(ALONE.device), campaign.threat_model
     networks, flags = _own_networks(run, record)
-    for other in others:
-        name = other.path.resolve().name
-        if name in networks:
-            raise ConfigError(f"--with: a network named {name!r} is measured already. Rename the folder {other.path}.")
-        networks[name] = _student_of(other, run, record)
+    _add_students(networks, others, run, record)
     images, labels = to_float(test.images), test.labels
     radii = [Radius(own.eps * quarter / 4) for quarter in QUARTERS if own.eps * quarter <= 4]
     gaps = tuple(
@@ -114,6 +110,15 @@ def _own_networks(run: RunFolder, record: RunRecord) -> tuple[dict[str, Network]
         return {**networks, "teacher": teacher_of(record)}, ()
     except ConfigError as e:
         return networks, (f"the teacher is not measured: {e}",)
+
+
+def _add_students(networks: dict[str, Network], others: Sequence[RunFolder], run: RunFolder, record: RunRecord) -> None:
+    """The students of other runs, each under its folder's name."""
+    for other in others:
+        name = other.path.resolve().name
+        if name in networks:
+            raise ConfigError(f"--with: a network named {name!r} is measured already. Rename the folder {other.path}.")
+        networks[name] = _student_of(other, run, record)
 
 
 def _student_of(other: RunFolder, run: RunFolder, record: RunRecord) -> Network:
