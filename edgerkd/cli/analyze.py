@@ -28,14 +28,15 @@ def variance_gap(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Measure how much further a network's features spread under attack, against its robust accuracy.
+    """Measure how far a network's features and scores move under attack, against its robust accuracy.
 
     The run's student and its teacher are attacked at radii up to twice the threat model's; epochs of training that
-    recorded the gap are shown too. The result has Pearson's r and a chart, and says where the published trend (the
-    larger the gap, the less robust) fails.
+    recorded the gap are shown too. The result has Pearson's r and charts, and says where the published trend (the
+    larger the gap, the less robust) fails. Name two or more other runs by --with to compare networks at one radius:
+    within one network the radius alone explains most.
     """
     from edgerkd.jobs.analyze import variance_gap_of
-    from edgerkd.report.variance_gap import correlation_table, gap_table
+    from edgerkd.report.variance_gap import ACROSS, LEGEND, SIGNED, across_table, gap_table, radii_table
 
     folder = run_folder(run)
     students = [run_folder(other, "--with") for other in others or ()]
@@ -45,9 +46,10 @@ def variance_gap(
             emit_json(found)
             return
         sample = f"{found.threat_model.norm}, {found.n} of {found.of} test images, {found.attack}"
-        notes = [f"note: {flag}" for flag in found.flags]
-        end = "\n".join([sample, *notes, f"chart: {folder.variance_gap_page}"])
-        show_parts(gap_table(found), correlation_table(found), end)
+        notes = [f"note: {flag}" for flag in (*found.flags, ACROSS, SIGNED)]
+        end = "\n".join([sample, LEGEND, *notes, f"chart: {folder.variance_gap_page}"])
+        across = across_table(found)
+        show_parts(gap_table(found), radii_table(found), *([across] if across.rows else []), end)
 
     with progress() as bars:
         variance_gap_of(folder, students, n=n, seed=seed, progress=bars, show=show)

@@ -1,52 +1,96 @@
-"""How far a network's features spread under attack, against its robust accuracy, as plain data."""
+"""How far a network's answers move under attack, against its robust accuracy, as plain data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import StatisticsError, correlation
+from types import MappingProxyType
 from typing import Annotated
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.architecture import Architecture
+from edgerkd.core.correlation import LEAST, pearson
 from edgerkd.core.ranges import Amount, Count, Name, Share, Weight, Within
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 
 STRAIGHT = -0.9  # a correlation at most this is the published trend: four fifths of the variance on a line; ours
-LEAST = 3  # points: two always lie on a line
 
 R = Annotated[float, Within(-1, 1)]
+
+GAPS: Mapping[str, str] = MappingProxyType(
+    {
+        "covariance": "covariance distance",
+        "gram": "Gram distance",
+        "within_class": "within-class variance",
+        "within_share": "within-class share",
+        "between_class": "between-class variance",
+        "total": "total variance",
+    }
+)
+"""What each field of `Gaps` is called."""
+
+FALLING = ("covariance", "gram", "within_class", "within_share")
+"""The gaps with which robust accuracy should fall; the variance between classes and the total are no such gaps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gaps(Record):
+    """How far attacked images' features lie from the same images' clean ones; all 0 where nothing moved.
+
+    `covariance` and `gram` are relative distances, of the penultimate features' covariance and of the scores' Gram
+    matrix. `within_class`, `between_class` and `total` are signed changes of the penultimate features' variance over
+    its clean total: the first two add up to the third. `within_share` is the change of the within-class share of the
+    total. Formulas: distill/variance_gap.py.
+    """
+
+    covariance: Weight
+    gram: Weight
+    within_class: float
+    within_share: R
+    between_class: float
+    total: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapPoint(Record):
-    """One radius. At radius 0 there is no attack: every gap is 0, and the accuracy the clean one.
-
-    `gap` is the variance of adversarial features less that of clean ones, `relative_gap` the same over the latter;
-    `gram_gap` is that of the norm of the Gram matrix of prediction scores (distill/variance_gap.py).
-    """
+    """One network at one radius. At radius 0 there is no attack: every gap is 0, and the accuracy the clean one."""
 
     eps: Radius
     robust_acc: Accuracy
-    gap: float
-    relative_gap: float
-    gram_gap: float
+    gaps: Gaps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correlations(Record):
+    """Pearson's r of robust accuracy with each gap; None where one of the two is constant.
+
+    Two are controls: `radius` over the radii of one network, `clean_acc` over networks at one radius.
+    """
+
+    radius: R | None
+    clean_acc: R | None
+    covariance: R | None
+    gram: R | None
+    within_class: R | None
+    within_share: R | None
+    between_class: R | None
+    total: R | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkGaps(Record):
-    """One network. `variance` and `gram` are of clean images; `points` by rising radius.
-
-    `r` and `gram_r` correlate robust accuracy with `gap` and `gram_gap` over the radii, None where one is constant.
-    """
+    """One network. `variance` and `within_share` are of clean images; `points` by rising radius, `r` over these."""
 
     name: Name
     architecture: Architecture
     variance: Weight
-    gram: Weight
+    within_share: Share
     points: tuple[GapPoint, ...]
-    r: R | None
-    gram_r: R | None
+    r: Correlations
+
+    def at(self, eps: Radius) -> GapPoint:
+        """The point of this radius. Raises StopIteration where there is none."""
+        return next(point for point in self.points if point.eps == eps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +99,18 @@ class EpochGap(Record):
 
     epoch: Count
     robust_acc: Share
-    relative_gap: float
+    within_share: R
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VarianceGapReport(Record):
     """variance-gap.json: all networks on the same `n` images `of` the split's.
 
-    `networks_r` correlates robust accuracy with `relative_gap` over the networks, at the threat model's radius;
-    `epochs_r` over the epochs of training, which are none where they did not note the gap.
+    `networks_r` is over the networks at the threat model's radius, None for fewer than three; `epochs_r` is over the
+    epochs of training, which are none where they did not note the gap.
     """
 
-    SCHEMA = 1
+    SCHEMA = 2
 
     run: Name
     split: Name
@@ -76,40 +120,43 @@ class VarianceGapReport(Record):
     attack: Name
     seed: Amount
     networks: tuple[NetworkGaps, ...]
-    networks_r: R | None
+    networks_r: Correlations | None
     epochs: tuple[EpochGap, ...]
     epochs_r: R | None
     flags: tuple[str, ...]
 
 
-def pearson(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Pearson's r; None for fewer than three points, and where `x` or `y` is constant."""
-    if len(x) < LEAST:
+def over_radii(points: Sequence[GapPoint]) -> Correlations:
+    """Of the points of one network."""
+    return _correlations(points, radius=pearson([float(point.eps) for point in points], _accuracies(points)))
+
+
+def across(networks: Sequence[NetworkGaps], eps: Radius) -> Correlations | None:
+    """Over the networks at one radius, each measured at radius 0 as well; None for fewer than three."""
+    if len(networks) < LEAST:
         return None
-    try:
-        return correlation(x, y)
-    except StatisticsError:
-        return None
+    points, clean = [network.at(eps) for network in networks], [network.at(Radius(0)) for network in networks]
+    return _correlations(points, clean_acc=pearson(_accuracies(clean), _accuracies(points)))
+
+
+def _correlations(
+    points: Sequence[GapPoint], *, radius: float | None = None, clean_acc: float | None = None
+) -> Correlations:
+    accuracies = _accuracies(points)
+    found = {name: pearson([getattr(point.gaps, name) for point in points], accuracies) for name in GAPS}
+    return Correlations(radius=radius, clean_acc=clean_acc, **found)
+
+
+def _accuracies(points: Sequence[GapPoint]) -> Sequence[float]:
+    return [point.robust_acc.value for point in points]
 
 
 def off_trend(network: NetworkGaps) -> Sequence[str]:
-    """A line for each gap that robust accuracy does not fall with along a line, and how it goes instead."""
-    gaps = {
-        "feature variance": (network.r, [point.gap for point in network.points]),
-        "the scores' Gram matrix": (network.gram_r, [point.gram_gap for point in network.points]),
-    }
+    """A line for each gap that robust accuracy does not fall with along a line over the radii, and how it goes."""
+    found = [(name, getattr(network.r, name)) for name in FALLING]
     return [
-        f"{network.name}: robust accuracy does not fall along a line as the gap of {what} grows: {_instead(r, values)}"
-        for what, (r, values) in gaps.items()
+        f"{network.name}: over the radii robust accuracy does not fall along a line as the gap called {GAPS[name]} "
+        f"grows: {'one of the two is the same at every radius' if r is None else f'r is {r:+.2f}'}"
+        for name, r in found
         if r is None or r > STRAIGHT
     ]
-
-
-def _instead(r: float | None, gaps: Sequence[float]) -> str:
-    if r is None:
-        return "one of the two is the same at every radius"
-    if max(gaps) <= 0:
-        return (
-            f"r is {r:+.2f}, and the gap is below 0 throughout: attacked, they draw together (r of its size {-r:+.2f})"
-        )
-    return f"r is {r:+.2f}"

@@ -203,7 +203,7 @@ class Loop:
             terms=terms,
             val_clean_acc=clean,
             val_robust_acc=robust,
-            val_variance_gap=None if math.isnan(gap) else gap,
+            val_within_share_gap=None if math.isnan(gap) else gap,
             lr=recipe.lr * state.optimizer.share,
             seconds=seconds,
             images_per_second=self.steps * self.batch / seconds,

@@ -9,16 +9,25 @@ from edgerkd.attacks.ball import random_start
 from edgerkd.attacks.losses import cross_entropy
 from edgerkd.attacks.pgd import ascend
 from edgerkd.core.accuracy import accuracy_from_correct
+from edgerkd.core.correlation import pearson
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
-from edgerkd.core.threat import ThreatModel
+from edgerkd.core.threat import Norm, ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.core.variance_gap import EpochGap, GapPoint, NetworkGaps, VarianceGapReport, off_trend, pearson
+from edgerkd.core.variance_gap import (
+    EpochGap,
+    GapPoint,
+    NetworkGaps,
+    VarianceGapReport,
+    across,
+    off_trend,
+    over_radii,
+)
 from edgerkd.data.dataset import to_float
-from edgerkd.distill.variance_gap import answers, gram_norm, relative_gap, total_variance
+from edgerkd.distill.variance_gap import answers, gaps_between, spread
 from edgerkd.files.decode import decode_json, decode_lines, encode_json
 from edgerkd.jobs.distill import TEST_IMAGES
 from edgerkd.jobs.evaluate import Request, begin
@@ -31,7 +40,12 @@ from edgerkd.models.store import load_network
 from edgerkd.report.variance_gap import render_variance_gap
 
 STEPS = 20  # of a quarter of the radius, as the suite's PGD
+ATTACK = f"PGD-{STEPS} CE, to its last step"
 STOPPED = "epochs: their gap is measured where validation's attack stopped, the radii's at the attack's last step"
+FEW = (
+    "fewer than three networks: nothing is compared across networks, which is what informs. "
+    "Name further runs by --with."
+)
 QUARTERS = range(9)  # of the threat model's radius: from no attack to twice that radius
 
 
@@ -55,35 +69,32 @@ def variance_gap_of(
     campaign = begin(run, request, ranks=ALONE, progress=progress, writes=writes)
     record, test, own = campaign.record, campaign.test.to(ALONE.device), campaign.threat_model
     networks, flags = _own_networks(run, record)
-    for other in others:
-        name = other.path.resolve().name
-        if name in networks:
-            raise ConfigError(f"--with: a network named {name!r} is measured already. Rename the folder {other.path}.")
-        networks[name] = _student_of(other, run, record)
+    _add_students(networks, others, run, record)
     images, labels = to_float(test.images), test.labels
+    radii = [Radius(own.eps * quarter / 4) for quarter in QUARTERS if own.eps * quarter <= 4]
     gaps = tuple(
-        _gaps(name, network.to(ALONE.device).eval().requires_grad_(False), images, labels, own, seed, progress)
+        network_gaps(
+            name, network.to(ALONE.device), images, labels, norm=own.norm, radii=radii, seed=seed, progress=progress
+        )
         for name, network in networks.items()
     )
-    at_own = [next(point for point in network.points if point.eps == own.eps) for network in gaps]
-    epochs = tuple(
-        EpochGap(epoch=epoch.epoch, robust_acc=epoch.val_robust_acc, relative_gap=epoch.val_variance_gap)
-        for epoch in (decode_lines(Epoch, run.metrics) if run.metrics.exists() else ())
-        if epoch.val_variance_gap is not None
-    )
+    networks_r, epochs = across(gaps, own.eps), _epochs(run)
     report = VarianceGapReport(
         run=run.path.resolve().name,
         split="test",
         n=len(test),
         of=len(campaign.dataset.test),
         threat_model=own,
-        attack=f"PGD-{STEPS} CE, to its last step",
+        attack=ATTACK,
         seed=seed,
         networks=gaps,
-        networks_r=pearson([point.relative_gap for point in at_own], [point.robust_acc.value for point in at_own]),
+        networks_r=networks_r,
         epochs=epochs,
-        epochs_r=pearson([epoch.relative_gap for epoch in epochs], [epoch.robust_acc for epoch in epochs]),
-        flags=(*flags, *([STOPPED] if epochs else []), *(line for network in gaps for line in off_trend(network))),
+        epochs_r=pearson([epoch.within_share for epoch in epochs], [epoch.robust_acc for epoch in epochs]),
+        flags=(
+            *(*flags, *([] if networks_r else [FEW]), *([STOPPED] if epochs else [])),
+            *(line for network in gaps for line in off_trend(network)),
+        ),
     )
     page = render_variance_gap(report)
     campaign.finish(lambda: show(report), {run.variance_gap: encode_json(report), run.variance_gap_page: page})
@@ -101,6 +112,15 @@ def _own_networks(run: RunFolder, record: RunRecord) -> tuple[dict[str, Network]
         return networks, (f"the teacher is not measured: {e}",)
 
 
+def _add_students(networks: dict[str, Network], others: Sequence[RunFolder], run: RunFolder, record: RunRecord) -> None:
+    """The students of other runs, each under its folder's name."""
+    for other in others:
+        name = other.path.resolve().name
+        if name in networks:
+            raise ConfigError(f"--with: a network named {name!r} is measured already. Rename the folder {other.path}.")
+        networks[name] = _student_of(other, run, record)
+
+
 def _student_of(other: RunFolder, run: RunFolder, record: RunRecord) -> Network:
     theirs = decode_json(RunRecord, other.recipe)
     if theirs.data.sha256 != record.data.sha256:
@@ -111,47 +131,56 @@ def _student_of(other: RunFolder, run: RunFolder, record: RunRecord) -> Network:
     return load_network(other.trained)
 
 
-def _gaps(
+def _epochs(run: RunFolder) -> tuple[EpochGap, ...]:
+    """The epochs of training that noted their gap."""
+    return tuple(
+        EpochGap(epoch=epoch.epoch, robust_acc=epoch.val_robust_acc, within_share=epoch.val_within_share_gap)
+        for epoch in (decode_lines(Epoch, run.metrics) if run.metrics.exists() else ())
+        if epoch.val_within_share_gap is not None
+    )
+
+
+def network_gaps(
     name: str,
     network: Network,
     images: Tensor,
     labels: Tensor,
-    own: ThreatModel,
+    *,
+    norm: Norm,
+    radii: Sequence[Radius],
     seed: int,
     progress: Progress,
 ) -> NetworkGaps:
-    """One network at every radius, each attacked on its own. An image counts as robust if right there and untouched."""
+    """One network, frozen by this, at every radius, each attacked on its own: float images (n, c, h, w), n at least 2.
+
+    An image counts as robust if it is answered right both untouched and attacked.
+    """
+    network.eval().requires_grad_(False)
     clean = answers(network, images)
-    variance, gram = total_variance(clean.penultimate), gram_norm(clean.scores)
-    right = clean.scores.argmax(1) == labels
-    radii = [Radius(own.eps * quarter / 4) for quarter in QUARTERS if own.eps * quarter <= 4]
+    right, own = clean.scores.argmax(1) == labels, spread(clean.penultimate, labels)
     points: list[GapPoint] = []
     with progress.stage(f"attacking {name}", len(images) * len(radii)) as advance:
         for number, eps in enumerate(radii):
-            threat_model = ThreatModel(norm=own.norm, eps=eps)
             found = clean
             if eps:
+                threat_model = ThreatModel(norm=norm, eps=eps)
                 found = answers(network, attacked(network, images, labels, threat_model, seed=seed))
-            spread = total_variance(found.penultimate)
+            robust = right & (found.scores.argmax(1) == labels)
             points.append(
                 GapPoint(
                     eps=eps,
-                    robust_acc=accuracy_from_correct((right & (found.scores.argmax(1) == labels)).tolist()),
-                    gap=spread - variance,
-                    relative_gap=relative_gap(variance, spread),
-                    gram_gap=gram_norm(found.scores) - gram,
+                    robust_acc=accuracy_from_correct(robust.tolist()),
+                    gaps=gaps_between(clean, found, labels),
                 )
             )
             advance((number + 1) * len(images), str(eps))
-    values = [point.robust_acc.value for point in points]
     return NetworkGaps(
         name=name,
         architecture=network.architecture,
-        variance=variance,
-        gram=gram,
+        variance=own.total,
+        within_share=own.share,
         points=tuple(points),
-        r=pearson([point.gap for point in points], values),
-        gram_r=pearson([point.gram_gap for point in points], values),
+        r=over_radii(points),
     )
 
 

@@ -6,15 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from edgerkd.core.correlation import pearson
 from edgerkd.core.run import RunFolder
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.core.variance_gap import VarianceGapReport
+from edgerkd.core.variance_gap import GAPS, VarianceGapReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json
 from edgerkd.jobs import analyze as job
 from edgerkd.jobs import teacher_cache
 from edgerkd.models.store import WEIGHTS, load_network, save_network
+from edgerkd.report.variance_gap import ACROSS, SIGNED
 from tests.runs import write_small_run
 from tests.zoo import network
 
@@ -38,18 +40,27 @@ def test_the_gap_is_measured_at_every_radius_and_written(run, edgerkd):
     (student,) = found["networks"]
     points = student["points"]
     assert [point["eps"] for point in points] == [f"{2 * k}/255" for k in range(9)]
-    assert (points[0]["gap"], points[0]["gram_gap"]) == (0, 0)
-    assert len({point["gap"] for point in points}) == 9
+    assert set(points[0]["gaps"].values()) == {0}
+    gaps = points[8]["gaps"]
+    for name in gaps:
+        assert len({point["gaps"][name] for point in points}) == 9
+    assert gaps["within_class"] + gaps["between_class"] == pytest.approx(gaps["total"])
     accuracies = [point["robust_acc"]["value"] for point in points]
     assert accuracies[0] > accuracies[-1]
-    assert points[3]["relative_gap"] == pytest.approx(points[3]["gap"] / student["variance"])
+    assert student["r"]["gram"] == pytest.approx(pearson([point["gaps"]["gram"] for point in points], accuracies))
+    assert student["r"]["radius"] == pytest.approx(pearson([float(k) for k in range(9)], accuracies))
     assert found["networks_r"] is None
+    assert job.FEW in found["flags"]
     assert found["epochs"] == []
     shown = analyze(edgerkd, run)
     for text in (shown.out, run.variance_gap_page.read_text()):
         assert "student at 16/255" in text
-        assert f"{points[8]['relative_gap']:+.1%}" in text
-        assert f"{student['r']:+.2f}" in text
+        assert f"{100 * gaps['covariance']:.1f}" in text
+        assert f"{100 * gaps['total']:+.1f}" in text
+        for name in ("radius", *GAPS):
+            assert f"{student['r'][name]:+.2f}" in text
+        for line in (ACROSS, SIGNED):
+            assert " ".join(line.split()) in " ".join(text.split())
     assert str(run.variance_gap_page) in shown.out
 
 
@@ -87,8 +98,18 @@ def test_teacher_and_other_students_stand_beside_the_students(run, edgerkd, monk
     assert found["networks"][2]["points"] == alone["networks"][0]["points"]
     at_own = [each["points"][4] for each in found["networks"]]
     assert [point["eps"] for point in at_own] == ["8/255"] * 3
-    pairs = [point["relative_gap"] for point in at_own], [point["robust_acc"]["value"] for point in at_own]
-    assert found["networks_r"] == pytest.approx(job.pearson(*pairs))
+    accuracies = [point["robust_acc"]["value"] for point in at_own]
+    for name in GAPS:
+        assert found["networks_r"][name] == pytest.approx(
+            pearson([point["gaps"][name] for point in at_own], accuracies)
+        )
+    clean = [each["points"][0]["robust_acc"]["value"] for each in found["networks"]]
+    assert found["networks_r"]["clean_acc"] == pytest.approx(pearson(clean, accuracies))
+    assert found["networks_r"]["radius"] is None
+    assert job.FEW not in found["flags"]
+    shown = analyze(edgerkd, run, "--with", other.path).out
+    assert "3 networks at 8/255" in shown
+    assert f"{found['networks_r']['gram']:+.2f}" in shown
     monkeypatch.setattr(Card, "weights_sha256", "other weights")
     flags = json.loads(analyze(edgerkd, run, "--json").out)["flags"]
     assert flags[0].startswith("the teacher is not measured: kept is no longer the teacher of this run")
@@ -99,14 +120,14 @@ def test_epochs_that_noted_the_gap_are_drawn(run, edgerkd):
     common = {"terms": {}, "val_clean_acc": 0.875, "lr": 0.1, "seconds": 1.0, "images_per_second": 1.0}
     lines = [{"epoch": 1, "val_robust_acc": 0.1, **common}]
     noted = [(2, 0.2, 0.5), (3, 0.4, 0.4), (4, 0.6, 0.3)]
-    lines += [{"epoch": k, "val_robust_acc": a, "val_variance_gap": g, **common} for k, a, g in noted]
+    lines += [{"epoch": k, "val_robust_acc": a, "val_within_share_gap": g, **common} for k, a, g in noted]
     run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     found = json.loads(analyze(edgerkd, run, "--json").out)
-    assert [(each["epoch"], each["robust_acc"], each["relative_gap"]) for each in found["epochs"]] == noted
+    assert [(each["epoch"], each["robust_acc"], each["within_share"]) for each in found["epochs"]] == noted
     assert found["epochs_r"] == pytest.approx(-1)
     assert "epoch 4: gap +30, robust 60.0%" in run.variance_gap_page.read_text()
     assert [flag for flag in found["flags"] if flag == job.STOPPED]
-    assert "3 epochs, validation split, attacked until fooled" in analyze(edgerkd, run).out
+    assert "3 epochs (validation)" in analyze(edgerkd, run).out
 
 
 def test_what_cannot_be_compared_is_refused(run, edgerkd, tmp_path):

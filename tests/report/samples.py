@@ -22,7 +22,7 @@ from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.core.variance_gap import EpochGap, GapPoint, NetworkGaps, VarianceGapReport
+from edgerkd.core.variance_gap import GAPS, Correlations, EpochGap, GapPoint, Gaps, NetworkGaps, VarianceGapReport
 from edgerkd.core.verification import Gate, Latency, Limit, Parity, Skipped, Target, Verdict, VerifyReport
 from edgerkd.files.decode import encode_json
 from edgerkd.report.load import Facts
@@ -252,8 +252,8 @@ def curve() -> CurveReport:
 
 
 def variance_gap() -> VarianceGapReport:
-    """A student at two radii and without attack, and two epochs of its training."""
-    points = ((0.0, 0.0, 541), (-1.75, -0.0611, 419), (-3.31, -0.1327, 281))
+    """Three networks at two radii and without attack, and two epochs of the student's training."""
+    names = ("student", "teacher", "neighbour")
     return VarianceGapReport(
         run="toy-run",
         split="test",
@@ -262,31 +262,42 @@ def variance_gap() -> VarianceGapReport:
         threat_model=THREAT,
         attack="PGD-27 CE, to its last step",
         seed=19,
-        networks=(
-            NetworkGaps(
-                name="student",
-                architecture=architecture((4, 8)),
-                variance=14.5,
-                gram=0.3017,
-                points=tuple(
-                    GapPoint(
-                        eps=Radius(f"{11 * k}/255"),
-                        robust_acc=accuracy(right, 563),
-                        gap=gap,
-                        relative_gap=gap / 14.5,
-                        gram_gap=gram_gap,
-                    )
-                    for k, (gap, gram_gap, right) in enumerate(points)
-                ),
-                r=0.9713,
-                gram_r=0.8837,
-            ),
-        ),
-        networks_r=-0.2171,
-        epochs=tuple(EpochGap(epoch=101 + k, robust_acc=0.57 + k / 7, relative_gap=-0.41 + k / 9) for k in range(2)),
+        networks=tuple(_network_gaps(name, 541 - 37 * k, 0.0137 * (k + 1)) for k, name in enumerate(names)),
+        networks_r=_correlations(-0.2171, None, -0.1871),
+        epochs=tuple(EpochGap(epoch=101 + k, robust_acc=0.57 + k / 7, within_share=-0.41 + k / 9) for k in range(2)),
         epochs_r=-0.1373,
         flags=("student: off the trend",),
     )
+
+
+def _network_gaps(name: str, right: int, step: float) -> NetworkGaps:
+    return NetworkGaps(
+        name=name,
+        architecture=architecture((4, 8)),
+        variance=14.5,
+        within_share=0.3017,
+        points=tuple(
+            GapPoint(
+                eps=Radius(f"{9 * k}/255"),
+                robust_acc=accuracy(right - 119 * k, 563),
+                gaps=Gaps(
+                    covariance=0.1729 + k * step,
+                    gram=0.2243 + k * step,
+                    within_class=0.0311 + k * step,
+                    within_share=0.0517 + k * step,
+                    between_class=-0.0719 - k * step,
+                    total=-0.0408 - k * step,
+                ),
+            )
+            for k in range(3)
+        ),
+        r=_correlations(0.8713 - 5 * step, -0.9719, None),
+    )
+
+
+def _correlations(first: float, radius: float | None, clean_acc: float | None) -> Correlations:
+    """Each unlike the others."""
+    return Correlations(radius=radius, clean_acc=clean_acc, **{name: first - 0.07 * k for k, name in enumerate(GAPS)})
 
 
 def facts(verdict: Verdict | None = "pass") -> Facts:
