@@ -87,7 +87,7 @@ build: $(DEV)  ## wheel and sdist in dist/, and the tests of what they hold
 	$(PY) -m hatchling build
 	$(PY) -m pytest tests/packaging
 
-bench: $(HOST)  ## start-up, demo and the memory of verify, measured here (docs/results.md)
+bench: $(HOST)  ## start-up, demo and the memory of verify, measured here (docs/measured/start-up.md)
 	$(PY) bench/startup.py
 	rm -rf build/bench
 	$(PY) bench/demo.py --keep build/bench

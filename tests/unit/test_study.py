@@ -307,3 +307,14 @@ def test_results_are_read_back_as_they_were_written(table, tmp_path):
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"plan": {}, "results": [asdict(result(table))]}))
     assert table.results_in(path) == [result(table)]
+
+
+def test_pictures_show_a_mark_a_result(table):
+    """Catches a run left out, two runs in one colour, and seeds drawn as one."""
+    chart = bench("study_chart")
+    log = [[0.5, 0.2], [0.6, 0.3]]
+    results = [result(table, run=run, seed=seed, epochs_acc=log) for run in ("a", "b") for seed in (0, 1)]
+    svg = chart.by_cost(results, "apgd", "t")
+    assert svg.count("<title>") == 4
+    assert svg.count("hsl(0 ") == svg.count("hsl(180 ") == 3
+    assert chart.by_epoch(results, "t").count("<polyline") == 4
