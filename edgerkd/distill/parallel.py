@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -78,20 +77,3 @@ def peers() -> Iterator[None]:
             "another rank of this command has ended before its work was done; its own message says why. "
             "What was finished is kept: start again with the same flags, or for a training with --resume"
         ) from e
-
-
-class PartNoise(np.random.Generator):
-    """Draws an array for the whole batch, as one process alone would, and returns this process's rows of it."""
-
-    def __init__(self, generator: np.random.Generator, ranks: Parallel) -> None:
-        super().__init__(generator.bit_generator)
-        self._ranks = ranks
-
-    def random(self, size: Any, dtype: Any = np.float64) -> Any:  # type: ignore[override]  what methods use of NumPy's
-        return self._ranks.part(super().random(self._whole(size), dtype))
-
-    def standard_normal(self, size: Any, dtype: Any = np.float64) -> Any:  # type: ignore[override]  likewise
-        return self._ranks.part(super().standard_normal(self._whole(size), dtype))
-
-    def _whole(self, size: tuple[int, ...]) -> tuple[int, ...]:
-        return (size[0] * self._ranks.world, *size[1:])

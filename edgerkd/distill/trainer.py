@@ -25,7 +25,8 @@ from edgerkd.distill.methods.method import AnyMethod
 from edgerkd.distill.methods.recipes import options_of
 from edgerkd.distill.methods.registry import load_method
 from edgerkd.distill.methods.step import Step
-from edgerkd.distill.parallel import ONE, Parallel, PartNoise
+from edgerkd.distill.noise import Noise
+from edgerkd.distill.parallel import ONE, Parallel
 from edgerkd.distill.schedule import rate_share
 from edgerkd.distill.state import TrainState
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs, cache_teacher_outputs
@@ -245,7 +246,7 @@ class Loop:
                     options=self.options,
                     progress=progress,
                     generator=state.generator,
-                    noise=state.noise if ranks.world == 1 else PartNoise(state.noise, ranks),
+                    noise=Noise(state.noise, images.device, ranks),
                 )
             )
         state.optimizer.zero_grad()

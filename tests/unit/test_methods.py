@@ -32,6 +32,7 @@ from edgerkd.distill.methods.inner_attack import ascent, gaussian_start, uniform
 from edgerkd.distill.methods.recipes import options_of
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.methods.step import Step
+from edgerkd.distill.noise import Noise
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs, cache_teacher_outputs
 from edgerkd.models.classifier import TorchClassifier
 from tests.recipes import recipe_of
@@ -61,7 +62,7 @@ def step(method="pgd-at", *, progress=0.0, n=16, linf="16/255", student=None, no
         options=options_of(recipe),
         progress=progress,
         generator=torch.Generator().manual_seed(0),
-        noise=np.random.default_rng(0),
+        noise=Noise(np.random.default_rng(0), torch.device("cpu")),
         cached_teacher=cached,
     )
 
@@ -157,7 +158,11 @@ def test_two_steps_lower_the_loss_and_train_the_student_alone(name, progress):
     losses = []
     for number in range(3):
         # The same batch and the same noise three times over.
-        again = replace(given, noise=np.random.default_rng(0), generator=torch.Generator().manual_seed(0))
+        again = replace(
+            given,
+            noise=Noise(np.random.default_rng(0), torch.device("cpu")),
+            generator=torch.Generator().manual_seed(0),
+        )
         loss = total(METHODS[name](again))
         losses.append(loss.item())
         if number < 2:

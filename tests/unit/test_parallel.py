@@ -17,7 +17,8 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.distill import trainer
 from edgerkd.distill.global_batch_norm import GlobalBatchNorm2d
-from edgerkd.distill.parallel import Parallel, PartNoise
+from edgerkd.distill.noise import Noise
+from edgerkd.distill.parallel import Parallel
 from edgerkd.distill.trainer import Loop
 from edgerkd.jobs.ranks import ALONE, Ranks, open_ranks
 from tests.recipes import recipe_of
@@ -105,17 +106,28 @@ def test_parts_of_a_batch_are_disjoint_and_complete():
     assert torch.cat(parts).tolist() == list(range(12))
 
 
-@pytest.mark.parametrize("draw", ["random", "standard_normal"])
-def test_noise_is_that_of_one_process_cut_in_parts(draw):
-    """Catches processes that draw the same noise, and generators that drift apart."""
-    whole = getattr(np.random.default_rng(0), draw)((6, 2), np.float32)
-    generators = [np.random.default_rng(0) for _ in range(2)]
-    parts = [
-        getattr(PartNoise(own, Parallel(rank=rank, world=2)), draw)((3, 2), np.float32)
-        for rank, own in enumerate(generators)
-    ]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
-    assert generators[0].bit_generator.state == generators[1].bit_generator.state
+@pytest.mark.parametrize("on_gpu", [False, True])
+@pytest.mark.parametrize("draw", ["uniform", "normal"])
+def test_noise_is_that_of_one_process_cut_in_parts(draw, on_gpu, monkeypatch):
+    """Catches processes that draw the same noise, generators that drift apart, and a range that is not the radius."""
+    generators = [np.random.default_rng(0) for _ in range(3)]
+    places = [Parallel(), Parallel(rank=0, world=2), Parallel(rank=1, world=2)]
+    drawing = [Noise(own, torch.device("cpu"), place) for own, place in zip(generators, places, strict=True)]
+    if on_gpu:  # the numbers of a GPU are drawn by torch, from a seed that the generator gives
+        monkeypatch.setattr(Noise, "_on_host", property(lambda noise: False))
+    whole, *parts = (
+        getattr(noise, draw)((600 // place.world, 2), 0.5) for noise, place in zip(drawing, places, strict=True)
+    )
+    assert_close(torch.cat(parts), whole, rtol=0, atol=0)
+    assert len({str(own.bit_generator.state) for own in generators}) == 1
+    again = getattr(drawing[0], draw)((600, 2), 0.5)
+    assert (again != whole).all()
+    assert whole.dtype == torch.float32
+    if draw == "uniform":
+        assert 0.49 < whole.abs().max() <= 0.5
+        assert -0.5 <= whole.min() < -0.49
+    else:
+        assert whole.std().item() == pytest.approx(0.5, rel=0.1)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,15 +19,9 @@ Start = Callable[[Step], Tensor]
 NOISE = 2.0  # in radii, before a single step; the k of N-FGSM (de Jorge et al. 2022, arXiv 2202.01181)
 
 
-def uniform_noise(step: Step, radius: float) -> Tensor:
-    """Noise like the batch, uniform between -radius and radius."""
-    noise = step.noise.random(tuple(step.images.shape), np.float32)
-    return torch.from_numpy((2 * noise - 1) * np.float32(radius)).to(step.images.device)
-
-
 def uniform_start(step: Step) -> Tensor:
     """A point of the ball around each image. Source: Madry et al. 2018, arXiv 1706.06083, section 4."""
-    return _projected(step, uniform_noise(step, step.eps))
+    return _projected(step, step.noise.uniform(step.images.shape, step.eps))
 
 
 def gaussian_start(step: Step) -> Tensor:
@@ -36,8 +29,7 @@ def gaussian_start(step: Step) -> Tensor:
 
     Source: the code of TRADES (Zhang et al. 2019), taken over by RSLAD and AdaAD.
     """
-    noise = step.noise.standard_normal(tuple(step.images.shape), np.float32) * np.float32(0.001)
-    return _projected(step, torch.from_numpy(noise).to(step.images.device))
+    return _projected(step, step.noise.normal(step.images.shape, 0.001))
 
 
 def ascent(
@@ -89,7 +81,7 @@ def noisy_step(step: Step, cotangent: Cotangent, *, training: bool) -> Tensor:
         raise ConfigError(
             f"method {recipe.method} trains against Linf, not L2: take one whose attack is more than a noisy step"
         )
-    noisy = (step.images + uniform_noise(step, NOISE * eps)).clamp(0, 1)
+    noisy = (step.images + step.noise.uniform(step.images.shape, NOISE * eps)).clamp(0, 1)
     network = step.student if training else folded(step.student)
     autocast = torch.is_autocast_enabled(step.images.device.type)
     with mode(step.student, training=training):

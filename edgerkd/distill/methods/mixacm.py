@@ -14,7 +14,6 @@ from edgerkd.core.record import Record
 from edgerkd.distill.losses.acm import Maps, taps_loss
 from edgerkd.distill.losses.kld import kld_loss
 from edgerkd.distill.losses.mixup import mixup, mixup_loss
-from edgerkd.distill.methods.inner_attack import uniform_noise
 from edgerkd.distill.methods.method import Method, Terms
 from edgerkd.distill.methods.step import Outputs, Step
 
@@ -46,7 +45,7 @@ def terms(step: Step[Options], _: Outputs) -> Terms:
     """
     assert step.adapters is not None
     options = step.options
-    lam = float(step.noise.beta(options.mixup_alpha, options.mixup_alpha)) if options.mixup_alpha > 0 else 1.0
+    lam = step.noise.beta(options.mixup_alpha) if options.mixup_alpha > 0 else 1.0
     mixture = mixup(step.images, step.labels, lam=lam, generator=step.generator)
     mixed = step.outputs(_noisy(step, mixture.images))
     found: Terms = {}
@@ -67,7 +66,7 @@ def terms(step: Step[Options], _: Outputs) -> Terms:
 def _noisy(step: Step[Options], images: Tensor) -> Tensor:
     if step.options.maps == "channel" or not step.options.noise:
         return images
-    return (images + uniform_noise(step, step.options.noise * step.eps)).clamp(0, 1)
+    return (images + step.noise.uniform(images.shape, step.options.noise * step.eps)).clamp(0, 1)
 
 
 METHOD = Method(

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.record import Record
 from edgerkd.distill.adapters import Adapters
+from edgerkd.distill.noise import Noise
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs
 from edgerkd.models.network import Features, Network
 
@@ -54,7 +54,7 @@ class Step(Generic[O_co]):
     options: O_co
     progress: float
     generator: torch.Generator
-    noise: np.random.Generator
+    noise: Noise
     cached_teacher: CachedTeacherOutputs | None = None
     """What the teacher said to these images before the run, for a method that caches_teacher."""
 
