@@ -20,6 +20,7 @@ from edgerkd.data.dataset import Dataset, to_float
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.averaging import ema_share, swa_share
 from edgerkd.distill.checkpoint import load_checkpoint, save_checkpoint
+from edgerkd.distill.epoch_line import epoch_line
 from edgerkd.distill.global_batch_norm import with_global_batch_norm
 from edgerkd.distill.methods.method import AnyMethod
 from edgerkd.distill.methods.recipes import options_of
@@ -81,8 +82,9 @@ def train(
     with progress.stage(f"{recipe.method}: training on {shown}", recipe.epochs * loop.steps) as advance:
         keeper = Keeper(checkpoint if ranks.first else None, state, recipe)
         while not state.done(recipe):
+            best = state.score[0] if loop.method.keeps_best == "robust" else 0.0
             epoch = loop.epoch(advance, keeper=keeper, say=progress.say)
-            progress.log(epoch_line(epoch, recipe))
+            progress.log(epoch_line(epoch, recipe, best))
             if ranks.first:
                 on_epoch(epoch)  # the line first: a repeated epoch writes it again, a missing one is missing for good
             keeper.keep()
@@ -274,15 +276,6 @@ class Loop:
         network, val = self.state.average.network, self.dataset.val
         found = validate(network, val, self.recipe.threat_model, autocast=self.autocast)
         return Validation(*self.ranks.mean(torch.tensor(found, dtype=torch.float64)).tolist())
-
-
-def epoch_line(epoch: Epoch, recipe: Recipe) -> str:
-    """One line on an epoch, with the time left."""
-    left = (recipe.epochs - epoch.epoch) * epoch.seconds
-    return (
-        f"{recipe.method}: epoch {epoch.epoch}/{recipe.epochs}, validation {epoch.val_clean_acc:.1%} clean, "
-        f"{epoch.val_robust_acc:.1%} under attack, {duration(epoch.seconds)}, about {duration(left)} left"
-    )
 
 
 class Keeper:

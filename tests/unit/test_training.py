@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ArtefactError, ConfigError, DivergedError
 from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
@@ -18,6 +19,7 @@ from edgerkd.distill import trainer
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.averaging import WeightAverage
 from edgerkd.distill.checkpoint import load_checkpoint
+from edgerkd.distill.epoch_line import epoch_line
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.optimizer import Optimizer
 from edgerkd.distill.trainer import Keeper, Loop, train
@@ -155,7 +157,7 @@ def test_the_method_of_edgerkd_is_cheap_first_and_adversarial_later():
     """Catches the two phases swapped, and an adversarial image made in a MixACM epoch."""
     seen = []
     run("edgerkd", epochs=4, adversarial_share=0.5, epochs_seen=seen)
-    assert set(seen[0].terms) == {"mix", "kld", "acm"}
+    assert set(seen[0].terms) == {"kld", "acm"}
     assert set(seen[-1].terms) == {"kld_adv", "cov_adv", "gram_adv"}
 
 
@@ -347,3 +349,47 @@ def test_metrics_of_an_epoch_are_plain_numbers():
     line = json.loads(encode_json(seen[0]))
     assert line["images_per_second"] > 0
     assert 0 <= line["val_robust_acc"] <= line["val_clean_acc"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("robust", "best", "said"),
+    [
+        (0.02, 0.35, True),
+        (0.17, 0.35, True),
+        (0.2, 0.35, False),
+        (0.02, 0.1, False),
+        (0.4, 0.35, False),
+        (0.0, 0.0, False),
+    ],
+)
+def test_a_collapse_is_said_and_a_bad_start_is_none(robust, best, said):
+    """Catches single-step training that resists nothing any more in silence, and an alarm at a few points of noise."""
+    epoch = Epoch(
+        epoch=2, terms={}, val_clean_acc=0.5, val_robust_acc=robust, lr=0.1, seconds=1.0, images_per_second=1.0
+    )
+    line = epoch_line(epoch, recipe_of("n-fgsm", epochs=3), best)
+    assert ("the training has collapsed" in line) is said
+    assert f"it was {best:.1%}" in line or not said
+
+
+def test_training_itself_says_that_it_collapsed(monkeypatch):
+    """Catches a line that compares an epoch with itself, and one that no training writes."""
+    found = iter([(0.6, 0.4, 0.1), (0.7, 0.01, 0.1)])
+    monkeypatch.setattr(trainer, "validate", lambda *_, **__: next(found))
+    lines: list[str] = []
+
+    class Heard(Silent):
+        def log(self, line: str) -> None:
+            lines.append(line)
+
+    trainer.train(
+        network(classes=3),
+        dataset(n=96),
+        recipe_of("n-fgsm", epochs=2, batch=16),
+        teacher=None,
+        checkpoint=None,
+        resume=False,
+        on_epoch=lambda epoch: None,
+        progress=Heard(),
+    )
+    assert ["collapsed" in line for line in lines] == [False, True]
