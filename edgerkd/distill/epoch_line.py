@@ -12,13 +12,11 @@ def epoch_line(epoch: Epoch, recipe: Recipe, best: float) -> str:
         f"{recipe.method}: epoch {epoch.epoch}/{recipe.epochs}, validation {epoch.val_clean_acc:.1%} clean, "
         f"{epoch.val_robust_acc:.1%} under attack, {duration(epoch.seconds)}, about {duration(left)} left"
     )
+    if not collapsed(epoch.val_robust_acc, best):
+        return line
     return (
-        line
-        if not collapsed(epoch.val_robust_acc, best)
-        else (
-            f"{line}; it was {best:.1%} under attack: the training has collapsed, and the better epoch is kept. If it does "
-            "not recover, start again with fewer --epochs, or with a method of several attack steps (--method rslad)"
-        )
+        f"{line}; it was {best:.1%} under attack: the training has collapsed, and the better epoch is kept. If it does not "
+        "recover, start again with fewer --epochs, or with a method of several attack steps (--method rslad)"
     )
 
 
