@@ -15,8 +15,8 @@ def epoch_line(epoch: Epoch, recipe: Recipe, best: float) -> str:
     if not collapsed(epoch.val_robust_acc, best):
         return line
     return (
-        f"{line}; it was {best:.1%} under attack: the training has collapsed, and the better epoch is kept. If it does not "
-        "recover, start again with fewer --epochs, or with a method of several attack steps (--method rslad)"
+        f"{line}; it was {best:.1%} under attack: the training has collapsed, and the better epoch is kept. If it "
+        "does not recover, start again with fewer --epochs, or with a method of several attack steps (--method rslad)"
     )
 
 
