@@ -19,7 +19,7 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The block's output, and its activated input `o`."""
-        o = F.relu(self.bn1(x))
+        o = F.relu(self.bn1(x), inplace=True)
         shortcut = x if self.shortcut is None else self.shortcut(o)
         return self.conv2(F.relu(self.bn2(self.conv1(o)))) + shortcut, o
 
