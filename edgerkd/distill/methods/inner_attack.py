@@ -23,7 +23,10 @@ NOISE = 2.0  # in radii, before a single step; the k of N-FGSM (de Jorge et al. 
 def uniform_noise(step: Step, radius: float) -> Tensor:
     """Noise like the batch, uniform between -radius and radius."""
     noise = step.noise.random(tuple(step.images.shape), np.float32)
-    return torch.from_numpy((2 * noise - 1) * np.float32(radius)).to(step.images.device)
+    noise *= 2
+    noise -= 1
+    noise *= np.float32(radius)
+    return torch.from_numpy(noise).to(step.images.device)
 
 
 def uniform_start(step: Step) -> Tensor:
