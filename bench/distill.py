@@ -1,6 +1,7 @@
 """One training step of edgerkd against a plain loop of the published kind: same student, teacher, method and batch.
 
     python bench/distill.py [--weights FILE.pt] [--data cifar10] [--methods rslad mixacm] [--rounds 7] [--json FILE]
+    python bench/distill.py --methods [--rounds 15]       (no plain loop)
     python bench/distill.py --batch 512 --student-widths 64 128 256 512 --student-blocks 2 \
         --teacher-family wideresnet --teacher-widths 160 320 640 --teacher-blocks 4        (ResNet-18, WideResNet-28-10)
 
@@ -18,6 +19,9 @@ as the step makes them, over its seconds. A layer's forward pass is 2 x MACs (ed
 pass the same once for the gradient of its input and once for that of its weights, where each is asked for. The ceiling
 is what one large plain convolution of this machine achieves in the same run, in channels_last and in the precision
 that edgerkd trains in, by the same count: the higher of its forward pass alone and its forward and backward pass.
+
+Last, a step of the default method and of two others is held against a bound for these very layers (bench/step_time.py,
+bench/roofline.py).
 """
 
 import argparse
@@ -34,6 +38,7 @@ import torch.nn.functional as F
 from machine import machine_facts, show_machine, spread, usable_cores
 from PIL import Image
 from setting import opened, robust_network, timed
+from step_time import step_times
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
@@ -295,7 +300,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="a teacher's file")
     parser.add_argument("--data", help="cifar10, or whatever --data of edgerkd takes; random images if not given")
-    parser.add_argument("--methods", nargs="+", choices=sorted(PLAIN), default=sorted(PLAIN))
+    parser.add_argument(
+        "--methods", nargs="*", choices=sorted(PLAIN), default=sorted(PLAIN), help="beside the plain loop"
+    )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--student-widths", nargs="+", type=int, default=[32, 48, 64], help="a ResNet's, a stage each")
     parser.add_argument("--student-blocks", type=int, default=1, help="of each stage")
@@ -321,8 +328,24 @@ def main() -> None:
     results = [
         compare(dataset, threat_model, teacher, method, max(ceiling.values()), given) for method in given.methods
     ]
+    times = step_times(dataset, threat_model, teacher, batch=given.batch, rounds=given.rounds)
     if given.json:
         found = {"machine": facts, "teacher": str(teacher.architecture), "ceiling": ceiling, "results": results}
+        found["steps"] = [
+            {
+                "method": each.method,
+                "student": str(each.student),
+                "seconds": each.seconds,
+                "parts": each.parts,
+                "bound": {
+                    "products": each.bound.products,
+                    "moved": each.bound.moved,
+                    "bandwidth": each.bound.bandwidth,
+                },
+                "ratio": each.ratio,
+            }
+            for each in times
+        ]
         given.json.write_text(json.dumps(found, indent=2) + "\n")
 
 

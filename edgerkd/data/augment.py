@@ -20,20 +20,22 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Ten
     """Each image shifted by its own -padding to +padding pixels, zeros coming in."""
     if padding == 0:
         return images
-    n, _, h, w = images.shape
-    padded = F.pad(images, (padding,) * 4)
+    n, channels, h, w = images.shape
     shift = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator).to(images.device)
     rows = torch.arange(h, device=images.device) + shift[0]
-    columns = torch.arange(w, device=images.device) + shift[1]
     image = torch.arange(n, device=images.device)
-    # Indexing by (n, h, w) puts the channel axis last.
-    return padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    # Whole rows of pixels are gathered, channels last: a row of width w begins at each pixel of a padded row.
+    padded = F.pad(images, (padding,) * 4).movedim(1, 3).flatten(2)
+    windows = padded.unfold(2, w * channels, channels)
+    return windows[image[:, None], rows, shift[1]].unflatten(2, (w, channels)).movedim(3, 1)
 
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image mirrored left to right with probability one half."""
     flip = torch.rand(len(images), generator=generator).to(images.device) < 0.5
-    return torch.where(flip[:, None, None, None], images.flip(3), images)
+    pixels = images.movedim(1, 3)  # as they lie in memory: chosen image by image, and not pixel by pixel
+    chosen = torch.where(flip[:, None], pixels.flip(2).flatten(1), pixels.flatten(1))
+    return chosen.view(pixels.shape).movedim(3, 1)
 
 
 def cutout(images: Tensor, side: int, mean: tuple[float, ...], generator: torch.Generator) -> Tensor:

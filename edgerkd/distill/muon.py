@@ -17,16 +17,28 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """The matrix (m, n) with its singular values brought near 1: about 0.7 to 1.2.
 
     Newton and Schulz's iteration in its fifth-order form; singular values below about 0.001 of the matrix's
-    length stay small.
+    length stay small. A step is x -> p x with p = a + b g + c g^2 and g = x x^T. As p and g commute, g can be followed
+    alone, g -> p g p, and the matrix multiplied once, by the product of all p: ours, by algebra. For the filters of a
+    3 x 3 convolution it takes less than half as long (docs/sources.md), and in float32 it is as exact.
     """
-    a, b, c = COEFFICIENTS
     x = matrix / matrix.norm().clamp_min(1e-7)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
-    for _ in range(ITERATIONS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+    gram = x @ x.T
+    product = factor = _factor(gram)
+    for _ in range(ITERATIONS - 1):
+        gram = factor @ gram @ factor
+        factor = _factor(gram)
+        product = factor @ product
+    x = product @ x
     return x.T if tall else x
+
+
+def _factor(gram: Tensor) -> Tensor:
+    a, b, c = COEFFICIENTS
+    factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal().add_(a)
+    return factor
 
 
 class Muon(torch.optim.Optimizer):
@@ -51,7 +63,8 @@ class Muon(torch.optim.Optimizer):
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(p)
         average = state["momentum"].lerp_(gradient, 1 - momentum)
-        direction = orthogonal(gradient.lerp(average, momentum).flatten(1))
+        ahead = gradient.lerp(average, momentum).movedim(1, 3)  # as channels_last weights lie in memory
+        direction = orthogonal(ahead.flatten(1))
         rows, columns = direction.shape
         p.mul_(1 - lr * weight_decay)
-        p.add_(direction.reshape_as(p), alpha=-lr * max(1, rows / columns) ** 0.5)
+        p.add_(direction.reshape_as(ahead).movedim(3, 1), alpha=-lr * max(1, rows / columns) ** 0.5)

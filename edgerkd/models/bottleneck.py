@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.models.network import Features, Network, conv
+from edgerkd.models.network import Features, Network, conv, pooled
 from edgerkd.models.stages import blocks_of, outputs_of
 
 EXPANSION = 4
@@ -46,5 +46,5 @@ class BottleneckResNet(Network):
     def features(self, images: Tensor) -> Features:
         x = F.relu(self.bn(self.conv((images - self.mean) / self.std)))
         taps = outputs_of(self.stages, x)
-        penultimate = taps[-1].mean((2, 3))
+        penultimate = pooled(taps[-1])
         return Features(self.linear(penultimate), taps, penultimate)

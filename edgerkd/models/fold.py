@@ -1,26 +1,50 @@
 """Batch norms folded into the convolutions before them: the same function in evaluation mode, in fewer passes."""
 
-from copy import deepcopy
+from copy import copy
 from functools import cache
-from typing import cast
+from typing import TypeVar, cast
 
 from torch import fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from edgerkd.core.architecture import Architecture
 from edgerkd.models.build import meta_model
 from edgerkd.models.network import Network
 
+M = TypeVar("M", bound=nn.Module)
+
 
 def folded(network: Network) -> Network:
-    """A copy in evaluation mode that gives the same features up to rounding; the network itself stays as it is."""
-    copy = network.deployed()
-    copy = (deepcopy(network) if copy is network else copy).eval()
-    for conv, norm in _pairs(network.architecture):
-        pair = cast("nn.Conv2d", copy.get_submodule(conv)), cast("nn.BatchNorm2d", copy.get_submodule(norm))
-        copy.set_submodule(conv, fuse_conv_bn_eval(*pair))
-        copy.set_submodule(norm, nn.Identity())
-    return copy
+    """A network in evaluation mode that gives the same features up to rounding; `network` itself stays as it is.
+
+    For now, not to keep: weights that were not folded are the network's own, which spares a copy at every step.
+    """
+    twin = _twin(network.deployed()).eval()
+    for conv_name, norm_name in _pairs(network.architecture):
+        conv, norm = cast("nn.Conv2d", twin.get_submodule(conv_name)), twin.get_submodule(norm_name)
+        moments = cast("nn.BatchNorm2d", norm)
+        assert moments.running_mean is not None
+        assert moments.running_var is not None
+        conv.weight, conv.bias = fuse_conv_bn_weights(
+            conv.weight,
+            conv.bias,
+            moments.running_mean,
+            moments.running_var,
+            moments.eps,
+            moments.weight,
+            moments.bias,
+        )
+        twin.set_submodule(norm_name, nn.Identity())
+    return twin
+
+
+def _twin(module: M) -> M:
+    """A module whose parts can be exchanged without exchanging them in `module`; the tensors are the same."""
+    twin = copy(module)
+    for part in ("_parameters", "_buffers"):
+        setattr(twin, part, dict(getattr(module, part)))
+    twin._modules = {name: None if child is None else _twin(child) for name, child in module._modules.items()}
+    return twin
 
 
 @cache

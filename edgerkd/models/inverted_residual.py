@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.models.network import Features, Network, conv, stem_stride
+from edgerkd.models.network import Features, Network, conv, pooled, stem_stride
 from edgerkd.models.stages import activated_outputs_of, strides_of
 
 _EXPANSION = 6  # table 2; its first stage has 1, as that of MobileNetV3 has
@@ -84,5 +84,5 @@ class InvertedResidualNetwork(Network):
         x = self.stem((images - self.mean) / self.std)
         x, taps = activated_outputs_of(self.stages, x)
         taps.append(self.head(x))
-        penultimate = self.neck(taps[-1].mean((2, 3)))
+        penultimate = self.neck(pooled(taps[-1]))
         return Features(self.linear(penultimate), tuple(taps), penultimate)

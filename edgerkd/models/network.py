@@ -41,6 +41,15 @@ class Network(nn.Module):
         return self.features(images).logits
 
 
+def pooled(maps: Tensor) -> Tensor:
+    """The mean of maps (n, c, h, w) over their places: (n, c).
+
+    The gradient of `maps.mean((2, 3))` is not in channels_last, and all before it would be the slower for it. A graph
+    that is being exported has that one operation all the same.
+    """
+    return maps.mean((2, 3)) if torch.onnx.is_in_onnx_export() else maps.movedim(1, 3).flatten(1, 2).mean(1)
+
+
 def conv(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """A convolution that keeps the resolution at stride 1, without bias (a batch norm follows or precedes)."""
     return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, groups=groups, bias=False)

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.models.network import Features, Network, conv, stem_stride
+from edgerkd.models.network import Features, Network, conv, pooled, stem_stride
 from edgerkd.models.stages import activated_outputs_of, blocks_of
 
 
@@ -19,9 +19,9 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The block's output, and its activated input `o`."""
-        o = F.relu(self.bn1(x))
+        o = F.relu(self.bn1(x), inplace=True)
         shortcut = x if self.shortcut is None else self.shortcut(o)
-        return self.conv2(F.relu(self.bn2(self.conv1(o)))) + shortcut, o
+        return self.conv2(F.relu(self.bn2(self.conv1(o)), inplace=True)) + shortcut, o
 
 
 class PreActResNet(Network):
@@ -43,6 +43,6 @@ class PreActResNet(Network):
     def features(self, images: Tensor) -> Features:
         x = self.conv1((images - self.mean) / self.std)
         x, taps = activated_outputs_of(self.layers, x)
-        taps.append(F.relu(self.bn(x)))
-        penultimate = taps[-1].mean((2, 3))
+        taps.append(F.relu(self.bn(x), inplace=True))
+        penultimate = pooled(taps[-1])
         return Features(self.linear(penultimate), tuple(taps), penultimate)

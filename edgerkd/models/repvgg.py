@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.models.network import Features, Network, conv, stem_stride
+from edgerkd.models.network import Features, Network, conv, pooled, stem_stride
 from edgerkd.models.stages import blocks_of, outputs_of
 
 
@@ -62,7 +62,7 @@ class RepVGG(Network):
     def features(self, images: Tensor) -> Features:
         x = self.stem((images - self.mean) / self.std)
         taps = outputs_of(self.stages, x)
-        penultimate = taps[-1].mean((2, 3))
+        penultimate = pooled(taps[-1])
         return Features(self.linear(penultimate), taps, penultimate)
 
     def deployed(self) -> "RepVGG":

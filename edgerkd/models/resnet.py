@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.models.network import Features, Network, conv, stem_stride
+from edgerkd.models.network import Features, Network, conv, pooled, stem_stride
 from edgerkd.models.stages import blocks_of, outputs_of
 
 
@@ -23,7 +23,8 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + self.shortcut(x))
+        inner = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(inner)) + self.shortcut(x), inplace=True)
 
 
 class ResNet(Network):
@@ -39,7 +40,7 @@ class ResNet(Network):
         self.linear = nn.Linear(architecture.widths[-1], architecture.classes)
 
     def features(self, images: Tensor) -> Features:
-        x = F.relu(self.bn(self.conv((images - self.mean) / self.std)))
+        x = F.relu(self.bn(self.conv((images - self.mean) / self.std)), inplace=True)
         taps = outputs_of(self.stages, x)
-        penultimate = taps[-1].mean((2, 3))
+        penultimate = pooled(taps[-1])
         return Features(self.linear(penultimate), taps, penultimate)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgerkd.core.architecture import Architecture
-from edgerkd.models.network import Features, Network, conv
+from edgerkd.models.network import Features, Network, conv, pooled
 from edgerkd.models.stages import activated_outputs_of, blocks_of
 
 Activation = Callable[[Tensor], Tensor]
@@ -64,5 +64,5 @@ class WideResNet(Network):
         x = self.conv1((images - self.mean) / self.std)
         x, taps = activated_outputs_of(self.layers, x)
         taps.append(self.activation(self.bn(x)))
-        penultimate = taps[-1].mean((2, 3))
+        penultimate = pooled(taps[-1])
         return Features(self.linear(penultimate), tuple(taps), penultimate)
