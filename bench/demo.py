@@ -10,12 +10,12 @@ from pathlib import Path
 
 from machine import machine_facts, show_machine
 
-from edgerkd.core.progress import Advance
+from edgerkd.core.progress import Advance, Silent
 from edgerkd.jobs.demo import demo
 from edgerkd.jobs.teachers import known_teachers
 
 
-class Clock:
+class Clock(Silent):
     """A Progress that writes down how long each stage took; a name that comes again is another stage."""
 
     def __init__(self) -> None:

@@ -46,7 +46,7 @@ def find_teacher(
     little or resists nothing, and where several are there and none is named.
     """
     if teacher is None:
-        fitting = _fitting(dataset, threat_model)
+        fitting = fitting_teachers(dataset, threat_model)
         if not fitting:
             return train_teacher(dataset, threat_model, progress=progress)
         teacher = _chosen(fitting, dataset, threat_model)
@@ -71,7 +71,7 @@ def _is_file(teacher: str) -> bool:
     return "/" in teacher or is_graph(teacher) or Path(teacher).suffix in (".pt", ".pth", ".safetensors")
 
 
-def _fitting(dataset: Dataset, threat_model: ThreatModel) -> tuple[str, ...]:
+def fitting_teachers(dataset: Dataset, threat_model: ThreatModel) -> tuple[str, ...]:
     """The teachers kept for these data and this threat model."""
     return tuple(
         card.name
@@ -108,13 +108,15 @@ def train_teacher(
     progress: Progress,
     method: str | None = None,
     epochs: int | None = None,
+    attack_steps: int | None = None,
     minutes: int | None = None,
     seed: int = 0,
     name: str | None = None,
 ) -> tuple[Network, TeacherCard]:
     """Adversarially train a PreActResNet on `dataset`, with weight averaging, and keep it in the cache.
 
-    Where neither `method` nor `epochs` is given, the training is the longest that this machine ends within `minutes`.
+    Where neither `method` nor `epochs` is given, the training is the longest that this machine ends within `minutes`;
+    else `attack_steps`, where given, are those of its inner attack in place of the recipe's.
     A training that was stopped goes on where it was. Where another process trains the same teacher, its result is
     waited for and taken. Raises UnknownNameError for a method that trains no teachers, ConfigError for a name that is
     taken, for `minutes` beside the other two, and for a teacher that knows little or resists nothing.
@@ -122,7 +124,7 @@ def train_teacher(
     chosen = method is not None or epochs is not None
     if chosen and minutes is not None:
         raise ConfigError("--minutes: --method and --epochs say how long a training is: leave either out")
-    recipe = _recipe(dataset, threat_model, method=method, epochs=epochs, seed=seed)
+    recipe = _recipe(dataset, threat_model, method=method, epochs=epochs, attack_steps=attack_steps, seed=seed)
     limit = None if chosen else 60 * (minutes or MINUTES)
     name = name or default_name(dataset, threat_model, recipe.method)
     asked = hashlib.sha256((encode_json(recipe) + f"{limit} {dataset.sha256}").encode()).hexdigest()[:12]
@@ -144,13 +146,20 @@ def train_teacher(
 
 
 def _recipe(
-    dataset: Dataset, threat_model: ThreatModel, *, method: str | None, epochs: int | None, seed: int
+    dataset: Dataset,
+    threat_model: ThreatModel,
+    *,
+    method: str | None,
+    epochs: int | None,
+    attack_steps: int | None,
+    seed: int,
 ) -> Recipe:
     chosen = FOR_TEACHERS if method is None else load_method(method)
     if not chosen.trains_teachers:
         known = {each.name: each.description for each in METHODS.values() if each.trains_teachers}
         raise UnknownNameError("method that trains a teacher", chosen.name, words=known)
     settings = {"seed": seed, "batch": batch_for(dataset), "eps_warmup": EPS_WARMUP}
+    settings |= {} if attack_steps is None else {"attack_steps": attack_steps}
     return recipe_for(chosen, threat_model, epochs=epochs or EPOCHS, settings=settings, where="the teacher's recipe")
 
 

@@ -26,6 +26,20 @@ def bf16_pays(device: torch.device) -> bool:
     return info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch with one thread: for images of a few pixels, where a second is no help and waits for the first.
+
+    Where other programs keep the cores busy it waits a hundred times as long (docs/results.md).
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def images_at_once(image_shape: tuple[int, int, int]) -> int:
     """How many images of this (channels, height, width) are attacked together: 256 of up to 64 x 64, fewer of larger.
 

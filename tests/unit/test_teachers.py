@@ -376,6 +376,12 @@ def test_a_missing_teacher_is_trained_and_of_several_one_must_be_named(tmp_path,
         find_teacher(None, data, THREAT, progress=Silent())
 
 
+def test_the_steps_of_the_attack_can_be_chosen():
+    """Catches steps that go nowhere: the demo's teacher takes three, for the time."""
+    _, card = train_teacher(dataset(n=192), THREAT, progress=Silent(), epochs=4, attack_steps=2)
+    assert "trained here by pgd-at with 2 steps, 4 epochs" in card.origin
+
+
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.trains_teachers])
 def test_a_teacher_is_trained_by_each_method_and_found_again(method):
     """Catches --method that goes nowhere, and two methods' teachers under one name."""
