@@ -30,7 +30,7 @@ VERDICTS = (0, 1, 7)  # verify's exit codes that come with a verdict
 DIGITS = DataRequest(source="digits")
 EPOCHS, STEPS = 20, 3
 """Of the teacher's training, and of its inner attack. Ours: 40 % of the time of 30 epochs of ten steps, for a student
-that is as robust within the noise of three seeds (docs/results.md)."""
+that is as robust within the noise of three seeds (docs/measured/start-up.md)."""
 
 
 @one_thread()

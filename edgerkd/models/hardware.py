@@ -30,7 +30,7 @@ def bf16_pays(device: torch.device) -> bool:
 def one_thread() -> Iterator[None]:
     """torch with one thread: for images of a few pixels, where a second is no help and waits for the first.
 
-    Where other programs keep the cores busy it waits a hundred times as long (docs/results.md).
+    Where other programs keep the cores busy it waits a hundred times as long (docs/measured/start-up.md).
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
