@@ -221,7 +221,7 @@ def test_the_images_left_out_of_training_are_no_others(study, tmp_path):
         ("epochs = 1", "seeds = 3", "plan.toml"),  # twice
         ("epochs = 1\n", "", "neither epochs nor minutes"),
         ('label = "single"', 'label = "standard"', "same name"),
-        ("train = 128", "trian = 128", "trian"),
+        ("train = 128", "images = 128", "images"),
         ('family = "resnet"', 'family = "resent"', "family"),
     ],
 )
