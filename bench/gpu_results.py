@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import spread
-from student import unpacked
+from result import unpacked
 
 Found = Any  # what a JSON file holds
 

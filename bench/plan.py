@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edgerkd.core.architecture import Architecture, StudentFamily
 from edgerkd.core.errors import ConfigError
@@ -29,18 +29,7 @@ class Case(Record):
 
     def architecture(self, data: Dataset) -> Architecture:
         """The student's."""
-        channels, height, width = data.test.image_shape
-        return Architecture(
-            family=self.family,
-            widths=self.widths,
-            blocks=self.blocks,
-            channels=channels,
-            height=height,
-            width=width,
-            classes=data.classes,
-            mean=data.mean,
-            std=data.std,
-        )
+        return data.architecture(self.family, widths=self.widths, blocks=self.blocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +79,7 @@ def read_plan(path: Path) -> Plan:
     return decode_toml(Plan, path)
 
 
-def pinned(run: Run, plan: Plan) -> dict[str, Any]:  # Any: numbers or None
-    """How long the run is: `epochs`, or where it has none of its own and minutes are given, `minutes`."""
-    if run.epochs or run.minutes:
-        return {"epochs": run.epochs, "minutes": None if run.epochs else run.minutes}
-    return {"epochs": plan.epochs, "minutes": None if plan.epochs else plan.minutes}
+def pinned(run: Run, plan: Plan) -> tuple[int | None, float | None]:
+    """How long the run is, as `epochs, minutes`, of which one is None: its own length, or else the plan's."""
+    own = run if run.epochs or run.minutes else plan
+    return own.epochs, None if own.epochs else own.minutes

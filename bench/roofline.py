@@ -16,13 +16,13 @@ step finds its maps in memory and not in a cache. Views, conversions between num
 random numbers, the interpreter and torch's dispatch count as nothing.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from setting import clock
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -111,17 +111,6 @@ def best(operation: Pass) -> float:
             operation()
         found.append((clock() - started) / repeats)
     return min(found)
-
-
-def clock() -> float:
-    """Seconds: of this process's own where torch has one thread, so that other work on the machine is left out.
-
-    What other work costs by sharing caches and memory stays in. With several threads, or a GPU, it is the wall clock's.
-    """
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def measured_bandwidth(block: int) -> float:

@@ -13,7 +13,8 @@ from unittest.mock import patch
 
 import torch
 from machine import spread
-from roofline import Bound, bound_of, clock
+from roofline import Bound, bound_of
+from setting import clock
 
 from edgerkd.core.architecture import Architecture, Family
 from edgerkd.core.recipe import Option

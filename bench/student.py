@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from passes import Passes, Work
+from result import packed
 from setting import clock, seconds_of
 
 from edgerkd.core.architecture import Architecture
@@ -33,44 +34,6 @@ from edgerkd.models.cost import count_cost
 from edgerkd.models.network import Network
 
 TIMED_STEPS = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One training run and what came of it.
-
-    `minutes` are of one core (of the wall where there is a GPU), validation included, `gmacs` thousand millions of
-    multiply-adds. `epochs_acc` are validation accuracies after each epoch, clean and by PGD-10; `correct` has for each
-    attack which images were still answered right, as `packed` says, and under `clean` those right as they are.
-    """
-
-    case: str
-    run: str
-    method: str
-    set: dict[str, Any]
-    seed: int
-    student: str
-    params: int
-    macs: int
-    epochs: int
-    minutes: float
-    forward: int
-    backward: int
-    gmacs: float
-    epochs_acc: list[list[float]]
-    correct: dict[str, str]
-    machine: str
-
-
-def packed(answers: Sequence[bool]) -> str:
-    """So many answers as `N:HEX`, eight a byte."""
-    return f"{len(answers)}:{np.packbits(np.asarray(answers, bool)).tobytes().hex()}"
-
-
-def unpacked(text: str) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    """The answers that `packed` wrote."""
-    n, _, rest = text.partition(":")
-    return np.unpackbits(np.frombuffer(bytes.fromhex(rest), np.uint8), count=int(n)).astype(bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +136,7 @@ def trained(
 
 
 class StopWatch:
-    """Seconds of this process's own time on CPUs (of the wall with a GPU) since it was made, and some before."""
+    """Seconds by `clock` since it was made, and some before."""
 
     def __init__(self, before: float) -> None:
         self._before, self._started = before, clock()

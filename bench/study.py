@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from machine import machine_facts, show_machine
 from plan import Case, Plan, Run, pinned, read_plan
+from result import Result
 from setting import opened, robust_network
-from student import Result, correct_under, costs, key_of, size_of, trained
+from student import correct_under, costs, key_of, size_of, trained
 
 from edgerkd.core.recipe import Recipe, eps_warmup_for
 from edgerkd.core.threat import ThreatModel
@@ -45,6 +46,11 @@ class Place:
     out: Path
     work: Path
     teachers: tuple[Path, ...]
+
+    def of_run(self, case: Case, run: Run, seed: int, suffix: str) -> Path:
+        """A file of one run: `PLAN-CASE-RUN-SEED` with this suffix, in `work`."""
+        name = f"{self.out.stem}-{case.name}-{run.name}-{seed}"
+        return self.work / (name.replace(" ", "-").replace("/", "-") + suffix)
 
     def teacher_file(self, name: str) -> Path:
         """Raises SystemExit where no folder has it."""
@@ -93,18 +99,17 @@ def measure(plan: Plan, run: Run, seed: int, opened: Opened, place: Place, machi
     """Train and attack one student; its weights are kept as `PLAN-CASE-RUN-SEED.safetensors` in `work`."""
     case, data, teacher = opened.case, opened.data, opened.teacher
     architecture, recipe = case.architecture(data), recipe_of(run, seed, opened)
-    length = pinned(run, plan)
-    folder = place.work / key_of(recipe, architecture, length, case)
+    epochs, minutes = pinned(run, plan)
+    folder = place.work / key_of(recipe, architecture, epochs, minutes, case)
     folder.mkdir(parents=True, exist_ok=True)
-    if length["epochs"] is None:
-        kept = folder / "epochs"
-        if not kept.exists():
-            write_atomic(kept, str(costs(recipe, architecture, teacher, data).epochs(length["minutes"])))
-        length["epochs"] = int(kept.read_text())
-    recipe = replace(recipe, epochs=length["epochs"])
+    if epochs is None:
+        timed = folder / "epochs"
+        if not timed.exists():
+            write_atomic(timed, str(costs(recipe, architecture, teacher, data).epochs(minutes)))
+        epochs = int(timed.read_text())
+    recipe = replace(recipe, epochs=epochs)
     found = trained(recipe, architecture, teacher, data, folder=folder)
-    name = f"{place.out.stem}-{case.name}-{run.name}-{seed}".replace(" ", "-").replace("/", "-")
-    write_atomic(place.work / f"{name}.safetensors", weights_bytes(found.network))
+    write_atomic(place.of_run(case, run, seed, ".safetensors"), weights_bytes(found.network))
     return Result(
         case=case.name,
         run=run.name,
@@ -163,7 +168,7 @@ def carry_out(plan: Plan, place: Place, *, only: list[str], until: float | None)
         done = {(r["case"], r["run"], r["seed"]) for r in kept(place.out)}
         if (case.name, run.name, seed) in done:
             continue
-        lock = place.work / f"{place.out.stem}.{named}.run".replace(" ", "-").replace("/", "-")
+        lock = place.of_run(case, run, seed, ".run")
         lock.mkdir(parents=True, exist_ok=True)
         with claim(lock) as mine:
             if not mine:

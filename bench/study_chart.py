@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from student import Result, unpacked
-from study_table import results_in
+from result import Result, results_in, unpacked
 
 from edgerkd.report.markup import Markup, tag
 

@@ -17,17 +17,11 @@ from statistics import mean, stdev, variance
 from typing import Any
 
 import numpy as np
-from student import Result, unpacked
+from result import Result, results_in, unpacked
 
-from edgerkd.core.accuracy import wilson_interval
+from edgerkd.core.accuracy import Z95, wilson_interval
 
-_Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
 _T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # Student's t, by degrees of freedom: for few seeds
-
-
-def results_in(path: Path) -> list[Result]:
-    """All results of a study."""
-    return [Result(**result) for result in json.loads(path.read_text())["results"]]
 
 
 def share(results: Sequence[Result], attack: str) -> str:
@@ -77,10 +71,10 @@ def paired(results: Sequence[Result], base: Sequence[Result], attack: str) -> tu
         return None
     each = np.stack([own[seed].astype(float) - theirs[seed] for seed in seeds])  # (seeds, images)
     images = each.mean(0)
-    of_images = _Z95**2 * float(images.var(ddof=1)) / len(images)
+    of_images = Z95**2 * float(images.var(ddof=1)) / len(images)
     of_seeds = 0.0
     if len(seeds) > 1:
-        t = _T95.get(len(seeds) - 1, _Z95)
+        t = _T95.get(len(seeds) - 1, Z95)
         of_seeds = t**2 * variance(each.mean(1).tolist()) / len(seeds)
     return 100 * float(images.mean()), 100 * sqrt(of_images + of_seeds), len(seeds)
 

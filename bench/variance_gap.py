@@ -28,7 +28,6 @@ import torch
 from machine import machine_facts, show_machine
 from setting import opened, robust_network
 
-from edgerkd.core.architecture import Architecture
 from edgerkd.core.correlation import fisher_interval, pearson
 from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
@@ -81,20 +80,9 @@ def trained(how: Trained, *, data: Dataset, threat_model: ThreatModel, teacher: 
     """The student, of the epoch that its method keeps."""
     settings = {"batch": batch_for(data), "seed": how.seed, **how.settings}
     recipe = recipe_for(load_method(how.method), threat_model, epochs=how.epochs, settings=settings)
-    shape = Architecture(
-        family="resnet",
-        widths=WIDTHS,
-        blocks=BLOCKS,
-        channels=data.test.image_shape[0],
-        height=data.test.image_shape[1],
-        width=data.test.image_shape[2],
-        classes=data.classes,
-        mean=data.mean,
-        std=data.std,
-    )
     torch.manual_seed(how.seed)
     return train(
-        build(shape),
+        build(data.architecture("resnet", widths=WIDTHS, blocks=BLOCKS)),
         data,
         recipe,
         teacher=teacher,

@@ -8,7 +8,7 @@ from typing import Any
 from edgerkd.core.ranges import Amount, Share
 from edgerkd.core.record import Record
 
-_Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
+Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +32,9 @@ def wilson_interval(hits: int, n: int) -> tuple[float, float]:
     """The 95 % score interval of a share. Source: Wilson 1927; Brown, Cai and DasGupta 2001, eq. 4."""
     if n == 0:
         return 0.0, 1.0
-    p, z2 = hits / n, _Z95**2
+    p, z2 = hits / n, Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z95 * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    half = Z95 * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     # At the ends the bound is the point itself; rounding must not push it inside.
     return (0.0 if hits == 0 else max(0.0, centre - half)), (1.0 if hits == n else min(1.0, centre + half))
 

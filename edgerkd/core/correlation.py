@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from math import atanh, sqrt, tanh
 from statistics import StatisticsError, correlation
 
+from edgerkd.core.accuracy import Z95
+
 LEAST = 3  # points: two always lie on a line
-Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
 
 
 def pearson(x: Sequence[float], y: Sequence[float]) -> float | None:

@@ -39,6 +39,7 @@ def table() -> ModuleType:
     return bench("study_table")
 
 
+RESULT = bench("result")
 DATA = dataset(n=96)
 STUDENT = architecture(classes=3)
 
@@ -126,11 +127,11 @@ def test_the_teachers_answers_are_no_part_of_a_step(student, monkeypatch):
     assert student.costs(recipe("pgd-at", batch=4), STUDENT, teacher(), dataset(n=300)).once == 0
 
 
-def test_answers_are_kept_bit_by_bit(student):
+def test_answers_are_kept_bit_by_bit():
     """Catches bits of the last byte that are no answers, and an order turned round."""
     for n in (1, 8, 13):
         answers = np.random.default_rng(n).random(n) < 0.5
-        assert (student.unpacked(student.packed(answers.tolist())) == answers).all()
+        assert (RESULT.unpacked(RESULT.packed(answers.tolist())) == answers).all()
 
 
 PLAN = """
@@ -249,11 +250,8 @@ def _written(folder: Path, text: str) -> Path:
     return path
 
 
-packed = bench("student").packed
-
-
 def result(table, run="a", seed=0, robust=(1, 1, 0, 0), clean=(1, 1, 1, 0), **changes):
-    correct = {"apgd": packed(list(robust)), "clean": packed(list(clean))}
+    correct = {"apgd": RESULT.packed(list(robust)), "clean": RESULT.packed(list(clean))}
     given = {
         "case": "c",
         "run": run,

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgerkd.models.network import pooled
+
 Maps = Literal["channel", "spatial"]
 """What of a tap is compared: one value per channel, or one per channel and place."""
 
@@ -19,7 +21,7 @@ def activated_channel_map(tap: Tensor) -> Tensor:
 
     The paper shows a map R^(C x H x W) -> R^C and not its formula; the mean magnitude is ours.
     """
-    return tap.abs().mean((2, 3))
+    return pooled(tap.abs())
 
 
 def acm_loss(student: Tensor, teacher: Tensor) -> Tensor:
