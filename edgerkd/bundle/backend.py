@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerkd.core.engine import BuildLog, DeviceRecord
+from edgerkd.core.precision import Placement
 
 FloatArray = NDArray[np.float32]
 
@@ -35,11 +36,12 @@ class LiveEngine(Protocol):
 class Backend(Protocol):
     """ONNX graph -> engine file -> live engine. An engine belongs to one device and one version: build it there.
 
-    `suffix` is how its engine files end.
+    `suffix` is how its engine files end, `placement` where its kernels want the quantisers of an int8 graph.
     """
 
     name: str
     suffix: str
+    placement: Placement
 
     def check(self) -> None:
         """Really tries; raises MissingDependencyError, with the reason and the fix, if engines cannot run here."""

@@ -8,6 +8,7 @@ from edgerkd.bundle.backend import Backend, LiveEngine
 from edgerkd.core.errors import EdgerkdError, MissingDependencyError, UnknownNameError
 
 GROUP = "edgerkd.backends"
+_PARTS = ("name", "suffix", "placement", "check", "check_build", "build", "open")  # of a Backend
 
 
 def backend_names() -> list[str]:
@@ -21,11 +22,17 @@ def load_backend(name: str) -> Backend:
     if name not in found:
         raise UnknownNameError("backend", name, found)
     try:
-        return found[name].load()()
+        backend = found[name].load()()
     except EdgerkdError:
         raise
     except Exception as e:  # a plug-in may fail in any way; it must not take edgerkd down with it
         raise MissingDependencyError(f"backend {name!r} ({found[name].value}) cannot be loaded: {e}") from e
+    if missing := [part for part in _PARTS if not hasattr(backend, part)]:
+        raise MissingDependencyError(
+            f"backend {name!r} ({found[name].value}) has no {', '.join(missing)}: is it made for another version of "
+            "edgerkd? install its newest release"
+        )
+    return backend
 
 
 def open_onnx(graph: bytes) -> LiveEngine:

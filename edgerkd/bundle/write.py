@@ -6,7 +6,8 @@ from pathlib import Path
 
 from edgerkd.bundle.samples import Reference, StoredSamples, arrays_bytes
 from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
-from edgerkd.core.variant import FP32_PARITY, ParityLimits, Precision, Variant
+from edgerkd.core.precision import Placement, Precision, PrecisionSearch
+from edgerkd.core.variant import PARITY, ParityLimits, Variant
 from edgerkd.files.atomic import folder_atomic, sha256_of, write_atomic
 from edgerkd.files.decode import encode_json
 
@@ -26,11 +27,16 @@ def make_variant(
     twin: bytes,
     reference: Reference,
     backend: str | None = None,
-    parity: ParityLimits = FP32_PARITY,
+    parity: ParityLimits | None = None,
     engine: tuple[str, bytes] | None = None,
+    placement: Placement | None = None,
+    search: PrecisionSearch | None = None,
 ) -> MadeVariant:
-    """The variant named by its precision; `engine` is one built elsewhere, as suffix and content."""
-    name = precision if backend is None else f"{precision}-{backend}"
+    """The variant named by its precision, and by its backend or its placement of quantisers where it has one.
+
+    `engine` is one built elsewhere, as suffix and content. The limits of parity are its precision's unless given.
+    """
+    name = "-".join(part for part in (precision, backend, placement) if part)
     variant = Variant(
         name=name,
         precision=precision,
@@ -38,8 +44,10 @@ def make_variant(
         graph=f"{name}.onnx",
         twin=f"{name}.twin.onnx",
         reference=f"{name}.reference.npz",
-        parity=parity,
+        parity=parity or PARITY[precision],
         engine=None if engine is None else f"{name}.engine{engine[0]}",
+        placement=placement,
+        search=search,
     )
     contents = {variant.graph: graph, variant.twin: twin, variant.reference: arrays_bytes(reference)}
     if variant.engine is not None and engine is not None:

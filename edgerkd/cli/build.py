@@ -30,7 +30,9 @@ def build(
     found = read_bundle(folders.bundle)
     device = choose_profile(found.manifest.profiles, profile)
     chosen, skipped = choose_backend(backend, preferred_backends(found, device))
-    built = build_engine(found, found.manifest.variant_for(chosen.name, variant), chosen, folders.engines, again=True)
+    built = build_engine(
+        found, found.manifest.variant_for(chosen.name, chosen.placement, variant), chosen, folders.engines, again=True
+    )
     for line in (*skipped_words(skipped), *build_words(built.record.log)):
         note(line)
     if json:

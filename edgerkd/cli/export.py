@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerkd.cli.options import Run, run_folder
+from edgerkd.cli.options import PrecisionAsked, Run, run_folder
 from edgerkd.cli.output import Json, emit_json, note, progress, put_line
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ def export(
         str,
         typer.Option("--format", metavar="NAME", help="The bundle's backend: onnx, trt, trt-rtx, or another's name."),
     ] = "trt",
+    precision: PrecisionAsked = "auto",
     run: Run = None,
     profile: Annotated[
         list[str] | None,
@@ -26,14 +27,17 @@ def export(
     """Export a run's student as a bundle for the device, and build its engine where that is possible here."""
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.export import export as job
+    from edgerkd.report.words import precision_lines
 
     folder, profiles = run_folder(run), tuple(load_profile(name) for name in profile or ())
     with progress() as bars:
-        exported = job(folder, format=format, profiles=profiles, progress=bars)
+        exported = job(folder, format=format, precision=precision, profiles=profiles, progress=bars)
     if json:
         note(engine_line(exported))
         emit_json(exported.bundle.manifest)
         return
+    for line in precision_lines(exported.bundle.manifest):
+        put_line(line)
     put_line(f"{engine_line(exported)}\nbundle: {exported.bundle.path}\nnext: edgerkd verify")
 
 

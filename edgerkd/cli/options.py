@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,14 @@ Family = Annotated[
         "--family",
         metavar="NAME",
         help="The student's family: resnet, preactresnet, mobilenetv2, mobilenetv3, repvgg, or torchvision:NAME.",
+    ),
+]
+PrecisionAsked = Annotated[
+    Literal["auto", "fp32", "fp16", "int8"],
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="The precision: fp32, fp16, int8, or auto, the fastest on the device whose robustness holds.",
     ),
 ]
 Eps = Annotated[

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from edgerkd.core.precision import Precision
 from edgerkd.core.ranges import Count, Name, Positive, Sha256
 from edgerkd.core.record import Record
-from edgerkd.core.variant import Precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Annotated
 from edgerkd.core.data_request import Preprocessing
 from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.model_spec import ModelSpec
+from edgerkd.core.precision import Placement, PrecisionSearch
 from edgerkd.core.profile import Profile
 from edgerkd.core.ranges import Amount, Length, Name, Sha256
 from edgerkd.core.record import Record
@@ -31,7 +32,7 @@ class Manifest(Record):
 
     `format` is the backend it was made for. `profiles` are the devices it was made for, the first one by default;
     `requirement` are thresholds of the maker's own, which count before a profile's. `preprocessing` is what pictures
-    need before they are images.
+    need before they are images. `rejected` are searches for a lower precision that led to none.
     """
 
     SCHEMA = 1
@@ -47,19 +48,20 @@ class Manifest(Record):
     requirement: Requirement | None
     reference: ReferenceResult | None
     versions: dict[str, str]
+    rejected: tuple[PrecisionSearch, ...] = ()
     samples: Name = SAMPLES
     files: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
 
-    def variant_for(self, backend: str, name: str | None = None) -> Variant:
-        """The variant of that name, or the first that `backend` can build.
+    def variant_for(self, backend: str, placement: Placement, name: str | None = None) -> Variant:
+        """The variant of that name, or the first that a backend of this name and placement can build.
 
         Raises UnknownNameError, or ConfigError where there is none.
         """
-        fitting = [v for v in self.variants if v.backend in (None, backend)]
+        fitting = [v for v in self.variants if v.fits(backend, placement)]
         for variant in fitting:
             if name in (None, variant.name):
                 return variant
         if name is None:
-            made = ", ".join(f"{v.name} for {v.backend}" for v in self.variants)
+            made = ", ".join(f"{v.name} for {v.backend or v.placement}" for v in self.variants)
             raise ConfigError(f"This bundle has no variant that {backend} can run: it has {made}.")
         raise UnknownNameError(f"variant of this bundle for {backend}", name, [v.name for v in fitting])

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from edgerkd.attacks.suite import attacks_of
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.write import make_variant, write_bundle
@@ -13,18 +14,23 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import ReferenceResult
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
+from edgerkd.data.dataset import to_float
 from edgerkd.files.atomic import check_writable
 from edgerkd.files.decode import decode_json
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import Attacked, attack_network
 from edgerkd.jobs.distill import load_inputs
 from edgerkd.jobs.graph_parity import check_graph
+from edgerkd.jobs.precision import Asked, FloatModel, choose, faster_precisions
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import load_network
 from edgerkd.verify.build import build_engine
 
 STORED_IMAGES = 500  # at most; enough for an interval of 4 points either way, and 8 MB of CIFAR-10
+CALIBRATION = 512
+"""Training images that ranges are measured on. Ours: 192 were enough (docs/measured/precision.md)."""
+ATTACK = "pgd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +42,15 @@ class Exported:
     postponed: str | None
 
 
-def export(run: RunFolder, *, format: str, profiles: tuple[Profile, ...] = (), progress: Progress) -> Exported:
+def export(
+    run: RunFolder, *, format: str, precision: Asked = "auto", profiles: tuple[Profile, ...] = (), progress: Progress
+) -> Exported:
     """Write the run's bundle for the backend `format`, and its engine where that can build here.
 
-    The bundle carries the requirements of the run's profile, then of further `profiles`. Raises UnknownNameError for a
-    backend that is not known, ArtefactError for a damaged student, ExportError for a network without a gradient twin,
-    ParityError where the exported graph is not the student.
+    With `auto` the precision is the fastest on the profile's device whose robustness holds; float32 comes along. The
+    bundle carries the requirements of the run's profile, then of further `profiles`. Raises UnknownNameError for a
+    backend that is not known, ArtefactError for a damaged student, ExportError for a network without a gradient twin or
+    a precision that it cannot have, ParityError where the exported graph is not the student.
     """
     backend = load_backend(format)
     check_writable(run.path / "bundle.json")
@@ -60,12 +69,23 @@ def export(run: RunFolder, *, format: str, profiles: tuple[Profile, ...] = (), p
             threat_model=record.recipe.threat_model,
             seed=record.recipe.seed,
             progress=progress,
+            attack=ATTACK,
         )
         for name, network in (("student", student), ("teacher", teacher))
     )
     graph = onnx_from_network(student)
     check_graph(graph, attacked.samples, attacked.reference)
     made = make_variant("fp32", graph=graph, twin=gradient_twin(graph), reference=attacked.reference)
+    model = FloatModel(
+        graph=graph,
+        samples=attacked.samples,
+        calibration=to_float(dataset.train.sample(CALIBRATION, seed=record.recipe.seed).images).numpy(),
+        attacks=attacks_of(ATTACK),
+        threat_model=record.recipe.threat_model,
+        seed=record.recipe.seed,
+    )
+    faster = faster_precisions(record.profile.device)
+    chosen = choose(model, precision, faster=faster, placement=backend.placement, progress=progress)
     others = tuple(profile for profile in profiles if profile.name != record.profile.name)
     manifest = Manifest(
         name=run.path.resolve().name,
@@ -84,14 +104,16 @@ def export(run: RunFolder, *, format: str, profiles: tuple[Profile, ...] = (), p
         requirement=None,
         reference=reference_of(attacked, taught),
         versions=host_versions(),
+        rejected=chosen.rejected,
     )
-    write_bundle(run.bundle, manifest, variants=[made], samples=attacked.samples)
+    variants = [*(tried.variant(attacked.samples) for tried in chosen.tried), made]
+    write_bundle(run.bundle, manifest, variants=variants, samples=attacked.samples)
     bundle = read_bundle(run.bundle)
     try:
         backend.check_build()
     except MissingDependencyError as e:
         return Exported(bundle=bundle, engine=None, postponed=str(e))
-    built = build_engine(bundle, bundle.manifest.variant_for(format), backend, run.engines)
+    built = build_engine(bundle, bundle.manifest.variant_for(format, backend.placement), backend, run.engines)
     return Exported(bundle=bundle, engine=str(built.engine), postponed=None)
 
 

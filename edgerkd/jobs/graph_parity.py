@@ -4,7 +4,7 @@ import numpy as np
 
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.errors import ParityError
-from edgerkd.core.variant import FP32_PARITY
+from edgerkd.core.variant import PARITY
 from edgerkd.verify.graph import graph_logits
 from edgerkd.verify.parity import parity_of
 
@@ -15,7 +15,7 @@ def check_graph(graph: bytes, samples: StoredSamples, reference: Reference) -> N
     if samples.images_adv is not None and reference.logits_adv is not None:
         images.append(samples.images_adv)
         host.append(reference.logits_adv)
-    parity = parity_of(graph_logits(graph, np.concatenate(images)), np.concatenate(host), limits=FP32_PARITY)
+    parity = parity_of(graph_logits(graph, np.concatenate(images)), np.concatenate(host), limits=PARITY["fp32"])
     if not parity.ok:
         raise ParityError(
             f"The exported graph differs from the student by up to {parity.max_abs_dlogit:.3g} "

@@ -27,7 +27,10 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """`outcomes` and `rows` are of all attacks; `twin_agreement` is how often engine and twin give the same answer."""
+    """`outcomes` and `rows` are of all attacks; `twin_agreement` is how often engine and twin give the same answer.
+
+    Only images count on which the engine's margin is above the limit of parity: below it both may be right.
+    """
 
     parity: Parity
     twin_agreement: float
@@ -103,18 +106,18 @@ def _replay(session: Session) -> tuple[Attack, ...]:
 
 
 def _compared(session: Session, images: FloatArray) -> tuple[Parity, float]:
-    """The engine against the reference, and how often the twin gives the engine's answer."""
-    samples, reference = session.samples, session.reference
+    """The engine against the reference, and how often the twin gives the engine's answer where that is clear."""
+    samples, reference, limits = session.samples, session.reference, session.variant.parity
     classes = reference.logits.shape[1]
     logits: list[FloatArray] = []
-    same = total = 0
+    twins: list[FloatArray] = []
     for batch in (images, samples.images_adv):
         for first in range(0, 0 if batch is None else len(batch), BATCH):
             assert batch is not None
             part = batch[first : first + BATCH]
-            answers = session.classifier.logits(part)
-            seen = session.twin(part, np.zeros((len(part), classes), np.float32))[0]
-            same, total = same + int((seen.argmax(1) == answers.argmax(1)).sum()), total + len(part)
-            logits.append(answers)
+            logits.append(session.classifier.logits(part))
+            twins.append(session.twin(part, np.zeros((len(part), classes), np.float32))[0])
+    own = np.concatenate(logits)
     host = [reference.logits, *([] if reference.logits_adv is None else [reference.logits_adv])]
-    return parity_of(np.concatenate(logits), np.concatenate(host), limits=session.variant.parity), same / total
+    agreement = parity_of(np.concatenate(twins), own, limits=limits).agreement
+    return parity_of(own, np.concatenate(host), limits=limits), agreement

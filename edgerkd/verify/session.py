@@ -12,8 +12,9 @@ from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.engine import BuildLog, Engine
 from edgerkd.core.errors import ArtefactError
+from edgerkd.core.precision import Precision
 from edgerkd.core.profile import Profile
-from edgerkd.core.variant import Precision, Variant
+from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Skipped
 from edgerkd.files.paths import GRAPH_LIMIT, read_file, shown
 from edgerkd.verify.build import choose_backend, open_engines, preferred_backends
@@ -79,7 +80,7 @@ def open_session(
     backend works, EngineError where the engine cannot be built or loaded.
     """
     chosen, skipped = choose_backend(backend, preferred_backends(bundle, profile))
-    found = bundle.manifest.variant_for(chosen.name, variant)
+    found = bundle.manifest.variant_for(chosen.name, chosen.placement, variant)
     check_precision(bundle, found)
     samples, reference = bundle.samples(found)
     with ExitStack() as stack:

@@ -11,6 +11,7 @@ import numpy as np
 from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.core.engine import BuildLog, DeviceRecord
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
+from edgerkd.core.precision import Placement
 from edgerkd.files.atomic import write_atomic
 from edgerkd_exporters._checks import Shape, check_inputs, read_onnx
 
@@ -29,6 +30,7 @@ class OnnxBackend:
 
     name = "onnx"
     suffix = ".onnx"
+    placement: Placement = "unsigned"
 
     def check(self) -> None:
         """Runs a graph of one node.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from edgerkd.bundle.backend import LiveEngine
 from edgerkd.core.engine import BuildLog
+from edgerkd.core.precision import Placement
 from edgerkd_exporters import _tensorrt_engine
 from edgerkd_exporters._tensorrt import Flavour, build
 
@@ -21,6 +22,7 @@ class TensorRTBackend:
 
     name = "trt"
     suffix = ".plan"
+    placement: Placement = "signed"
 
     def check(self) -> None:
         """Raises MissingDependencyError without a working TensorRT and a GPU."""

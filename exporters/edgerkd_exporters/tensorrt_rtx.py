@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgerkd.bundle.backend import LiveEngine
 from edgerkd.core.engine import BuildLog
+from edgerkd.core.precision import Placement
 from edgerkd_exporters import _tensorrt_engine
 from edgerkd_exporters._tensorrt import Flavour, build, library
 
@@ -19,6 +20,7 @@ class TensorRTRTXBackend:
 
     name = "trt-rtx"
     suffix = ".plan"
+    placement: Placement = "signed"
 
     def check(self) -> None:
         """Raises MissingDependencyError without the package and a GPU."""

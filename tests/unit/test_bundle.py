@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from edgerkd.bundle import plugins
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import arrays_bytes, fit_problems, read_reference, read_samples
 from edgerkd.bundle.write import make_variant, write_bundle
-from edgerkd.core.errors import ArtefactError, UnknownNameError
+from edgerkd.core.errors import ArtefactError, MissingDependencyError, UnknownNameError
 from edgerkd.core.manifest import MANIFEST, SAMPLES
 from edgerkd.core.variant import ParityLimits
 from tests.bundles import GRAPH, REFERENCE, TWIN, write_small_bundle
@@ -184,11 +186,11 @@ def test_a_backend_chooses_among_the_variants_it_can_build(bundle, tmp_path):
     assert again.manifest == manifest
     assert [v.name for v in manifest.variants] == ["int8-trt", "fp32", "fp16"]
     assert (tmp_path / "many" / "int8-trt.engine.plan").read_bytes() == b"plan"
-    assert manifest.variant_for("trt").name == "int8-trt"
-    assert manifest.variant_for("onnx").name == "fp32"
-    assert manifest.variant_for("onnx", "fp16").parity.logit_share == 0.01
+    assert manifest.variant_for("trt", "signed").name == "int8-trt"
+    assert manifest.variant_for("onnx", "unsigned").name == "fp32"
+    assert manifest.variant_for("onnx", "unsigned", "fp16").parity.logit_share == 0.01
     with pytest.raises(UnknownNameError, match="known: fp16, fp32"):
-        manifest.variant_for("onnx", "int8-trt")
+        manifest.variant_for("onnx", "unsigned", "int8-trt")
 
 
 def stored(bundle: Bundle):
@@ -309,3 +311,11 @@ def test_bytes_are_read_back_exactly(bundle, tmp_path):
     again = read_samples(tmp_path / "s.npz")
     assert (again.images_adv, again.host_robust) == (None, None)
     assert_array_equal(again.pixels, samples.pixels)
+
+
+def test_a_backend_made_for_another_version_is_refused_with_what_it_lacks(monkeypatch):
+    """Catches an attribute that is missed in the middle of a verification."""
+    entry = EntryPoint(name="old", value="types:SimpleNamespace", group=plugins.GROUP)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry])
+    with pytest.raises(MissingDependencyError, match=r"backend .old..*has no name, suffix, placement.*newest release"):
+        plugins.load_backend("old")

@@ -36,7 +36,7 @@ from edgerkd.core.requirement import (
     required_by,
 )
 from edgerkd.core.run import RunFolder
-from edgerkd.core.variant import FP32_PARITY
+from edgerkd.core.variant import PARITY
 from edgerkd.core.verification import Limit, Parity, VerifyReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json, encode_json
@@ -125,7 +125,7 @@ def test_retention_resamples_pairs():
 def test_an_infinite_host_logit_is_no_parity():
     """Catches inf <= inf, by which any engine would be the student."""
     host = np.asarray([[np.inf, 0.0]], np.float32)
-    assert not parity_of(np.asarray([[1.0, 5.0]], np.float32), host, limits=FP32_PARITY).ok
+    assert not parity_of(np.asarray([[1.0, 5.0]], np.float32), host, limits=PARITY["fp32"]).ok
 
 
 def test_a_weak_attack_alone_never_passes(tmp_path):
@@ -184,9 +184,9 @@ def test_parity_counts_only_clear_answers_and_absolute_differences():
     """Catches a relative error, which explodes where logits pass zero, and a flip at a tie taken for a fault."""
     host = np.asarray([[5.0, 0.0, 1e-9], [1.0, 1.0 + 1e-6, 0.0]], np.float32)
     near = host + np.asarray([[0, 0, 1e-5], [2e-6, 0, 0]], np.float32)
-    assert parity_of(near, host, limits=FP32_PARITY).ok
+    assert parity_of(near, host, limits=PARITY["fp32"]).ok
     far = host + np.asarray([[0, 0, 1e-2], [0, 0, 0]], np.float32)
-    assert not parity_of(far, host, limits=FP32_PARITY).ok
+    assert not parity_of(far, host, limits=PARITY["fp32"]).ok
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,9 @@ def run(bundle: Path, tmp_path: Path, **changes) -> VerifyReport:
 
 def built_onnx(bundle: Path, folder: Path, **changes) -> BuiltEngine:
     found = read_bundle(bundle)
-    return build_engine(found, found.manifest.variant_for("onnx"), choose_backend("onnx", ())[0], folder, **changes)
+    return build_engine(
+        found, found.manifest.variant_for("onnx", "unsigned"), choose_backend("onnx", ())[0], folder, **changes
+    )
 
 
 def test_the_engine_is_attacked_and_every_class_is_reported(bundle, verified, tmp_path):

@@ -1,0 +1,174 @@
+"""A graph with int8 weights and activations, by explicit quantisers: what to quantise, and how.
+
+Scales are symmetric, weights have one a channel, biases stay float32. Two placements, because runtimes fuse differently
+(core/variant.py). Source of what each fuses: for ONNX Runtime its `qdq_selectors.cc` (QLinearConv and QLinearAdd take
+inputs and outputs of one type), for TensorRT its guide, "Working with Quantized Types", Q/DQ placement.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerkd.core.errors import ExportError
+from edgerkd.core.precision import Placement
+from edgerkd.graphs.precision.ranges import Range
+from edgerkd.graphs.precision.wiring import Wiring, edited, put
+from edgerkd.graphs.values import Model, Node, opset_of
+
+OLDEST = 13  # opset: the first whose quantisers have a scale a channel
+_LARGEST = 127  # of a symmetric int8; -128 is not used, so that a number and its opposite are equally far
+
+
+def layers(graph: bytes) -> tuple[str, ...]:
+    """The layers that can be quantised, each by the name of its output, in the graph's order.
+
+    They are convolutions, and linear maps with constant weights. Raises ExportError for a graph that has none.
+    """
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    wiring = Wiring.of(model)
+    found = tuple(node.output[0] for node in model.graph.node if _channel_axis(node, wiring) is not None)
+    if not found:
+        have = ", ".join(sorted({node.op_type for node in model.graph.node}))
+        raise ExportError(f"int8 quantises Conv, Gemm and MatMul, and the graph has none with constant weights: {have}")
+    return found
+
+
+def quantized(graph: bytes, ranges: Mapping[str, Range], *, placement: Placement, keep: Collection[str] = ()) -> bytes:
+    """The graph with its layers in int8, except those named in `keep` (see `layers`).
+
+    `ranges` are those of `find_ranges`. Raises ExportError for an opset below 13, and where nothing is left to do.
+    """
+    quantised = [name for name in layers(graph) if name not in keep]
+    if not quantised:
+        raise ExportError("every layer is kept in float32: nothing is left to quantise")
+
+    def change(model: Model) -> None:
+        if opset_of(model) < OLDEST:
+            raise ExportError(f"int8 needs opset {OLDEST}, and the graph has {opset_of(model)}: export it at opset 17")
+        wiring = Wiring.of(model)
+        marks = _activations(model, wiring, set(quantised), placement)
+        _rewrite(_Rewriting(model=model, wiring=wiring, ranges=ranges, placement=placement), set(quantised), marks)
+
+    return edited(graph, change)
+
+
+def _channel_axis(node: Node, wiring: Wiring) -> int | None:
+    """The axis of its constant weight that counts the outputs; None for a node that is not quantised."""
+    if len(node.input) < 2 or node.input[0] not in wiring.varying or node.input[1] not in wiring.constants:
+        return None
+    if node.op_type == "Gemm":
+        return 0 if any(a.name == "transB" and a.i for a in node.attribute) else 1
+    if node.op_type == "MatMul":
+        return wiring.constants[node.input[1]].ndim - 1
+    return 0 if node.op_type == "Conv" else None
+
+
+def _activations(model: Model, wiring: Wiring, quantised: set[str], placement: Placement) -> set[str]:
+    """The tensors that are rounded.
+
+    In both placements what a quantised layer reads. `unsigned`: also what it gives, after its activation, and both
+    inputs and the output of a sum of such. `signed`: of such a sum only what is not a convolution's own output,
+    which the kernel has added before it rounds.
+    """
+    found, given = set[str](), set[str]()
+    for node in model.graph.node:
+        if node.output[0] in quantised:
+            found.add(node.input[0])
+            given.add(wiring.end(node.output[0]))
+        elif node.op_type == "Add" and all(name in given or wiring.source(name) in given for name in node.input):
+            given.add(wiring.end(node.output[0]))
+            own = [name for name in node.input if _only_summed(name, wiring, quantised)]
+            found.update(node.input if placement == "unsigned" else set(node.input) - set(own[:1]))
+    scores = {value.name for value in model.graph.output}
+    return found | (given - scores if placement == "unsigned" else set())
+
+
+def _only_summed(name: str, wiring: Wiring, quantised: set[str]) -> bool:
+    return name in quantised and len(wiring.takers[name]) == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rewriting:
+    """What a rewriting knows, and the nodes of the new graph as they come."""
+
+    model: Model
+    wiring: Wiring
+    ranges: Mapping[str, Range]
+    placement: Placement
+    nodes: list[Node] = field(default_factory=list[Node])
+    renamed: dict[str, str] = field(default_factory=dict[str, str])
+
+    def pair(self, name: str) -> None:
+        """Quantise a tensor and scale it back; who reads it from here on reads that."""
+        scale, zero = _parameters(self.ranges[self.wiring.source(name)], name, self.wiring, self.placement)
+        scale_name = put(self.model, f"{name}_scale", np.float32(scale))
+        zero_name = put(self.model, f"{name}_zero", zero)
+        self.emit("QuantizeLinear", [name, scale_name, zero_name], f"{name}_quantized")
+        self.emit("DequantizeLinear", [f"{name}_quantized", scale_name, zero_name], f"{name}_rounded")
+        self.renamed[name] = f"{name}_rounded"
+
+    def weight(self, name: str, axis: int) -> str:
+        """An int8 weight with a scale a channel, scaled back; its name."""
+        found = f"{name}_rounded"
+        if any(found in node.output for node in self.nodes):
+            return found
+        values, scale = _weight(self.wiring.constants[name], axis)
+        inputs = [
+            put(self.model, f"{name}_quantized", values),
+            put(self.model, f"{name}_scale", scale),
+            put(self.model, f"{name}_zero", np.zeros(scale.shape, np.int8)),
+        ]
+        self.emit("DequantizeLinear", inputs, found, axis=axis)
+        return found
+
+    def emit(self, op: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        """Add one node."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+
+
+def _rewrite(work: _Rewriting, quantised: set[str], marks: set[str]) -> None:
+    import onnx
+
+    graph = work.model.graph
+    if "images" in marks:
+        work.pair("images")
+    for node in graph.node:
+        axis = _channel_axis(node, work.wiring)
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)  # the wiring goes on to read the nodes as they were
+        for index, name in enumerate(node.input):
+            copy.input[index] = work.renamed.get(str(name), str(name))
+        if node.output[0] in quantised and axis is not None:
+            copy.input[1] = work.weight(node.input[1], axis)
+        work.nodes.append(copy)
+        for name in node.output:
+            if name in marks:
+                work.pair(name)
+    del graph.node[:]
+    graph.node.extend(work.nodes)
+
+
+def _parameters(found: Range, name: str, wiring: Wiring, placement: Placement) -> tuple[float, NDArray[Any]]:
+    """Scale and zero point: of unsigned numbers 0 begins the range where nothing can lie below it, else its middle."""
+    floor = placement == "unsigned" and wiring.nonnegative(name)
+    most = found.high if floor else found.magnitude
+    scale = most / (255 if floor else _LARGEST) if most > 0 else 1.0
+    if placement == "signed":
+        return scale, np.asarray(0, np.int8)
+    return scale, np.asarray(0 if floor else 128, np.uint8)
+
+
+def _weight(weight: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """int8 values and a float32 scale a channel, such that the largest of each is 127."""
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    most = np.abs(weight).max(axis=others)
+    scale = np.where(most > 0, most / _LARGEST, 1).astype(np.float32)
+    values = np.rint(weight / np.expand_dims(scale, others)).clip(-_LARGEST, _LARGEST).astype(np.int8)
+    return values, scale

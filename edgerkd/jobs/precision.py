@@ -1,0 +1,233 @@
+"""The variants of a model in fp16 and int8: made, searched for, and attacked on the host."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgerkd.attacks.active_set import AttackInputs
+from edgerkd.attacks.assess import assess, joined
+from edgerkd.attacks.attack import Attack
+from edgerkd.bundle.samples import Reference, StoredSamples
+from edgerkd.bundle.write import MadeVariant, make_variant
+from edgerkd.core.accuracy import wilson_interval
+from edgerkd.core.errors import ExportError
+from edgerkd.core.precision import RETENTION, RETENTION_LOW, Placement, Precision, PrecisionSearch, Retention
+from edgerkd.core.profile import Device
+from edgerkd.core.progress import Progress
+from edgerkd.core.threat import ThreatModel
+from edgerkd.graphs.precision.fp16 import halved, overflowing, widened
+from edgerkd.graphs.precision.int8 import layers, quantized
+from edgerkd.graphs.precision.ranges import Range, find_ranges
+from edgerkd.graphs.precision.search import Ranking, rank_layers
+from edgerkd.graphs.twin import gradient_twin
+from edgerkd.report.words import search_words
+from edgerkd.verify.graph import BATCH, graph_logits, open_graph
+from edgerkd.verify.verdict import retention_interval
+
+Asked = Literal["auto", "fp32", "fp16", "int8"]
+PLACEMENTS: tuple[Placement, ...] = ("signed", "unsigned")
+_MOST = 10_000  # robust images to ask for
+ATTACKED = 3  # graphs of one placement, each with more layers in float32 than the last, before int8 is given up; ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatModel:
+    """A model in float32, with what its variants are measured by.
+
+    `calibration` float32 (n, c, h, w) are images other than `samples`. `attacks` are those of the host, whose outcomes
+    `samples` hold, if it attacked anything.
+    """
+
+    graph: bytes
+    samples: StoredSamples
+    calibration: NDArray[np.float32]
+    attacks: tuple[Attack, ...]
+    threat_model: ThreatModel
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A graph with its gradient twin, not in a bundle yet, and how it was found."""
+
+    graph: bytes
+    twin: bytes
+    search: PrecisionSearch
+
+    def variant(self, samples: StoredSamples) -> MadeVariant:
+        """With what ONNX Runtime says that this very graph answers."""
+        adv = samples.images_adv
+        reference = Reference(
+            logits=graph_logits(self.graph, samples.images),
+            logits_adv=None if adv is None else graph_logits(self.graph, adv),
+        )
+        search = self.search
+        return make_variant(
+            search.precision,
+            graph=self.graph,
+            twin=self.twin,
+            reference=reference,
+            placement=search.placement,
+            search=search,
+        )
+
+
+def faster_precisions(device: Device) -> tuple[Precision, ...]:
+    """The precisions that a device is known to compute faster than float32, the fastest first."""
+    rates: list[tuple[float, Precision]] = [(device.int8_tops or 0, "int8"), (device.fp16_tflops or 0, "fp16")]
+    return tuple(name for rate, name in sorted(rates, reverse=True) if rate > (device.fp32_tflops or 0))
+
+
+def try_precision(model: FloatModel, precision: Precision, *, progress: Progress) -> list[Tried]:
+    """The graphs of fp16 or int8, the latter in both placements, attacked where the host attacked the model.
+
+    Raises ExportError where the graph has nothing to change, or its opset is too old.
+    """
+    seen = [model.calibration]
+    if precision == "fp16" and model.samples.images_adv is not None:
+        seen.append(model.samples.images_adv)  # which may overflow where clean images do not
+    with progress.stage(f"{precision}: ranges of {sum(map(len, seen)):,} images", 0):
+        ranges = find_ranges(model.graph, seen)
+    if precision == "fp16":
+        return [_half(model, ranges, progress)]
+    return [_int8(model, ranges, placement, progress) for placement in PLACEMENTS]
+
+
+def _half(model: FloatModel, ranges: dict[str, Range], progress: Progress) -> Tried:
+    kept = overflowing(model.graph, ranges)
+    for name in kept:
+        progress.say(f"fp16: {name!r} would overflow, and stays in float32")
+    graph = halved(model.graph, keep=kept)
+    search = PrecisionSearch(precision="fp16", placement=None, float_layers=kept)
+    return _attacked(model, Tried(graph=graph, twin=gradient_twin(widened(graph)), search=search), progress)
+
+
+def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, progress: Progress) -> Tried:
+    """With the fewest layers in float32 with which robustness holds; after three attempts the last one."""
+    every = layers(model.graph)
+    ranking, seconds = _ranked(model, ranges, placement, progress)
+    search = PrecisionSearch(precision="int8", placement=placement, float_layers=every[-1:] if len(every) > 1 else ())
+    if ranking is not None:
+        search = replace(search, shifts=ranking.shifts, seconds=seconds)
+    tried = _quantised(model, ranges, search, ranking, progress)
+    for _ in range(1, ATTACKED):
+        found = tried.search.retention
+        if ranking is None or found is None or found.holds or found.settled_by is not None:
+            break
+        if 2 * len(tried.search.float_layers) >= len(every):
+            break
+        tried = _quantised(model, ranges, tried.search, ranking, progress)
+    return tried
+
+
+def _quantised(
+    model: FloatModel, ranges: dict[str, Range], search: PrecisionSearch, ranking: Ranking | None, progress: Progress
+) -> Tried:
+    """One attempt: with the layers that the forecast asks for, but twice as many in float32 as an earlier one."""
+    if ranking is not None:
+        kept, steps = ranking.choose(len(search.float_layers) * (1 if search.retention is None else 2))
+        search = replace(search, float_layers=kept, steps=(*search.steps, *steps))
+    placement = search.placement
+    assert placement is not None
+    graph = quantized(model.graph, ranges, placement=placement, keep=search.float_layers)
+    return _attacked(model, Tried(graph=graph, twin=gradient_twin(graph), search=search), progress)
+
+
+def _ranked(
+    model: FloatModel, ranges: dict[str, Range], placement: Placement, progress: Progress
+) -> tuple[Ranking | None, float]:
+    """The layers ranked, and the seconds that took; None where there is no robust image, or but one layer."""
+    held, images_adv = model.samples.host_robust, model.samples.images_adv
+    if held is None or images_adv is None or not held.any() or len(layers(model.graph)) == 1:
+        return None, 0.0
+    started = time.perf_counter()
+    with progress.stage(f"int8, {placement}: ranking layers", 0):
+        ranking = rank_layers(
+            model.graph,
+            ranges,
+            placement=placement,
+            images_adv=images_adv[held],
+            labels=model.samples.labels[held],
+            answers=graph_logits,
+        )
+    return ranking, time.perf_counter() - started
+
+
+def _attacked(model: FloatModel, tried: Tried, progress: Progress) -> Tried:
+    """With the retention that the host's own attacks leave, made anew against this graph."""
+    samples, search = model.samples, tried.search
+    if samples.host_robust is None:
+        return tried
+    inputs = AttackInputs(
+        images=samples.images,
+        labels=samples.labels,
+        threat_model=model.threat_model,
+        seed=model.seed,
+        index=np.arange(len(samples)),
+    )
+    name = search.precision if search.placement is None else f"{search.precision}, {search.placement}"
+    started = time.perf_counter()
+    with (
+        open_graph(tried.graph, tried.twin) as classifier,
+        progress.stage(f"attacking {name} on the host", len(samples) * len(model.attacks)) as advance,
+    ):
+        outcomes = joined(assess(classifier, model.attacks, inputs, chunk=BATCH, after=advance))
+    seconds = search.attack_seconds + time.perf_counter() - started
+    retention = retention_of(outcomes.robust, samples.host_robust, seed=model.seed)
+    search = replace(search, retention=retention, attack_seconds=seconds)
+    progress.say(search_words(search))
+    return replace(tried, search=search)
+
+
+def retention_of(own: NDArray[np.bool_], held: NDArray[np.bool_], *, seed: int) -> Retention:
+    """Of images that a variant resists on (n,), and that the float32 model does."""
+    value, low, high = retention_interval(own, held, generator=np.random.default_rng(seed))
+    found = Retention(n=int(held.sum()), value=value, low=low, high=high)
+    return found if found.holds else replace(found, settled_by=_settled_by(found))
+
+
+def _settled_by(found: Retention) -> int | None:
+    """How many robust images would narrow the interval enough, at the share kept; None where that is too low."""
+    if found.value < RETENTION:
+        return None
+    share = min(1.0, found.value)
+    enough = (n for n in range(max(1, found.n), _MOST) if wilson_interval(round(share * n), n)[0] >= RETENTION_LOW)
+    return next(enough, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What goes into a bundle beside float32, the best first; and the searches that led nowhere."""
+
+    tried: tuple[Tried, ...] = ()
+    rejected: tuple[PrecisionSearch, ...] = ()
+
+
+def choose(
+    model: FloatModel, asked: Asked, *, faster: tuple[Precision, ...], placement: Placement, progress: Progress
+) -> Chosen:
+    """The precision asked for, or with `auto` the first of the `faster` whose robustness holds.
+
+    It is judged in the `placement` that the bundle's own backend takes; graphs for other backends come along, with
+    `auto` where theirs holds too. Raises ExportError as `try_precision` does, but with `auto` only says why.
+    """
+    if asked == "fp32":
+        return Chosen()
+    if asked != "auto":
+        return Chosen(tried=tuple(try_precision(model, asked, progress=progress)))
+    rejected: list[PrecisionSearch] = []
+    for precision in faster if model.samples.host_robust is not None else ():
+        try:
+            tried = try_precision(model, precision, progress=progress)
+        except ExportError as e:
+            progress.say(f"{precision} is not possible: {e}")
+            continue
+        kept = tuple(each for each in tried if each.search.holds)
+        rejected += [each.search for each in tried if not each.search.holds]
+        if any(each.search.placement in (None, placement) for each in kept):
+            return Chosen(tried=kept, rejected=tuple(rejected))
+        progress.say(f"{precision} is not taken: its robustness does not hold")
+    return Chosen(rejected=tuple(rejected))

@@ -1,0 +1,213 @@
+"""Which precision an export takes, and what it says of those that it does not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgerkd.attacks.suite import attacks_of
+from edgerkd.bundle.read import read_bundle
+from edgerkd.bundle.samples import StoredSamples
+from edgerkd.core.errors import ExportError
+from edgerkd.core.precision import RETENTION, Retention
+from edgerkd.core.profile import Device
+from edgerkd.core.progress import Silent
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.files.profiles import load_profile
+from edgerkd.jobs import export as export_job
+from edgerkd.jobs import precision as job
+from edgerkd.jobs.precision import FloatModel, choose, faster_precisions, retention_of, try_precision
+from edgerkd.models.onnx_graph import onnx_from_network
+from edgerkd.report.words import precision_lines, search_words
+from edgerkd.verify.graph import graph_logits
+from edgerkd.verify.run import verify
+from tests.listening import Listening
+from tests.runs import write_small_run
+from tests.unit.test_export import opened
+from tests.zoo import THREAT, network
+
+N = 24
+IMAGES = np.random.default_rng(0).integers(0, 256, (N, 1, 8, 8), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model() -> FloatModel:
+    """A network that resists all of its images, as far as its own, tiny attack was shown."""
+    graph = onnx_from_network(network(seed=1))
+    scaled = np.divide(IMAGES, 255, dtype=np.float32)
+    labels = graph_logits(graph, scaled).argmax(1)
+    samples = StoredSamples(pixels=IMAGES, labels=labels, images_adv=scaled, host_robust=np.ones(N, np.bool_))
+    return FloatModel(
+        graph=graph,
+        samples=samples,
+        calibration=scaled,
+        attacks=attacks_of("fgsm"),
+        threat_model=THREAT,
+        seed=0,
+    )
+
+
+def device(**rates: float) -> Device:
+    return Device(soc="any", **rates)
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ({}, ()),
+        ({"fp32_tflops": 1.0}, ()),
+        ({"fp32_tflops": 1.0, "fp16_tflops": 2.0}, ("fp16",)),
+        ({"fp32_tflops": 1.0, "fp16_tflops": 8.0, "int8_tops": 16.0}, ("int8", "fp16")),
+        ({"fp32_tflops": 1.0, "fp16_tflops": 1.0, "int8_tops": 0.5}, ()),
+        ({"fp32_tflops": 1.0, "fp16_tflops": 8.0, "int8_tops": 4.0}, ("fp16", "int8")),
+    ],
+)
+def test_a_precision_is_tried_where_the_device_is_known_to_be_faster_in_it(rates, expected):
+    """Catches int8 on a device without it, and the slower one tried first."""
+    assert faster_precisions(device(**rates)) == expected
+
+
+def held(value: float, low: float, n: int = 100) -> Retention:
+    return Retention(n=n, value=value, low=low, high=1.0)
+
+
+@pytest.mark.parametrize(
+    ("retained", "expected"),
+    [
+        ({"int8": held(1.0, 0.96), "fp16": held(1.0, 0.99)}, ["int8-signed", "int8-unsigned"]),
+        ({"int8": held(0.97, 0.96), "fp16": held(1.0, 0.99)}, ["fp16"]),
+        ({"int8": held(0.99, 0.94), "fp16": held(1.0, 0.99)}, ["fp16"]),
+        ({"int8": held(0.5, 0.4), "fp16": held(0.5, 0.4)}, []),
+    ],
+)
+def test_auto_takes_the_fastest_whose_robustness_holds(model, monkeypatch, retained, expected):
+    """Catches a choice by speed alone, by the value without its interval, and a rejection that nobody hears of."""
+
+    def attacked(model, tried, progress):
+        return replace(tried, search=replace(tried.search, retention=retained[tried.search.precision]))
+
+    monkeypatch.setattr(job, "_attacked", attacked)
+    progress = Listening()
+    found = choose(model, "auto", faster=("int8", "fp16"), placement="signed", progress=progress)
+    names = [each.variant(model.samples).variant.name for each in found.tried]
+    assert names == expected
+    refused = {search.precision for search in found.rejected}
+    assert refused == {name for name in retained if not retained[name].holds and (name != "fp16" or not expected)}
+    assert len([line for line in progress.lines if "its robustness does not hold" in line]) == len(refused)
+
+
+def test_a_placement_that_loses_robustness_does_not_come_along(model, monkeypatch):
+    """Catches a variant for another backend that rides on the verdict of the first."""
+
+    def attacked(model, tried, progress):
+        good = tried.search.placement == "signed"
+        return replace(tried, search=replace(tried.search, retention=held(1.0, 0.99) if good else held(0.5, 0.4)))
+
+    monkeypatch.setattr(job, "_attacked", attacked)
+    found = choose(model, "auto", faster=("int8",), placement="signed", progress=Silent())
+    assert [each.search.placement for each in found.tried] == ["signed"]
+    assert [search.placement for search in found.rejected] == ["unsigned"]
+    found = choose(model, "auto", faster=("int8",), placement="unsigned", progress=Silent())
+    assert found.tried == ()
+
+
+def test_more_layers_stay_in_float32_until_an_attack_agrees(model, monkeypatch):
+    """Catches an escalation that tries the same graph again, that has no end, or that stops at the first failure."""
+    kept = []
+
+    def attacked(model, tried, progress):
+        kept.append(len(tried.search.float_layers))
+        return replace(tried, search=replace(tried.search, retention=held(0.9, 0.8)))
+
+    monkeypatch.setattr(job, "_attacked", attacked)
+    monkeypatch.setattr(job, "PLACEMENTS", ("signed",))
+    (found,) = try_precision(model, "int8", progress=Silent())
+    assert kept == [1, 2, 4]
+    assert len(found.search.float_layers) == 4
+    assert [step.kept for step in found.search.steps] == kept
+    assert {each.layer for each in found.search.shifts} >= set(found.search.float_layers)
+
+
+def test_retention_says_how_many_images_would_settle_it():
+    """Catches an interval that is too wide and reads like a refusal, and a number that would not be enough."""
+    few = retention_of(np.ones(30, np.bool_), np.ones(30, np.bool_), seed=0)
+    assert not few.holds
+    assert few.value == 1.0
+    enough = few.settled_by
+    assert enough is not None
+    assert retention_of(np.ones(enough, np.bool_), np.ones(enough, np.bool_), seed=0).holds
+    assert not retention_of(np.ones(enough - 1, np.bool_), np.ones(enough - 1, np.bool_), seed=0).holds
+    lost = np.arange(1000) >= 30
+    assert retention_of(lost, np.ones(1000, np.bool_), seed=0).settled_by is None
+    assert RETENTION == 0.98
+
+
+def test_the_attack_is_made_anew_on_the_graph_itself(model):
+    """Catches retention by replay: images that fool nothing say that nothing is lost."""
+    far = ThreatModel(norm="Linf", eps=Radius("96/255"))
+    strong = replace(model, attacks=attacks_of("pgd"), threat_model=far)
+    for found in (*try_precision(strong, "int8", progress=Silent()), *try_precision(strong, "fp16", progress=Silent())):
+        assert found.search.retention is not None
+        assert found.search.retention.n == N
+        assert found.search.retention.value < 0.9, found.search.precision
+        assert found.search.attack_seconds > 0
+
+
+def test_without_an_attack_on_the_host_nothing_is_claimed(model):
+    """Catches auto that trusts clean agreement, and a search that needs adversarial images."""
+    blind = replace(model, samples=StoredSamples(pixels=IMAGES, labels=model.samples.labels))
+    assert choose(blind, "auto", faster=("int8",), placement="signed", progress=Silent()).tried == ()
+    found = choose(blind, "int8", faster=(), placement="signed", progress=Silent()).tried
+    assert [each.search.retention for each in found] == [None, None]
+    assert all(each.search.float_layers == ("logits",) for each in found)
+    assert "not attacked" in search_words(found[0].search)
+
+
+def test_auto_goes_on_where_a_precision_is_impossible(model, monkeypatch):
+    """Catches an export that fails, or says nothing, because of an operator that only int8 lacks."""
+    monkeypatch.setattr(job, "layers", lambda graph: (_ for _ in ()).throw(ExportError("no layer")))
+    progress = Listening()
+    monkeypatch.setattr(
+        job,
+        "_attacked",
+        lambda model, tried, progress: replace(tried, search=replace(tried.search, retention=held(1.0, 0.99))),
+    )
+    found = choose(model, "auto", faster=("int8", "fp16"), placement="signed", progress=progress)
+    assert [each.search.precision for each in found.tried] == ["fp16"]
+    assert any("int8 is not possible: no layer" in line for line in progress.lines)
+
+
+@pytest.mark.parametrize(("asked", "name"), [("int8", "int8-unsigned"), ("fp16", "fp16")])
+def test_a_variant_is_exported_and_verified_by_the_backend_that_is_here(tmp_path, monkeypatch, asked, name):
+    """Catches a bundle for trt whose verdict on another runtime is about another precision, or fails by rounding."""
+    run = write_small_run(tmp_path / "run")
+    dataset, teacher = opened(tmp_path), network(seed=5, classes=3)
+    monkeypatch.setattr(export_job, "load_inputs", lambda run, record, progress: (dataset, teacher))
+    export_job.export(run, format="trt", precision=asked, progress=Silent())
+    bundle = read_bundle(run.bundle)
+    names = {"int8": ["int8-signed", "int8-unsigned", "fp32"], "fp16": ["fp16", "fp32"]}[asked]
+    assert [variant.name for variant in bundle.manifest.variants] == names
+    assert bundle.manifest.variant_for("trt", "signed").name == names[0]
+    report = verify(bundle, engines=run.engines, backend="onnx", measure=True, progress=Silent())
+    assert report.engine.variant == name
+    assert report.engine.precision == asked
+    assert report.parity.ok
+    assert report.twin_agreement == 1.0
+    assert precision_lines(bundle.manifest)[0].startswith(f"variants: {names[0]} for ")
+
+
+def test_a_device_that_is_faster_in_int8_gets_it_without_a_word(tmp_path, monkeypatch):
+    """Catches a default that ships float32 to a Jetson, and one that ships int8 to a device nothing is known of."""
+    run = write_small_run(tmp_path / "run")
+    dataset, teacher = opened(tmp_path), network(seed=5, classes=3)
+    monkeypatch.setattr(export_job, "load_inputs", lambda run, record, progress: (dataset, teacher))
+    asked = []
+    monkeypatch.setattr(
+        export_job, "choose", lambda model, precision, faster, **rest: asked.append((precision, faster)) or job.Chosen()
+    )
+    export_job.export(run, format="onnx", progress=Silent())
+    assert asked == [("auto", faster_precisions(load_profile("x86-cpu").device))]
+    assert asked[0][1] == ()
+    assert faster_precisions(load_profile("jetson-orin").device) == ("int8", "fp16")
+    assert faster_precisions(load_profile("jetson-nano").device) == ("fp16",)
