@@ -43,7 +43,7 @@ def bundle(
         list[str] | None, typer.Option("--profile", metavar="NAME", help="A device it is for; repeatable.")
     ] = None,
     format: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="The backend it is for: onnx, trt, trt-rtx.")
+        str, typer.Option("--format", metavar="NAME", help="The backend it is for: onnx, openvino, trt, trt-rtx.")
     ] = "trt",
     n: Images = 500,
     attack: AttackName = "pgd",

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 def export(
     format: Annotated[
         str,
-        typer.Option("--format", metavar="NAME", help="The bundle's backend: onnx, trt, trt-rtx, or another's name."),
+        typer.Option(
+            "--format", metavar="NAME", help="The bundle's backend: onnx, openvino, trt, trt-rtx, or another's name."
+        ),
     ] = "trt",
     precision: PrecisionAsked = "auto",
     run: Run = None,

@@ -76,7 +76,7 @@ Backend = Annotated[
     typer.Option(
         "--backend",
         metavar="NAME",
-        help="The backend: onnx, trt, trt-rtx, or another's name; the best here if not given.",
+        help="The backend: onnx, openvino, trt, trt-rtx, or another's name; the best here if not given.",
     ),
 ]
 BundleProfile = Annotated[

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from edgerkd.core.text import printable
 
-_EXTRAS = {"onnx": "onnx", "onnxruntime": "ort", "tensorrt": "trt", "tensorrt_rtx": "trt-rtx", "cuda": "trt"}
+_EXTRAS = {
+    "onnx": "onnx",
+    "onnxruntime": "ort",
+    "openvino": "openvino",
+    "tensorrt": "trt",
+    "tensorrt_rtx": "trt-rtx",
+    "cuda": "trt",
+}
 _OURS = ("edgerkd", "edgerkd_exporters")
 
 

@@ -58,6 +58,7 @@ TERMS = {
     "kld": "soft labels",
     "kld_adv": "soft labels, adversarial",
     "acm": "channel maps",
+    "acm_adv": "channel maps, adversarial",
     "cov": "covariance",
     "cov_adv": "covariance, adversarial",
     "gram": "score Gram matrix",

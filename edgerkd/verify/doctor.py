@@ -25,7 +25,15 @@ HOST_PACKAGES = {
 }
 """What the host half imports, and the distribution that brings it."""
 
-_DEVICE_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "cuda-bindings")
+_DEVICE_PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+    "cuda-bindings",
+    "openvino",
+)
 
 _JETPACKS = {
     "32.7": ("4.6", "8.2.1", "3.6"),

@@ -1,7 +1,11 @@
-"""ONNX itself, and ONNX Runtime on the CPU: the backend that runs everywhere and the reference for the others."""
+"""ONNX itself, and ONNX Runtime on the CPU: the backend that runs everywhere and the reference for the others.
+
+The same runtime on a GPU is in onnx_gpu.py.
+"""
 
 import importlib
-import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -9,14 +13,30 @@ from typing import Any
 import numpy as np
 
 from edgerkd.bundle.backend import FloatArray, LiveEngine
-from edgerkd.core.engine import BuildLog, DeviceRecord
+from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.core.precision import Placement
 from edgerkd.files.atomic import write_atomic
 from edgerkd_exporters._checks import Shape, check_inputs, read_onnx
+from edgerkd_exporters._cpu import cpu
+from edgerkd_exporters._cuda import Gpu
 
-_PROVIDER = "CPUExecutionProvider"
-_INSTALL = 'pip install "edgerkd[ort]"'
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One of ONNX Runtime's execution providers: `options` are its own, `install` what brings it."""
+
+    backend: str
+    name: str
+    install: str
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.name != "CPUExecutionProvider"
+
+
+CPU = Provider(backend="onnx", name="CPUExecutionProvider", install='pip install "edgerkd[ort]"')
 
 # What `check` runs: one Identity node, float32 "x" of shape (1,) to "y". A test makes it anew with onnx.helper.
 _IDENTITY = bytes.fromhex(
@@ -28,7 +48,8 @@ _IDENTITY = bytes.fromhex(
 class OnnxBackend:
     """The ONNX graph is the engine: precision and batch range are already in it. ONNX Runtime runs it, on the CPU."""
 
-    name = "onnx"
+    provider = CPU
+    name = CPU.backend
     suffix = ".onnx"
     placement: Placement = "unsigned"
 
@@ -36,13 +57,15 @@ class OnnxBackend:
         """Runs a graph of one node.
 
         Raises:
-            MissingDependencyError: not installed, or without a working CPU provider.
+            MissingDependencyError: not installed, or without a working provider of this kind.
         """
-        ort = _library()
+        ort = _library(self.provider)
         try:
-            _session(ort, _IDENTITY).run(None, {"x": np.zeros(1, np.float32)})
+            _session(ort, _IDENTITY, self.provider).run(None, {"x": np.zeros(1, np.float32)})
         except (EngineError, *_failures()) as e:
-            raise MissingDependencyError(f"onnxruntime {ort.__version__} does not work here ({e}): {_INSTALL}") from e
+            raise MissingDependencyError(
+                f"onnxruntime {ort.__version__} does not work here ({e}): {self.provider.install}"
+            ) from e
 
     def check_build(self) -> None:
         """Always possible: nothing but the standard library is needed."""
@@ -57,24 +80,25 @@ class OnnxBackend:
         return BuildLog()
 
     def open(self, engine: Path) -> LiveEngine:
-        """A session for the ONNX file `engine`, on the CPU.
+        """A session for the ONNX file `engine`, on this provider alone.
 
         Raises:
             MissingDependencyError: onnxruntime is not installed.
             ArtefactError: not an ONNX graph, or inputs and outputs that are not float32.
             EngineError: ONNX Runtime cannot run this graph.
         """
-        return _Session(engine)
+        return Session(engine, self.provider)
 
 
-class _Session:
-    backend = "onnx"
+class Session:
+    """A loaded graph."""
 
-    def __init__(self, path: Path) -> None:
-        ort = _library()
+    def __init__(self, path: Path, provider: Provider) -> None:
+        ort = _library(provider)
         read_onnx(path)
+        self.backend = provider.backend
         try:
-            self._session = _session(ort, str(path))
+            self._session = _session(ort, str(path), provider)
         except _errors().InvalidProtobuf as e:
             raise ArtefactError(f"{path}: not an ONNX graph, or damaged: {e}") from e
         except _failures() as e:
@@ -88,7 +112,10 @@ class _Session:
             for end in self._session.get_inputs()
         }
         self.version: str = ort.__version__
-        self.device = _cpu()
+        self.device = cpu()
+        if provider.on_gpu:
+            with Gpu() as gpu:
+                self.device = gpu.device
 
     def __call__(self, *inputs: FloatArray) -> tuple[FloatArray, ...]:
         check_inputs(self._path, self._inputs, inputs)
@@ -97,7 +124,7 @@ class _Session:
         except _failures() as e:
             raise EngineError(f"{self._path}: onnxruntime failed: {e}") from e
 
-    def __enter__(self) -> "_Session":
+    def __enter__(self) -> "Session":
         return self
 
     def __exit__(
@@ -106,26 +133,34 @@ class _Session:
         del self._session
 
 
-def _library() -> ModuleType:
+def _library(provider: Provider) -> ModuleType:
     try:
         return importlib.import_module("onnxruntime")
     except (ImportError, OSError) as e:
-        raise MissingDependencyError(f"onnxruntime cannot be imported ({e}): {_INSTALL}") from e
+        raise MissingDependencyError(f"onnxruntime cannot be imported ({e}): {provider.install}") from e
 
 
-def _session(ort: ModuleType, model: str | bytes) -> Any:  # an InferenceSession
-    """A session that holds as little memory as it can and runs on the CPU provider only.
+def _session(ort: ModuleType, model: str | bytes, provider: Provider) -> Any:  # an InferenceSession
+    """A session that holds as little memory as it can and runs on this provider only.
 
     Without the arena and the memory pattern a ResNet-18 for 32x32 images, called with 1 and 64 images, peaks at 203 MB
     instead of 260 MB and is no slower (onnxruntime 1.31.1, 2 cores: 5.8 and 306 ms against 5.6 and 304 ms).
+    A provider that cannot be had is left out with no more than a warning, and what it does not know goes to the CPU:
+    both are errors here. Source: https://github.com/microsoft/onnxruntime/pull/16016
     """
     options = ort.SessionOptions()
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors; they are raised as well
-    session = ort.InferenceSession(model, options, providers=[_PROVIDER])
-    if session.get_providers() != [_PROVIDER]:
-        raise EngineError(f"onnxruntime runs on {session.get_providers()}, not on {_PROVIDER} alone")
+    if provider.on_gpu:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        if provider.name not in ort.get_available_providers():
+            raise EngineError(f"this onnxruntime has no {provider.name}")
+    session = ort.InferenceSession(model, options, providers=[(provider.name, dict(provider.options))])
+    session.disable_fallback()  # else a call that fails is repeated on another provider
+    granted = session.get_providers()
+    if granted[0] != provider.name or not (provider.on_gpu or len(granted) == 1):
+        raise EngineError(f"onnxruntime runs on {granted}, not on {provider.name} alone")
     return session
 
 
@@ -137,14 +172,3 @@ def _failures() -> tuple[type[Exception], ...]:
     """ONNX Runtime's own exceptions; they have no common base."""
     e = _errors()
     return (e.EPFail, e.Fail, e.InvalidArgument, e.InvalidGraph, e.NotImplemented, e.RuntimeException)
-
-
-def _cpu() -> DeviceRecord:
-    """Such as x86_64, AMD EPYC 9V74; without the model where the kernel does not tell it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    machine = platform.machine() or "unknown"
-    return DeviceRecord(kind="cpu", name=models[0] if models and models[0] else machine, machine=machine)

@@ -64,6 +64,22 @@ def half_inside():
     )
 
 
+def quantised():
+    """The classifier with its images rounded to int8."""
+    scale, zero = numpy_helper.from_array(np.float32(1 / 127), "scale"), numpy_helper.from_array(np.int8(0), "zero")
+    return model(
+        [
+            helper.make_node("QuantizeLinear", ["images", "scale", "zero"], ["small"], name="quantize"),
+            helper.make_node("DequantizeLinear", ["small", "scale", "zero"], ["rounded"], name="dequantize"),
+            helper.make_node("Flatten", ["rounded"], ["flat"], name="flatten"),
+            helper.make_node("MatMul", ["flat", "weight"], ["logits"], name="product"),
+        ],
+        {"images": SHAPE},
+        {"logits": (5,)},
+        [numpy_helper.from_array(WEIGHT, "weight"), scale, zero],
+    )
+
+
 def unsupported():
     """Two nodes that no runtime knows."""
     graph = classifier()

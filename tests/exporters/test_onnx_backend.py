@@ -1,25 +1,19 @@
 """The ONNX backend: ONNX Runtime, for real on the CPU."""
 
-import platform
 import sys
+from typing import ClassVar
 
-import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper
 
-from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd_exporters import onnx as backend
+from edgerkd_exporters import onnx_gpu
 from edgerkd_exporters._checks import read_onnx
-from tests.exporters.small_graphs import SHAPE, classifier, classifier_numpy, model, save, twin, unsupported
+from edgerkd_exporters.onnx_gpu import OnnxCudaBackend, OnnxTensorRTBackend
+from tests.exporters.small_graphs import classifier, half_inside, model, quantised, save, unsupported
 
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-
-
-@pytest.fixture
-def images():
-    return np.random.default_rng(1).random((7, *SHAPE), dtype=np.float32)
 
 
 @pytest.fixture
@@ -35,13 +29,6 @@ def damaged(path, how):
     return path
 
 
-def test_building_copies_the_graph(graph, tmp_path):
-    """A build that re-encodes, writes nothing, or claims decisions that were not made."""
-    target = tmp_path / "new" / "engine.onnx"
-    assert backend.OnnxBackend().build(graph, target, max_batch=8) == BuildLog()
-    assert target.read_bytes() == graph.read_bytes()
-
-
 @pytest.mark.parametrize("how", ["empty", "text", "no graph", "cut", "cut by one", "longer", "a fixed-size field"])
 def test_build_refuses_what_is_not_onnx_and_writes_nothing(graph, tmp_path, how):
     """A plain copy, or a check of the first bytes only."""
@@ -55,58 +42,6 @@ def test_read_onnx_names_a_missing_file(tmp_path):
     """A bare FileNotFoundError."""
     with pytest.raises(ArtefactError, match=r"gone\.onnx: cannot be read"):
         read_onnx(tmp_path / "gone.onnx")
-
-
-def test_logits_equal_numpy_for_any_batch(graph, images):
-    """Wrong input order, another provider's rounding, a fixed batch."""
-    with backend.OnnxBackend().open(graph) as engine:
-        assert (engine.backend, engine.version) == ("onnx", ort.__version__)
-        assert (engine.device.kind, engine.device.machine) == ("cpu", platform.machine())
-        for batch in (1, 2, 7):
-            (logits,) = engine(images[:batch])
-            assert logits.dtype == np.float32
-            assert_allclose(logits, classifier_numpy(images[:batch]), rtol=0, atol=1e-5)
-
-
-def test_two_inputs_and_outputs_keep_the_order_of_the_graph(tmp_path, images):
-    """Outputs or inputs sorted by name, or paired wrongly."""
-    cotangent = np.arange(35, dtype=np.float32).reshape(7, 5)
-    with backend.OnnxBackend().open(save(twin(), tmp_path / "twin.onnx")) as engine:
-        negative, square = engine(images, cotangent)
-    assert_array_equal(negative, -cotangent)
-    assert_array_equal(square, images * images)
-
-
-def test_strided_images_are_read_in_their_own_order(graph, images):
-    """Memory handed on without its strides."""
-    view = np.asfortranarray(images)[::2]
-    with backend.OnnxBackend().open(graph) as engine:
-        assert_allclose(engine(view)[0], classifier_numpy(images[::2]), rtol=0, atol=1e-5)
-
-
-def test_nan_goes_through(graph, images):
-    """An engine that hides NaN from its caller, who must see it."""
-    images[3] = np.nan
-    with backend.OnnxBackend().open(graph) as engine:
-        assert_array_equal(np.isnan(engine(images)[0]).all(axis=1), np.arange(7) == 3)
-
-
-def test_all_that_is_wrong_with_a_call_is_said_at_once(tmp_path, images):
-    """ONNX Runtime's own errors, one at a time; float64 quietly rounded; batches that differ."""
-    with backend.OnnxBackend().open(save(twin(), tmp_path / "twin.onnx")) as engine:
-        with pytest.raises(EngineError) as caught:
-            engine(images.astype(np.float64), np.zeros((6, 4), np.float32))
-        for part in (
-            "twin.onnx: 3 problems",
-            "'images' must be float32, got float64",
-            "(any, 5), got (6, 4)",
-            "[6, 7]",
-        ):
-            assert part in str(caught.value)
-        with pytest.raises(EngineError, match=r"takes 2 inputs \(images, cotangent\), got 1"):
-            engine(images)
-        with pytest.raises(EngineError, match=r"at least 1, got \[0\]"):
-            engine(images[:0], np.zeros((0, 5), np.float32))
 
 
 @pytest.mark.parametrize("how", ["empty", "text", "cut"])
@@ -141,7 +76,7 @@ def test_open_refuses_ends_that_are_not_float32(tmp_path):
 def test_a_session_on_other_providers_is_refused(graph, monkeypatch):
     """Trusting the request: ONNX Runtime is known to add providers of its own."""
     monkeypatch.setattr(
-        ort.InferenceSession, "get_providers", lambda self: ["XnnpackExecutionProvider", backend._PROVIDER]
+        ort.InferenceSession, "get_providers", lambda self: ["XnnpackExecutionProvider", backend.CPU.name]
     )
     with pytest.raises(EngineError, match="Xnnpack"):
         backend.OnnxBackend().open(graph)
@@ -166,3 +101,67 @@ def test_without_onnxruntime_the_install_line_is_given(graph, monkeypatch):
         with pytest.raises(MissingDependencyError, match=r'pip install "edgerkd\[ort\]"'):
             action()
     backend.OnnxBackend().check_build()
+
+
+@pytest.mark.parametrize(
+    ("make", "provider"),
+    [(OnnxCudaBackend, "CUDAExecutionProvider"), (OnnxTensorRTBackend, "TensorrtExecutionProvider")],
+)
+def test_a_provider_that_is_not_there_is_an_error(graph, make, provider):
+    """Catches ONNX Runtime's habit of running on the CPU, with a warning, where a GPU was asked for."""
+    with pytest.raises(MissingDependencyError, match=rf"has no {provider}\): pip install .edgerkd\[ort-gpu\]"):
+        make().check()
+    with pytest.raises(EngineError, match=f"has no {provider}"):
+        make().open(graph)
+
+
+class Granted:
+    """A session of an ONNX Runtime that grants these providers; it remembers what it was asked for."""
+
+    asked: ClassVar[dict] = {}
+
+    def __init__(self, model, options, providers):
+        name = "session.disable_cpu_ep_fallback"
+        self.asked.update(providers=providers, alone=options.get_session_config_entry(name), fallback=True)
+
+    def disable_fallback(self):
+        self.asked["fallback"] = False
+
+    def get_providers(self):
+        return self.asked["granted"]
+
+
+@pytest.mark.parametrize(
+    ("make", "granted", "fine"),
+    [
+        (OnnxCudaBackend, ["CUDAExecutionProvider", "CPUExecutionProvider"], True),
+        (OnnxCudaBackend, ["CPUExecutionProvider"], False),
+        (OnnxTensorRTBackend, ["CUDAExecutionProvider", "CPUExecutionProvider"], False),
+        (OnnxTensorRTBackend, ["TensorrtExecutionProvider", "CPUExecutionProvider"], True),
+    ],
+)
+def test_only_the_provider_that_was_asked_for_counts(monkeypatch, make, granted, fine):
+    """Catches a session on another provider, nodes that go to the CPU, and a call repeated there when it fails."""
+    monkeypatch.setattr(Granted, "asked", {"granted": granted})
+    monkeypatch.setattr(ort, "InferenceSession", Granted)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [make.provider.name, "CPUExecutionProvider"])
+    if not fine:
+        with pytest.raises(EngineError, match=f"not on {make.provider.name} alone"):
+            backend._session(ort, b"", make.provider)
+        return
+    backend._session(ort, b"", make.provider)
+    assert Granted.asked["providers"] == [(make.provider.name, dict(make.provider.options))]
+    assert Granted.asked["alone"] == "1"
+    assert Granted.asked["fallback"] is False
+
+
+@pytest.mark.parametrize(
+    ("make", "int8", "fp16"), [(classifier, "0", "0"), (half_inside, "0", "1"), (quantised, "1", "0")]
+)
+def test_tensorrt_below_onnx_runtime_may_use_the_precisions_of_the_graph_alone(monkeypatch, tmp_path, make, int8, fp16):
+    """Catches float16 for a float32 graph, and a quantised one that TensorRT refuses without its flag."""
+    opened = []
+    monkeypatch.setattr(onnx_gpu, "Session", lambda path, provider: opened.append(provider))
+    OnnxTensorRTBackend().open(save(make(), tmp_path / "graph.onnx"))
+    assert opened[0].options == {"trt_int8_enable": int8, "trt_fp16_enable": fp16}
+    assert opened[0].backend == "onnx-trt"

@@ -503,12 +503,15 @@ def test_edgerkd_makes_no_adversarial_image_before_its_last_phase():
     assert edgerkd.attack(early) is early.images
     assert edgerkd.attack(late) is not late.images
     assert METHODS["edgerkd"](early).keys() == {"kld", "acm"}
-    assert METHODS["edgerkd"](late).keys() == {"kld_adv", "cov_adv", "gram_adv"}
+    assert METHODS["edgerkd"](late).keys() == {"kld_adv", "acm_adv", "cov_adv", "gram_adv"}
+    without = step("edgerkd", progress=0.9, weight_acm_adv=0, weight_cov=0, weight_gram=0)
+    assert METHODS["edgerkd"](without).keys() == {"kld_adv"}
 
 
 def test_edgerkd_matches_adversarial_images_to_what_was_remembered_of_clean_ones():
     """Catches a teacher that is asked again, an answer to other images, and statistics drawn to the wrong ones."""
-    given = step("edgerkd", progress=LAST, adversarial_share=0.5, weight_cov=0.5, weight_gram=0.25, label_share=0.25)
+    weights = {"weight_acm_adv": 2.0, "weight_cov": 0.5, "weight_gram": 0.25}
+    given = step("edgerkd", progress=LAST, adversarial_share=0.5, label_share=0.25, **weights)
     asked = []
     given.teacher.features = asked.append
     x = edgerkd.attack(given)
@@ -518,7 +521,10 @@ def test_edgerkd_matches_adversarial_images_to_what_was_remembered_of_clean_ones
     soft = probabilities(given.cached_teacher.logits)
     p = 0.75 * soft + 0.25 * F.one_hot(given.labels, 3)
     assert_close(found["kld_adv"], (p * (p.log() - probabilities(own.logits).log())).sum(1).mean())
-    a, b = torch.cov(given.adapters(own.penultimate).T), torch.cov(given.cached_teacher.penultimate.T)
+    maps = given.adapters(own.penultimate), given.cached_teacher.penultimate
+    a, b = (x / x.norm(dim=1, keepdim=True) for x in maps)
+    assert_close(found["acm_adv"], 2 * ((a - b) ** 2).sum(1).mean(), rtol=1e-4, atol=1e-6)
+    a, b = (torch.cov(x.T) for x in maps)
     assert_close(found["cov_adv"], 0.5 * ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum()), rtol=1e-4, atol=1e-6)
     a, b = (p @ p.T for p in (probabilities(own.logits), soft))
     assert_close(found["gram_adv"], 0.25 * ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum()), rtol=1e-4, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Noisy single adversarial steps, matched to label and remembered teacher, statistics aligned. Ours.
+"""Noisy single adversarial steps, matched to label and remembered teacher, channel maps and statistics aligned. Ours.
 
 Where the teacher is larger than the student, asking it costs more than a student's step: so it is asked about each
 image before the run. Images that it gets wrong are left out; each of the others is attacked, and matched to the mean
@@ -14,6 +14,7 @@ from torch import Tensor
 from edgerkd.attacks.losses import kl_divergence
 from edgerkd.core.ranges import Share, Weight
 from edgerkd.core.recipe import is_large
+from edgerkd.distill.losses.acm import acm_loss
 from edgerkd.distill.losses.covariance import covariance_loss, gram_loss
 from edgerkd.distill.methods import mixacm
 from edgerkd.distill.methods.inner_attack import ascent, noisy_step, uniform_start
@@ -32,6 +33,8 @@ class Options(mixacm.Options):
     """Whether training images that the teacher gets wrong are shown as well."""
     label_share: Share = 0.5
     """Of the label beside the teacher's scores, in what adversarial images are matched to."""
+    weight_acm_adv: Weight = 30.0
+    """Of the last stage's channel map."""
     weight_cov: Weight = 0.1
     """Of the covariance of features."""
     weight_gram: Weight = 0.1
@@ -57,10 +60,12 @@ def attack(step: Step[Options]) -> Tensor:
 
 
 def terms(step: Step[Options], seen: Outputs) -> Terms:
-    """MixACM's terms; later KL(p; S(x')), and the relative distances of covariance and Gram matrix.
+    """MixACM's terms; later KL(p; S(x')), the distance of channel maps, and those of covariance and Gram matrix.
 
-    The student's covariance on x' is drawn to the teacher's on clean images, so that the variance gap closes;
-    likewise the Gram matrix of its scores. A weight of 0 leaves its term out.
+    The student's channel map of the last stage, its penultimate features, on x' is drawn to what is remembered of the
+    teacher's on the image as it is: MixACM's own loss, where it costs no pass of the teacher. Its covariance is drawn
+    to the teacher's likewise, so that the variance gap closes, and the Gram matrix of its scores. A weight of 0 leaves
+    its term out.
     """
     if not _late(step):
         return mixacm.terms(step, seen)
@@ -68,8 +73,10 @@ def terms(step: Step[Options], seen: Outputs) -> Terms:
     options, own, cached = step.options, seen.student, _cached(step)
     log_s = F.log_softmax(own.logits.float(), 1)
     found = {"kld_adv": F.kl_div(log_s, target(step), reduction="batchmean")}
+    features = step.adapters(own.penultimate) if options.weight_acm_adv or options.weight_cov else own.penultimate
+    if options.weight_acm_adv:
+        found["acm_adv"] = options.weight_acm_adv * acm_loss(features, cached.penultimate)
     if options.weight_cov:
-        features = step.adapters(own.penultimate)
         found["cov_adv"] = options.weight_cov * covariance_loss(features, cached.penultimate)
     if options.weight_gram:
         scores = own.logits.float().softmax(1), cached.logits.softmax(1)
@@ -105,7 +112,7 @@ def _cached(step: Step) -> CachedTeacherOutputs:
 METHOD = Method(
     name="edgerkd",
     description="adversarial images made in one step from noise, matched to the labels and to what the robust teacher "
-    "said of the clean images, with the covariance of features aligned to the teacher's",
+    "said of the clean images, with channel maps and the covariance of features aligned to the teacher's",
     sources=(
         "ours, of the parts of N-FGSM: de Jorge et al., NeurIPS 2022, arXiv 2202.01181",
         "MixACM: Awais et al., NeurIPS 2021, arXiv 2111.05073",

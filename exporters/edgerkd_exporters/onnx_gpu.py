@@ -1,0 +1,43 @@
+"""ONNX Runtime on an NVIDIA GPU, by CUDA's kernels or TensorRT's. Written by its interface, not run on a GPU yet."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from edgerkd.bundle.backend import LiveEngine
+from edgerkd.core.precision import Placement
+from edgerkd_exporters._checks import read_onnx
+from edgerkd_exporters.onnx import OnnxBackend, Provider, Session
+
+_INSTALL = 'pip install "edgerkd[ort-gpu]", and no onnxruntime beside it'
+# TF32 is off, so fp32 is fp32. Source: https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
+CUDA = Provider(backend="onnx-cuda", name="CUDAExecutionProvider", install=_INSTALL, options={"use_tf32": "0"})
+TENSORRT = Provider(
+    backend="onnx-trt", name="TensorrtExecutionProvider", install=f"{_INSTALL}; and its version of TensorRT"
+)
+_HALF = b"\n\x02to\x18\n\xa0\x01\x02"  # a Cast's attribute: to = 10, which is float16
+
+
+class OnnxCudaBackend(OnnxBackend):
+    """The ONNX graph is the engine, on the kernels of CUDA and cuDNN."""
+
+    provider = CUDA
+    name = CUDA.backend
+
+
+class OnnxTensorRTBackend(OnnxBackend):
+    """The ONNX graph is the engine; TensorRT builds its own when the graph is loaded, and keeps none.
+
+    The precisions that it may use are those in the graph: it has no strongly typed mode. A layer in float32 beside
+    others in float16 may be computed in either; `trt` is the backend that keeps to the types.
+    """
+
+    provider = TENSORRT
+    name = TENSORRT.backend
+    placement: Placement = "signed"
+
+    def open(self, engine: Path) -> LiveEngine:
+        """As OnnxBackend's, with the precisions that the graph has."""
+        content = read_onnx(engine)
+        options = {"trt_int8_enable": str(int(b"QuantizeLinear" in content))}
+        options["trt_fp16_enable"] = str(int(_HALF in content))
+        return Session(engine, replace(self.provider, options=options))
