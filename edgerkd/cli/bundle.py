@@ -15,6 +15,7 @@ from edgerkd.cli.options import (
     MinClean,
     MinRobust,
     Norm,
+    PrecisionAsked,
     Seed,
     given_flags,
     radius,
@@ -45,6 +46,15 @@ def bundle(
     format: Annotated[
         str, typer.Option("--format", metavar="NAME", help="The backend it is for: onnx, openvino, trt, trt-rtx.")
     ] = "trt",
+    precision: PrecisionAsked = "auto",
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            "--calibration",
+            metavar="DATA",
+            help="Images for fp16 and int8, an .npz file or a folder, without labels; some of the data's if not given.",
+        ),
+    ] = None,
     n: Images = 500,
     attack: AttackName = "pgd",
     seed: Seed = 0,
@@ -71,6 +81,8 @@ def bundle(
         n=n,
         seed=seed,
         attack=attack,
+        precision=precision,
+        calibration=calibration,
     )
     folder = BUNDLES / found.name if out is None else given_path(out)
     with progress() as bars:

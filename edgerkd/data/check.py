@@ -28,7 +28,7 @@ def check(raw: Raw, *, classes: int | None) -> Checked:
     """
     problems: list[str] = []
     for split in raw.splits().values():
-        problems += _image_problems(split)
+        problems += image_problems(split.images, split.images_name)
         problems += _label_problems(split)
     if not problems:
         problems += _shape_problems(raw)
@@ -49,9 +49,8 @@ def check(raw: Raw, *, classes: int | None) -> Checked:
     )
 
 
-def _image_problems(split: RawSplit) -> Iterator[str]:
-    """What is wrong with one array of images."""
-    images, name = split.images, split.images_name
+def image_problems(images: NDArray[Any], name: str) -> Iterator[str]:
+    """What is wrong with one array of images, which messages call by this name."""
     if images.size == 0 and images.ndim:
         yield f"{name} has the shape {images.shape}: there are no images in it."
         return
@@ -151,7 +150,7 @@ def _label_problems(split: RawSplit) -> Iterator[str]:
 
 def _shape_problems(raw: Raw) -> Iterator[str]:
     """Splits whose images differ in size or channels."""
-    shapes = {split.images_name: _with_channels(split.images).shape[1:] for split in raw.splits().values()}
+    shapes = {split.images_name: with_channels(split.images).shape[1:] for split in raw.splits().values()}
     if len(set(shapes.values())) > 1:
         yield "; ".join(f"{name} has images {shape}" for name, shape in shapes.items()) + ": they must be of one size."
 
@@ -239,9 +238,9 @@ def left_out(data: Checked) -> Iterator[str]:
 
 
 def _samples(split: RawSplit, where: str, notes: list[str]) -> Samples:
-    images = _with_channels(split.images)
+    images = with_channels(split.images)
     if images.dtype != np.uint8:
-        images = _rounded(images, where, split.images_name, notes)
+        images = rounded(images, where, split.images_name, notes)
     return Samples(
         pixels=images,
         rows=np.arange(len(images)),
@@ -252,8 +251,8 @@ def _samples(split: RawSplit, where: str, notes: list[str]) -> Samples:
     )
 
 
-def _rounded(images: NDArray[Any], where: str, name: str, notes: list[str]) -> Bytes:
-    """Floats in [0, 1] as bytes. Raises ConfigError for a value outside that the sample did not hold."""
+def rounded(images: NDArray[Any], where: str, name: str, notes: list[str]) -> Bytes:
+    """Floats in [0, 1] as bytes; `notes` hears how far that was. Raises ConfigError for a value outside."""
     found, furthest = np.empty(images.shape, np.uint8), 0.0
     for first in range(0, len(images), _BLOCK):
         part = images[first : first + _BLOCK] * 255.0
@@ -272,7 +271,8 @@ def _rounded(images: NDArray[Any], where: str, name: str, notes: list[str]) -> B
     return found
 
 
-def _with_channels(images: NDArray[Any]) -> NDArray[Any]:
+def with_channels(images: NDArray[Any]) -> NDArray[Any]:
+    """Grey images (n, h, w) as (n, h, w, 1), others as they are."""
     return images[..., None] if images.ndim == 3 else images
 
 

@@ -14,14 +14,17 @@ from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.bundle.write import make_variant, write_bundle
 from edgerkd.core.data_request import DataRequest, Preprocessing
+from edgerkd.core.errors import ConfigError
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.model_spec import ModelSpec
+from edgerkd.core.precision import Placement
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import ReferenceResult, Requirement
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
+from edgerkd.data.calibration import check_enough, read_calibration, spare_images
 from edgerkd.data.load import load_samples
 from edgerkd.data.samples import Checked, Samples
 from edgerkd.data.split import draw
@@ -31,6 +34,7 @@ from edgerkd.graphs.adopt import ModelGraph
 from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.adopt import adopt_model, check_source, classes_for
+from edgerkd.jobs.precision import Chosen, FloatModel, Precisions, choose, faster_precisions
 from edgerkd.jobs.threat import threat_model_for
 from edgerkd.jobs.versions import host_versions
 from edgerkd.verify.graph import BATCH, graph_logits, open_graph
@@ -44,6 +48,8 @@ class Asked:
     """What a bundle is to be verified for.
 
     Without `eps` the radius is the customary one. `format` is the backend; without `attack` the host attacks nothing.
+    `precision` beside float32 is for the first of the `profiles`; `calibration` names images for it, None for some of
+    the data's own.
     """
 
     eps: Radius | None
@@ -54,14 +60,17 @@ class Asked:
     n: int
     seed: int
     attack: str | None
+    precision: Precisions = "auto"
+    calibration: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A user's model with the labelled images that it is judged on, `pixels` uint8 (n, c, h, w)."""
+    """A user's model with the labelled images that it is judged on, `pixels` uint8 (n, c, h, w), of `drawn`."""
 
     model: ModelGraph
     data: Checked
+    drawn: Samples
     class_names: tuple[str, ...]
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -74,7 +83,7 @@ def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Ask
     not fit the data, ExportError for one without a gradient twin, ArtefactError for damaged files.
     """
     check_writable(folder.with_name(f"{folder.name}.bundle"))
-    load_backend(asked.format)
+    backend = load_backend(asked.format)
     if asked.attack is not None:
         attacks_of(asked.attack)  # a wrong name should not wait for the work before it
     check_source(model)
@@ -98,6 +107,9 @@ def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Ask
         backend=asked.format if engine else None,
         engine=engine,
     )
+    chosen = Chosen()
+    if model.engine is None:
+        chosen = _lower_precision(graph, samples, judged, data, asked, threat_model, backend.placement, progress)
     manifest = Manifest(
         name=folder.name,
         dataset=judged.data.name,
@@ -118,8 +130,10 @@ def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Ask
         requirement=asked.requirement,
         reference=result,
         versions=host_versions(),
+        rejected=chosen.rejected,
     )
-    write_bundle(folder, manifest, variants=[made], samples=samples)
+    variants = [*(tried.variant(samples) for tried in chosen.tried), made]
+    write_bundle(folder, manifest, variants=variants, samples=samples)
     return read_bundle(folder)
 
 
@@ -127,28 +141,66 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
     """The model in edgerkd's form, and `n` images drawn by class. Says what was decided of both."""
     data = load_samples(request, progress=progress)
     assert data.test is not None
-    pixels, labels = _drawn(data.test, TO_READ, seed=seed)
-    found = adopt_model(model, pixels, labels, progress=progress)
-    pixels, labels = _drawn(data.test, n, seed=seed)
+    read = data.test.take(draw(data.test.labels, TO_READ, seed=seed))
+    found = adopt_model(model, _channels_first(read.images), read.labels, progress=progress)
+    drawn = data.test.take(draw(data.test.labels, n, seed=seed))
     class_names = classes_for(data, found.classes)
     _, height, width = found.image_shape
     colour = "grey" if found.image_shape[0] == 1 else "colour"
-    progress.say(f"{data.name}: {len(labels):,} of {len(data.test):,} images, {width}x{height} {colour}")
+    progress.say(f"{data.name}: {len(drawn):,} of {len(data.test):,} images, {width}x{height} {colour}")
     for line in data.notes:
         progress.say(f"note: {line}")
     return Judged(
         model=found,
         data=data,
+        drawn=drawn,
         class_names=class_names,
-        pixels=pixels,
-        labels=labels,
+        pixels=_channels_first(drawn.images),
+        labels=drawn.labels,
     )
 
 
-def _drawn(samples: Samples, n: int, *, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """`n` of the samples drawn by class: pixels uint8 (n, c, h, w) and labels (n,)."""
-    drawn = samples.take(draw(samples.labels, n, seed=seed))
-    return np.ascontiguousarray(drawn.images.transpose(0, 3, 1, 2)), drawn.labels
+def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _lower_precision(
+    graph: bytes,
+    samples: StoredSamples,
+    judged: Judged,
+    request: DataRequest,
+    asked: Asked,
+    threat_model: ThreatModel,
+    placement: Placement,
+    progress: Progress,
+) -> Chosen:
+    """What goes into the bundle beside float32. Raises ConfigError where images to measure ranges on are missing."""
+    faster = faster_precisions(asked.profiles[0].device) if asked.profiles else ()
+    if asked.precision == "fp32" or (asked.precision == "auto" and not faster):
+        return Chosen()
+    channels, height, width = judged.model.image_shape
+    if asked.calibration is not None:
+        images = read_calibration(asked.calibration, request, (height, width, channels), progress=progress)
+    else:
+        images = spare_images(judged.data, judged.drawn, seed=asked.seed)
+        try:
+            check_enough(images, f"{judged.data.name}, beside the {len(judged.drawn):,} images that are judged")
+        except ConfigError as e:
+            if asked.precision != "auto":
+                raise
+            progress.say(f"float32 alone: {e}")
+            return Chosen()
+    source = asked.calibration or f"{judged.data.name}, none of them judged"
+    progress.say(f"calibration: {len(images):,} images of {source}")
+    model = FloatModel(
+        graph=graph,
+        samples=samples,
+        calibration=np.divide(_channels_first(images), 255, dtype=np.float32),
+        attacks=() if asked.attack is None else attacks_of(asked.attack),
+        threat_model=threat_model,
+        seed=asked.seed,
+    )
+    return choose(model, asked.precision, faster=faster, placement=placement, progress=progress)
 
 
 def threat_model_of(

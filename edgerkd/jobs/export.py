@@ -21,7 +21,7 @@ from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import Attacked, attack_network
 from edgerkd.jobs.distill import load_inputs
 from edgerkd.jobs.graph_parity import check_graph
-from edgerkd.jobs.precision import Asked, FloatModel, choose, faster_precisions
+from edgerkd.jobs.precision import FloatModel, Precisions, choose, faster_precisions
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import load_network
@@ -43,7 +43,12 @@ class Exported:
 
 
 def export(
-    run: RunFolder, *, format: str, precision: Asked = "auto", profiles: tuple[Profile, ...] = (), progress: Progress
+    run: RunFolder,
+    *,
+    format: str,
+    precision: Precisions = "auto",
+    profiles: tuple[Profile, ...] = (),
+    progress: Progress,
 ) -> Exported:
     """Write the run's bundle for the backend `format`, and its engine where that can build here.
 

@@ -27,7 +27,8 @@ from edgerkd.report.words import search_words
 from edgerkd.verify.graph import BATCH, graph_logits, open_graph
 from edgerkd.verify.verdict import retention_interval
 
-Asked = Literal["auto", "fp32", "fp16", "int8"]
+Precisions = Literal["auto", "fp32", "fp16", "int8"]
+"""What can be asked for."""
 PLACEMENTS: tuple[Placement, ...] = ("signed", "unsigned")
 _MOST = 10_000  # robust images to ask for
 ATTACKED = 3  # graphs of one placement, each with more layers in float32 than the last, before int8 is given up; ours
@@ -207,7 +208,7 @@ class Chosen:
 
 
 def choose(
-    model: FloatModel, asked: Asked, *, faster: tuple[Precision, ...], placement: Placement, progress: Progress
+    model: FloatModel, asked: Precisions, *, faster: tuple[Precision, ...], placement: Placement, progress: Progress
 ) -> Chosen:
     """The precision asked for, or with `auto` the first of the `faster` whose robustness holds.
 

@@ -9,6 +9,9 @@ from edgerkd.files.paths import GRAPH_LIMIT, read_file
 
 Shape = tuple[int | None, ...]  # None: any size
 
+CASTS_TO_HALF = b"\n\x02to\x18\n\xa0\x01\x02"
+"""In the bytes of a graph that casts to float16: a Cast's attribute `to`, 10, which is an integer (onnx.proto)."""
+
 # Field numbers of ModelProto, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _GRAPH, _OPSET = 7, 8
 

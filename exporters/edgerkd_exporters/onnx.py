@@ -17,7 +17,7 @@ from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.core.precision import Placement
 from edgerkd.files.atomic import write_atomic
-from edgerkd_exporters._checks import Shape, check_inputs, read_onnx
+from edgerkd_exporters._checks import CASTS_TO_HALF, Shape, check_inputs, read_onnx
 from edgerkd_exporters._cpu import cpu
 from edgerkd_exporters._cuda import Gpu
 
@@ -95,10 +95,10 @@ class Session:
 
     def __init__(self, path: Path, provider: Provider) -> None:
         ort = _library(provider)
-        read_onnx(path)
+        content = read_onnx(path)
         self.backend = provider.backend
         try:
-            self._session = _session(ort, str(path), provider)
+            self._session = _session(ort, str(path), provider, half=CASTS_TO_HALF in content)
         except _errors().InvalidProtobuf as e:
             raise ArtefactError(f"{path}: not an ONNX graph, or damaged: {e}") from e
         except _failures() as e:
@@ -140,13 +140,15 @@ def _library(provider: Provider) -> ModuleType:
         raise MissingDependencyError(f"onnxruntime cannot be imported ({e}): {provider.install}") from e
 
 
-def _session(ort: ModuleType, model: str | bytes, provider: Provider) -> Any:  # an InferenceSession
+def _session(ort: ModuleType, model: str | bytes, provider: Provider, *, half: bool = False) -> Any:
     """A session that holds as little memory as it can and runs on this provider only.
 
     Without the arena and the memory pattern a ResNet-18 for 32x32 images, called with 1 and 64 images, peaks at 203 MB
     instead of 260 MB and is no slower (onnxruntime 1.31.1, 2 cores: 5.8 and 306 ms against 5.6 and 304 ms).
     A provider that cannot be had is left out with no more than a warning, and what it does not know goes to the CPU:
     both are errors here. Source: https://github.com/microsoft/onnxruntime/pull/16016
+    With `half` the blocked layout of convolutions is off, on which onnxruntime 1.32 dies where a transformer begins
+    with one in float16; a CPU computes those in float32 anyway.
     """
     options = ort.SessionOptions()
     options.enable_cpu_mem_arena = False
@@ -156,12 +158,17 @@ def _session(ort: ModuleType, model: str | bytes, provider: Provider) -> Any:  #
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if provider.name not in ort.get_available_providers():
             raise EngineError(f"this onnxruntime has no {provider.name}")
-    session = ort.InferenceSession(model, options, providers=[(provider.name, dict(provider.options))])
+    providers = [(provider.name, dict(provider.options))]
+    session = ort.InferenceSession(model, options, providers=providers, **_without(half))
     session.disable_fallback()  # else a call that fails is repeated on another provider
     granted = session.get_providers()
     if granted[0] != provider.name or not (provider.on_gpu or len(granted) == 1):
         raise EngineError(f"onnxruntime runs on {granted}, not on {provider.name} alone")
     return session
+
+
+def _without(half: bool) -> dict[str, list[str]]:
+    return {"disabled_optimizers": ["NchwcTransformer"]} if half else {}
 
 
 def _errors() -> ModuleType:

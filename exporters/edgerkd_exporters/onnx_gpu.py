@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgerkd.bundle.backend import LiveEngine
 from edgerkd.core.precision import Placement
-from edgerkd_exporters._checks import read_onnx
+from edgerkd_exporters._checks import CASTS_TO_HALF, read_onnx
 from edgerkd_exporters.onnx import OnnxBackend, Provider, Session
 
 _INSTALL = 'pip install "edgerkd[ort-gpu]", and no onnxruntime beside it'
@@ -14,7 +14,6 @@ CUDA = Provider(backend="onnx-cuda", name="CUDAExecutionProvider", install=_INST
 TENSORRT = Provider(
     backend="onnx-trt", name="TensorrtExecutionProvider", install=f"{_INSTALL}; and its version of TensorRT"
 )
-_HALF = b"\n\x02to\x18\n\xa0\x01\x02"  # a Cast's attribute: to = 10, which is float16
 
 
 class OnnxCudaBackend(OnnxBackend):
@@ -39,5 +38,5 @@ class OnnxTensorRTBackend(OnnxBackend):
         """As OnnxBackend's, with the precisions that the graph has."""
         content = read_onnx(engine)
         options = {"trt_int8_enable": str(int(b"QuantizeLinear" in content))}
-        options["trt_fp16_enable"] = str(int(_HALF in content))
+        options["trt_fp16_enable"] = str(int(CASTS_TO_HALF in content))
         return Session(engine, replace(self.provider, options=options))

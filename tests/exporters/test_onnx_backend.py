@@ -120,7 +120,7 @@ class Granted:
 
     asked: ClassVar[dict] = {}
 
-    def __init__(self, model, options, providers):
+    def __init__(self, model, options, providers, **rest):
         name = "session.disable_cpu_ep_fallback"
         self.asked.update(providers=providers, alone=options.get_session_config_entry(name), fallback=True)
 

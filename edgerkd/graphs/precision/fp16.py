@@ -14,6 +14,8 @@ from edgerkd.graphs.values import Model, Node
 LARGEST = 65504.0 / 2
 """Of an activation in float16: half of the type's largest number, for images other than those that were seen. Ours."""
 _FLOAT, _HALF = 1, 10  # onnx.TensorProto
+_WIDE = ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization")
+"""Operators that stay float32: their sums of squares leave float16 early, and ONNX Runtime 1.32 dies of the first."""
 _WIDE_INPUTS = {"Resize": (1, 2), "QuantizeLinear": (0, 1), "DequantizeLinear": (0, 1)}
 """Inputs that stay float32 by the operator's definition (up to opset 18), by their place."""
 
@@ -85,9 +87,12 @@ def widened(graph: bytes) -> bytes:
 
 
 def _stays(node: Node, wiring: Wiring, facts: Facts) -> bool:
-    """Whether a node has no float32 to halve, or makes the network's input."""
+    """Whether a node has no float32 to halve, makes the network's input, or has sums that need the range."""
     first = node.output[0]
-    return first not in wiring.varying or first in wiring.front or facts.types.get(first) != _FLOAT
+    if node.op_type in _WIDE or first not in wiring.varying or first in wiring.front:
+        return True
+    from_floats = any(facts.types.get(name) == _FLOAT for name in node.input)  # else an attribute says its type
+    return facts.types.get(first) != _FLOAT or not from_floats
 
 
 @dataclass(slots=True, kw_only=True)
