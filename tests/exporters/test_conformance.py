@@ -179,10 +179,10 @@ def test_ends_that_are_not_float32_are_refused(opened):
         pass
 
 
-@pytest.fixture(scope="module")
-def student() -> bytes:
-    """With grouped and ordinary convolutions, strides and a residual sum."""
-    return onnx_from_network(network(seed=3, family="mobilenetv2", channels=3, height=16, width=16, mean=(0.5,) * 3))
+@pytest.fixture(scope="module", params=["mobilenetv2", "preactresnet"])
+def student(request) -> bytes:
+    """With grouped and ordinary convolutions, strides and residual sums, after an activation or before it."""
+    return onnx_from_network(network(seed=3, family=request.param, channels=3, height=16, width=16, mean=(0.5,) * 3))
 
 
 def variants(graph: bytes, pixels, placement: str) -> dict[str, tuple[bytes, bytes, float]]:
