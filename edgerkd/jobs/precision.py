@@ -103,7 +103,7 @@ def _half(model: FloatModel, ranges: dict[str, Range], progress: Progress) -> Tr
         progress.say(f"fp16: {name!r} would overflow, and stays in float32")
     graph = halved(model.graph, keep=kept)
     search = PrecisionSearch(precision="fp16", placement=None, float_layers=kept)
-    return _attacked(model, Tried(graph=graph, twin=gradient_twin(widened(graph)), search=search), progress)
+    return attacked(model, Tried(graph=graph, twin=gradient_twin(widened(graph)), search=search), progress)
 
 
 def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, progress: Progress) -> Tried:
@@ -134,7 +134,7 @@ def _quantised(
     placement = search.placement
     assert placement is not None
     graph = quantized(model.graph, ranges, placement=placement, keep=search.float_layers)
-    return _attacked(model, Tried(graph=graph, twin=gradient_twin(graph), search=search), progress)
+    return attacked(model, Tried(graph=graph, twin=gradient_twin(graph), search=search), progress)
 
 
 def _ranked(
@@ -157,7 +157,7 @@ def _ranked(
     return ranking, time.perf_counter() - started
 
 
-def _attacked(model: FloatModel, tried: Tried, progress: Progress) -> Tried:
+def attacked(model: FloatModel, tried: Tried, progress: Progress) -> Tried:
     """With the retention that the host's own attacks leave, made anew against this graph."""
     samples, search = model.samples, tried.search
     if samples.host_robust is None:

@@ -87,7 +87,7 @@ def test_auto_takes_the_fastest_whose_robustness_holds(model, monkeypatch, retai
     def attacked(model, tried, progress):
         return replace(tried, search=replace(tried.search, retention=retained[tried.search.precision]))
 
-    monkeypatch.setattr(job, "_attacked", attacked)
+    monkeypatch.setattr(job, "attacked", attacked)
     progress = Listening()
     found = choose(model, "auto", faster=("int8", "fp16"), placement="signed", progress=progress)
     names = [each.variant(model.samples).variant.name for each in found.tried]
@@ -104,7 +104,7 @@ def test_a_placement_that_loses_robustness_does_not_come_along(model, monkeypatc
         good = tried.search.placement == "signed"
         return replace(tried, search=replace(tried.search, retention=held(1.0, 0.99) if good else held(0.5, 0.4)))
 
-    monkeypatch.setattr(job, "_attacked", attacked)
+    monkeypatch.setattr(job, "attacked", attacked)
     found = choose(model, "auto", faster=("int8",), placement="signed", progress=Silent())
     assert [each.search.placement for each in found.tried] == ["signed"]
     assert [search.placement for search in found.rejected] == ["unsigned"]
@@ -120,7 +120,7 @@ def test_more_layers_stay_in_float32_until_an_attack_agrees(model, monkeypatch):
         kept.append(len(tried.search.float_layers))
         return replace(tried, search=replace(tried.search, retention=held(0.9, 0.8)))
 
-    monkeypatch.setattr(job, "_attacked", attacked)
+    monkeypatch.setattr(job, "attacked", attacked)
     monkeypatch.setattr(job, "PLACEMENTS", ("signed",))
     (found,) = try_precision(model, "int8", progress=Silent())
     assert kept == [1, 2, 4]
@@ -170,7 +170,7 @@ def test_auto_goes_on_where_a_precision_is_impossible(model, monkeypatch):
     progress = Listening()
     monkeypatch.setattr(
         job,
-        "_attacked",
+        "attacked",
         lambda model, tried, progress: replace(tried, search=replace(tried.search, retention=held(1.0, 0.99))),
     )
     found = choose(model, "auto", faster=("int8", "fp16"), placement="signed", progress=progress)
