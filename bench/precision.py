@@ -302,7 +302,8 @@ def table(path: Path) -> None:
     for result in content["results"]:
         print(f"\n**{result['name']}**, {result['layers']} layers\n")
         print(
-            "| graph | of fp32's bytes | agreement | rms | clean | replay | white-box | retention | in fp32 | made in s |"
+            "| graph | of fp32's bytes | agreement | rms | clean | replay | white-box | retention | in fp32 |"
+            " made in s |"
         )
         print("| --- " * 10 + "|")
         base = result["graphs"]["fp32"]["bytes"]

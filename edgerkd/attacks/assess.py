@@ -53,12 +53,17 @@ def assess_chunk(
     attacks: Sequence[Attack],
     inputs: AttackInputs,
     *,
+    judge: Classifier | None = None,
     after: Callable[[int, str], None] = lambda done, name: None,
 ) -> Outcomes:
-    """All attacks on one chunk of images; `after` hears (images done, of attacks x images; which attack)."""
+    """All attacks on one chunk of images; `after` hears (images done, of attacks x images; which attack).
+
+    The `judge`'s answers count, where it is another than the classifier that leads the attacks.
+    """
+    judge = judge or classifier
     xp = array_namespace(inputs.images)
     n = inputs.images.shape[0]
-    clean = _right(classifier, inputs.images, inputs.labels)
+    clean = _right(judge, inputs.images, inputs.labels)
     images_adv = xp.asarray(inputs.images, copy=True)
     left: NDArray[np.bool_] = clean & True
     resisted: list[NDArray[np.bool_]] = []
@@ -76,7 +81,7 @@ def assess_chunk(
             )
             images_adv[where] = attack.run(classifier, part)
             # Asked again: what counts is the answer to the image that is handed out.
-            left[rows] = _right(classifier, images_adv[where], part.labels)
+            left[rows] = _right(judge, images_adv[where], part.labels)
         resisted.append(left & True)
         after((number + 1) * n, attack.title)
     return Outcomes(
@@ -90,17 +95,20 @@ def assess(
     inputs: AttackInputs,
     *,
     chunk: int,
+    judge: Classifier | None = None,
     after: Callable[[int, str], None] = lambda done, name: None,
 ) -> Iterator[Outcomes]:
     """All attacks, `chunk` images at a time and in order: each chunk's outcomes as soon as they are there.
 
-    Whoever has seen enough stops asking. `after` hears (images done, of attacks x images; which attack).
+    Whoever has seen enough stops asking. `judge` and `after` as in `assess_chunk`.
     """
     for first in range(0, inputs.images.shape[0], chunk):
         rows = slice(first, first + chunk)
         part = replace(inputs, images=inputs.images[rows], labels=inputs.labels[rows], index=inputs.index[rows])
         heard = first * len(attacks)
-        yield assess_chunk(classifier, attacks, part, after=lambda k, name, heard=heard: after(heard + k, name))
+        yield assess_chunk(
+            classifier, attacks, part, judge=judge, after=lambda k, name, heard=heard: after(heard + k, name)
+        )
 
 
 def joined(chunks: Iterable[Outcomes]) -> Outcomes:

@@ -75,6 +75,10 @@ def evaluate(
             min=1,
         ),
     ] = 1,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Gradients in float32 even where bfloat16 is faster; answers always are."),
+    ] = False,
     seed: Seed = 0,
     list_attacks: Annotated[
         bool, typer.Option("--list-attacks", help="List what --attack takes, and what each is; attack nothing.")
@@ -97,7 +101,7 @@ def evaluate(
     from edgerkd.jobs.curve import draw_curve
     from edgerkd.jobs.evaluate import Request, evaluate_run
 
-    asked = Request(attack=attack, eps=radius(eps), norm=norm, n=n, seed=seed, eot=eot)
+    asked = Request(attack=attack, eps=radius(eps), norm=norm, n=n, seed=seed, eot=eot, exact=exact)
     if source is not None:
         _evaluate_model(replace(model, source=source), request, asked, out, json=json)
         return
@@ -205,7 +209,8 @@ def _show_evaluation(found: "Evaluation") -> None:
         *((title_of(row.attack), row.source, str(row.robust_acc)) for row in found.rows),
         ("worst case", "", str(found.robust_acc)),
     )
-    how = f"{found.threat_model}, {sample_words(found.n, found.of, found.seed)}"
+    led = "" if found.gradients == "float32" else f"; gradients in {found.gradients}, answers in float32 (--exact)"
+    how = f"{found.threat_model}, {sample_words(found.n, found.of, found.seed)}{led}"
     end = _end(how, found.flags, missing_words(found.by_class))
     show_parts(Table(("attack", "source", "accuracy"), rows), class_table(found.by_class), end)
 

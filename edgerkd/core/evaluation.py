@@ -30,7 +30,8 @@ class Row(Record):
 class Evaluation(Record):
     """One network on `n` images `of` a split's. `robust_acc` is the worst case per image over `rows`, then the mean.
 
-    `seed` is of the attacks, and of the sample where `n` is less than `of`: each class has its share in it.
+    `seed` is of the attacks, and of the sample where `n` is less than `of`: each class has its share in it. `gradients`
+    are what led the attacks; what they found was judged in float32.
     """
 
     SCHEMA = 1
@@ -48,3 +49,4 @@ class Evaluation(Record):
     flags: tuple[Flag, ...]
     threat_model: ThreatModel
     seed: Amount
+    gradients: Literal["float32", "bfloat16"] = "float32"

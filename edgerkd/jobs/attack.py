@@ -24,9 +24,10 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Split, to_float
 from edgerkd.jobs.evaluation_state import ChunkStore
 from edgerkd.jobs.ranks import ALONE, Ranks
-from edgerkd.models.classifier import TorchClassifier
+from edgerkd.models.classifier import Bfloat16Classifier, TorchClassifier
 from edgerkd.models.cost import cost_of
-from edgerkd.models.hardware import exact_float32, images_at_once
+from edgerkd.models.graph_network import GraphNetwork
+from edgerkd.models.hardware import bf16_pays, exact_float32, images_at_once
 from edgerkd.models.network import Network
 
 
@@ -59,11 +60,13 @@ def attack_network(
     probe: bool = False,
     more: tuple[Attack, ...] = (),
     eot: int = 1,
+    exact: bool = True,
 ) -> Attacked:
     """Clean accuracy and the attacks that `attack` names, in float32, on all of `samples`, of `split`, which has `of`.
 
-    Each attack goes at the images that those before it left. A chunk of images is attacked together, is what
-    a stopped evaluation repeats, and what `ranks` share out, who all return the whole. With `store`, finished
+    Unless `exact`, gradients are computed in bfloat16 where that is faster; an image counts as fooled by the answer in
+    float32 alone. Each attack goes at the images that those before it left. A chunk of images is attacked together, is
+    what a stopped evaluation repeats, and what `ranks` share out, who all return the whole. With `store`, finished
     chunks are kept there and taken from there. `more` attacks follow those named. `eot` above 1 attacks the mean
     of so many calls, for networks that answer at random. With `probe` the first rank looks for signs that the
     attacks were blind (attacks/flags.py). Raises
@@ -72,6 +75,7 @@ def attack_network(
     """
     network = network.to(ranks.device).eval().requires_grad_(False)
     classifier = TorchClassifier(network) if eot == 1 else Expected(TorchClassifier(network), eot)
+    led = leads_in_bfloat16(network, ranks.device, exact=exact, eot=eot)
     samples = samples.to(ranks.device)
     images, n = to_float(samples.images), len(samples)
     classes = network.architecture.classes
@@ -84,7 +88,14 @@ def attack_network(
         images=images, labels=samples.labels, threat_model=threat_model, seed=seed, index=samples.index
     )
     work = _Work(
-        classifier=classifier, attacks=attacks, inputs=inputs, chunk=chunk, store=store, name=name, progress=progress
+        classifier=Bfloat16Classifier(network) if led else classifier,
+        judge=classifier,
+        attacks=attacks,
+        inputs=inputs,
+        chunk=chunk,
+        store=store,
+        name=name,
+        progress=progress,
     )
     found = work.carry_out(ranks)
     flags: tuple[Flag, ...] = ()
@@ -109,6 +120,7 @@ def attack_network(
         flags=(*notices, *flags),
         threat_model=threat_model,
         seed=seed,
+        gradients="bfloat16" if led else "float32",
     )
     return Attacked(
         evaluation=evaluation,
@@ -123,11 +135,17 @@ def attack_network(
     )
 
 
+def leads_in_bfloat16(network: Network, device: torch.device, *, exact: bool, eot: int) -> bool:
+    """Whether attacks are led by gradients in bfloat16: unless they are to be exact, where torch is faster so."""
+    return not exact and eot == 1 and not isinstance(network, GraphNetwork) and bf16_pays(device)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
     """One network's chunks."""
 
     classifier: Classifier
+    judge: Classifier
     attacks: Sequence[Attack]
     inputs: AttackInputs
     chunk: int
@@ -183,7 +201,7 @@ class _Work:
         )
         with self.progress.stage(f"attacking {self.name}", len(rows) * len(self.attacks)) as advance:
             # Only the last chunk of all may be short, and it is the last of any share: the cuts stay where they were.
-            chunks = assess(self.classifier, self.attacks, part, chunk=self.chunk, after=advance)
+            chunks = assess(self.classifier, self.attacks, part, chunk=self.chunk, judge=self.judge, after=advance)
             for first, outcomes in zip(firsts, chunks, strict=True):
                 found[first] = outcomes
                 if self.store is not None:

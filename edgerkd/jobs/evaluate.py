@@ -18,7 +18,7 @@ from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.feature_attack import feature_attack
 from edgerkd.files.atomic import check_writable, sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
-from edgerkd.jobs.attack import Attacked, attack_network
+from edgerkd.jobs.attack import Attacked, attack_network, leads_in_bfloat16
 from edgerkd.jobs.data import reopen_data
 from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
 from edgerkd.jobs.ranks import Ranks, open_ranks
@@ -40,6 +40,7 @@ class Request:
     seed: int = 0
     eot: int = 1
     chunk: int | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,7 @@ class Campaign:
             probe=probe,
             more=more,
             eot=request.eot,
+            exact=request.exact,
         )
 
     def finish(self, show: Callable[[], None], files: dict[Path, str]) -> None:
@@ -112,6 +114,7 @@ class Campaign:
                 store.clear()
 
     def _digest(self, subject: Subject, threat_model: ThreatModel, more: tuple[Attack, ...]) -> str:
+        request, device = self.request, self.ranks.device
         return digest_of(
             {
                 "network": subject.sha256,
@@ -123,7 +126,8 @@ class Campaign:
                 "attack": self.request.attack,
                 "more": {attack.id: [self.record.teacher_sha256, sha256_of(self.run.adapters)] for attack in more},
                 "seed": self.request.seed,
-                "eot": self.request.eot,
+                "eot": request.eot,
+                "bfloat16": leads_in_bfloat16(subject.network, device, exact=request.exact, eot=request.eot),
                 "chunk": self.request.chunk,
                 "device": self.ranks.device.type,
                 "versions": host_versions(),

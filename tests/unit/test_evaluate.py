@@ -24,6 +24,7 @@ from edgerkd.core.progress import Silent
 from edgerkd.core.run import RunFolder
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
+from edgerkd.jobs import attack as attack_job
 from edgerkd.jobs import evaluate as job
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.curve import rises
@@ -273,10 +274,13 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(small_run, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"seed": 4}, {"eps": Radius("20/255")}, {"attack": "fgsm"}, {"n": 49}, {"chunk": 17}], ids=str
+    "changes",
+    [{"seed": 4}, {"eps": Radius("20/255")}, {"attack": "fgsm"}, {"n": 49}, {"chunk": 17}, {"exact": True}],
+    ids=str,
 )
 def test_other_flags_take_nothing_from_a_stopped_evaluation(small_run, monkeypatch, changes):
     """Catches a flag that is left out of the key: its result would be another's."""
+    monkeypatch.setattr(attack_job, "bf16_pays", lambda device: True)
     with monkeypatch.context() as patch:
         patch.setattr(job.Campaign, "finish", lambda self, show, files: None)
         evaluated(small_run)
