@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgerkd.core.run import RunFolder
     from edgerkd.core.units import Radius
     from edgerkd.core.verification import VerifyReport
+    from edgerkd.jobs.precision import Precisions
 
 Model = Any
 """A torch module, an ONNX file's path or bytes, a bundle or its folder, or an object with `logits` and `gradient`
@@ -117,6 +118,8 @@ def make_bundle(
     min_robust: float | None = None,
     profiles: tuple[str, ...] = (),
     format: str = "trt",
+    precision: "Precisions" = "auto",
+    calibration: str | Path | None = None,
     n: int = 500,
     attack: str | None = "pgd",
     seed: int = 0,
@@ -127,7 +130,8 @@ def make_bundle(
 
     `model` and `data` are what the command takes, or a `ModelRequest` and a `DataRequest` (edgerkd.core.model_request,
     edgerkd.core.data_request), which say more. `min_robust` 0.4 asks for a robust accuracy of at least 40 %.
-    Raises as jobs/bundle.py says.
+    `calibration` names images that fp16 and int8 are made by, without labels; some of the data's if None. Raises as
+    jobs/bundle.py says.
     """
     from edgerkd.core.model_request import BUNDLES, ModelRequest
     from edgerkd.core.progress import Silent
@@ -146,6 +150,8 @@ def make_bundle(
         n=n,
         seed=seed,
         attack=attack,
+        precision=precision,
+        calibration=None if calibration is None else str(calibration),
     )
     folder = BUNDLES / request.name if out is None else Path(out)
     return job(folder, request, _request(data), asked, progress=progress or Silent())

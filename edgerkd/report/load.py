@@ -9,7 +9,8 @@ from edgerkd.core.curve import CurveReport
 from edgerkd.core.epoch import Epoch
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
-from edgerkd.core.manifest import MANIFEST
+from edgerkd.core.manifest import MANIFEST, Manifest
+from edgerkd.core.precision import PrecisionSearch
 from edgerkd.core.record import Record
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
@@ -26,7 +27,8 @@ class Facts(Record):
     """One run. None, and no epochs, mean: not done yet.
 
     `baseline` is a network of the student's size trained on clean images; `manifest_sha256` is of the
-    bundle that lies in the run's folder now, which may be newer than `verification`.
+    bundle that lies in the run's folder now, which may be newer than `verification`, and `searches` are how its
+    variants of lower precision were found, those first that it has.
     """
 
     SCHEMA = 1
@@ -41,6 +43,7 @@ class Facts(Record):
     variance_gap: VarianceGapReport | None
     manifest_sha256: str | None
     verification: VerifyReport | None
+    searches: tuple[PrecisionSearch, ...] = ()
 
     @property
     def stale(self) -> bool:
@@ -68,7 +71,15 @@ def load_facts(run: RunFolder) -> Facts:
         variance_gap=_find(VarianceGapReport, run.variance_gap),
         manifest_sha256=sha256_of(manifest) if manifest.is_file() else None,
         verification=_verification(run),
+        searches=_searches(manifest),
     )
+
+
+def _searches(path: Path) -> tuple[PrecisionSearch, ...]:
+    if not path.is_file():
+        return ()
+    manifest = decode_json(Manifest, path)
+    return (*(v.search for v in manifest.variants if v.search is not None), *manifest.rejected)
 
 
 def _verification(run: RunFolder) -> VerifyReport | None:

@@ -11,6 +11,7 @@ from edgerkd.report import sections, studies
 from edgerkd.report.document import document
 from edgerkd.report.load import Facts, load_facts
 from edgerkd.report.markup import join, tag
+from edgerkd.report.precision import precision
 
 _SECTIONS = (
     sections.verdict,
@@ -23,6 +24,7 @@ _SECTIONS = (
     studies.variance_gap,
     sections.gates,
     sections.budget,
+    precision,
     sections.parity,
     sections.latency,
     sections.training,

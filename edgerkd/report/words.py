@@ -255,12 +255,16 @@ def retention_words(found: Retention) -> str:
     return kept if found.settled_by is None else f"{kept}: too few to say, {found.settled_by:,} would do"
 
 
+def search_name(search: PrecisionSearch) -> str:
+    """The name of the variant that it is about."""
+    return "-".join(part for part in (search.precision, search.placement) if part)
+
+
 def search_words(search: PrecisionSearch) -> str:
     """What a lower precision costs in robustness, and what stayed in float32."""
-    name = search.precision if search.placement is None else f"{search.precision}-{search.placement}"
     found = "not attacked" if search.retention is None else retention_words(search.retention)
     layers = len(search.float_layers)
-    return f"{name}: {found}, {layers} layer{'' if layers == 1 else 's'} in float32"
+    return f"{search_name(search)}: {found}, {layers} layer{'' if layers == 1 else 's'} in float32"
 
 
 def precision_lines(manifest: Manifest) -> tuple[str, ...]:

@@ -14,7 +14,9 @@ from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
+from edgerkd.core.manifest import MANIFEST, Manifest
 from edgerkd.core.method import MethodFacts
+from edgerkd.core.model_spec import ModelSpec
 from edgerkd.core.profile import Budget, Device, Gates, Profile
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -23,6 +25,7 @@ from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.core.variance_gap import GAPS, Correlations, EpochGap, GapPoint, Gaps, NetworkGaps, VarianceGapReport
+from edgerkd.core.variant import PARITY, Variant
 from edgerkd.core.verification import Gate, Latency, Limit, Parity, Skipped, Target, Verdict, VerifyReport
 from edgerkd.files.decode import encode_json
 from edgerkd.report.load import Facts
@@ -314,6 +317,37 @@ def facts(verdict: Verdict | None = "pass") -> Facts:
         manifest_sha256="ab" * 32,
         verification=verification(verdict) if verdict else None,
     )
+
+
+def write_manifest(folder: Path, **changes) -> None:
+    """The index of a bundle whose other files are not there."""
+    folder.mkdir(parents=True)
+    variant = Variant(
+        name="fp32",
+        precision="fp32",
+        backend=None,
+        graph="fp32.onnx",
+        twin="fp32.twin.onnx",
+        reference="fp32.reference.npz",
+        parity=PARITY["fp32"],
+    )
+    found = Manifest(
+        **{
+            "name": "toy",
+            "dataset": DATA.name,
+            "model": ModelSpec(image_shape=(1, 8, 8), classes=("zero", "one"), architecture=None, cost=STUDENT_COST),
+            "preprocessing": DATA.preprocessing,
+            "threat_model": THREAT,
+            "format": "onnx",
+            "variants": (variant,),
+            "profiles": (),
+            "requirement": None,
+            "reference": None,
+            "versions": {},
+            **changes,
+        }
+    )
+    (folder / MANIFEST).write_text(encode_json(found))
 
 
 VERIFICATION_KEY = "bundle-" + "ab" * 6

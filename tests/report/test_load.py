@@ -104,8 +104,7 @@ def test_a_verification_of_an_earlier_bundle_is_stale(tmp_path):
     facts = samples.facts()
     run = samples.written(facts, tmp_path)
     assert not load_facts(run).stale
-    run.bundle.mkdir()
-    (run.bundle / MANIFEST).write_text("another bundle")
+    samples.write_manifest(run.bundle, name="another bundle")
     found = load_facts(run)
     assert found.stale
     assert "the bundle was exported again after the verification: edgerkd verify" in undone(found)
@@ -121,8 +120,7 @@ def test_the_report_on_the_bundle_that_lies_there_counts_before_newer_ones(tmp_p
     """Catches the verdict of another bundle, carried there later, that is shown for the run's own."""
     facts = samples.facts()
     run = samples.written(facts, tmp_path)
-    run.bundle.mkdir()
-    (run.bundle / MANIFEST).write_text("this bundle")
+    samples.write_manifest(run.bundle, name="this bundle")
     sha256 = sha256_of(run.bundle / MANIFEST)
     assert facts.verification is not None
     own = run.verification(bundle_key(run.bundle, sha256))

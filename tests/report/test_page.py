@@ -13,11 +13,12 @@ from edgerkd.core.engine import BuildLog, DeviceRecord
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.method import MethodFacts
+from edgerkd.core.precision import LayerShift, PrecisionSearch, Retention, SearchStep
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.core.verification import Skipped
-from edgerkd.report.load import Facts
+from edgerkd.report.load import Facts, load_facts
 from edgerkd.report.page import render_page, write_page
 from tests.report import samples
 
@@ -423,3 +424,39 @@ def test_write_page(tmp_path):
 def test_a_share_that_rounds_to_all_is_not_all():
     """Pins how shares round: the interval, not the point, says that it is not everything."""
     assert str(Accuracy(value=0.9996, n=5000, low=0.998, high=0.9999)) == "100.0% [99.8%, 100.0%]"
+
+
+def test_the_search_for_a_precision_is_shown_with_what_it_refused():
+    """Catches a variant whose robustness nobody sees, a layer's shift left out, and a refusal that goes unsaid."""
+    found = PrecisionSearch(
+        precision="int8",
+        placement="signed",
+        shifts=(LayerShift(layer="/stem/Conv", shift=0.0123), LayerShift(layer="logits", shift=0.0456)),
+        steps=(SearchStep(kept=1, shift=0.0789, forecast=0.0371),),
+        float_layers=("logits",),
+        retention=Retention(n=137, value=0.9632, low=0.9137, high=0.9877),
+        seconds=1.25,
+        attack_seconds=17.5,
+    )
+    page = render_page(replace(samples.facts(), searches=(found,)))
+    text = re.sub(r"<[^>]+>", " ", page)
+    for words in (
+        "int8-signed",
+        "keeps 96.3% [91.4%, 98.8%] of 137 robust images, 1 layer in float32",
+        "ranking took 1.2 s, attacking it on the host 17.5 s",
+        "0.0789",
+        "3.7%",
+    ):
+        assert words in text or words in page, words
+    rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in re.findall(r"<tr>.*?</tr>", page, re.S)]
+    assert "/stem/Conv 0.0123 int8" in rows
+    assert "logits 0.0456 float32" in rows
+    assert "Precision" not in re.findall(r"<h2>(.*?)</h2>", render_page(samples.facts()))
+
+
+def test_the_searches_of_a_bundle_are_read_with_those_that_led_nowhere(tmp_path):
+    """Catches a report that only knows what was chosen."""
+    search = PrecisionSearch(precision="int8", placement="signed", seconds=2.5)
+    run = samples.written(samples.facts(), tmp_path / "run")
+    samples.write_manifest(run.bundle, rejected=(search,))
+    assert load_facts(run).searches == (search,)
