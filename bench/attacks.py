@@ -7,8 +7,8 @@
 Without `--weights` the network is the embedded digits' own teacher, trained once and kept. `pgd` is PGD-20 without
 random start by torchattacks, foolbox and edgerkd; `ensemble` the standard one (APGD-CE, APGD-T, FAB-T, Square) by
 pyautoattack and edgerkd, `apgd` its first two. Each contender gets the network as its users have it: float32, the
-peers in torch's own memory format, edgerkd in channels_last. A pass is one image through the network, forward or
-backward. Peers: `pip install -e ".[dev]"` brings them.
+peers in torch's own memory format, edgerkd in channels_last, and once more led by bfloat16 (`edgerkd bf16`). A pass is
+one image through the network, forward or backward. Peers: `pip install -e ".[dev]"` brings them.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.suite import attacks_named
 from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import to_float
-from edgerkd.models.classifier import TorchClassifier
+from edgerkd.models.classifier import Bfloat16Classifier, TorchClassifier
 from edgerkd.models.hardware import compute_device
 
 STEPS = 20
@@ -77,12 +77,13 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
         return float((network(images).argmax(1) == labels).float().mean())
 
 
-def by_edgerkd(attacks: tuple[Attack, ...], threat_model: ThreatModel) -> Run:
+def by_edgerkd(attacks: tuple[Attack, ...], threat_model: ThreatModel, *, bf16: bool = False) -> Run:
     def run(network: Counted, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
         images = images.contiguous(memory_format=torch.channels_last)
         index = np.arange(len(labels))
         inputs = AttackInputs(images=images, labels=labels, threat_model=threat_model, seed=0, index=index)
-        found = assess_chunk(TorchClassifier(network), attacks, inputs)
+        judge = TorchClassifier(network)
+        found = assess_chunk(Bfloat16Classifier(network) if bf16 else judge, attacks, inputs, judge=judge)
         after = {row.attack: row.robust_acc.value for row in found.rows(attacks)}
         return torch.from_numpy(found.images_adv).to(images.device), after
 
@@ -161,7 +162,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="a robust network: a file `teacher import` takes")
     parser.add_argument("--data", default="digits")
     parser.add_argument("-n", type=int, default=200)
-    parser.add_argument("--only", help="one contender")
+    parser.add_argument("--only", nargs="+", help="these contenders")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
 
@@ -191,12 +192,13 @@ def main() -> None:
         suite = "apgd" if args.what == "apgd" else "autoattack"
         attacks, _ = attacks_named(suite, classes=data.classes)
         peers = {"pyautoattack": by_pyautoattack(names, eps)}
-    contenders: dict[str, Run] = {"edgerkd": by_edgerkd(attacks, threat_model), **peers}
+    own = {"edgerkd": by_edgerkd(attacks, threat_model), "edgerkd bf16": by_edgerkd(attacks, threat_model, bf16=True)}
+    contenders: dict[str, Run] = {**own, **peers}
     plain = network(torch.contiguous_format)
     results = [
-        measure(name, run, network(torch.channels_last) if name == "edgerkd" else plain, images, labels, eps)
+        measure(name, run, network(torch.channels_last) if name in own else plain, images, labels, eps)
         for name, run in contenders.items()
-        if args.only in (None, name)
+        if not args.only or name in args.only
     ]
 
     facts = machine_facts(("torch", "torchattacks", "foolbox", "pyautoattack"))
