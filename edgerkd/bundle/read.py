@@ -35,7 +35,8 @@ class Bundle:
             read_reference(self.path / variant.reference),
         )
         model = self.manifest.model
-        if problems := fit_problems(samples, reference, model.image_shape, len(model.classes)):
+        host = variant.precision == "fp32"
+        if problems := fit_problems(samples, reference, model.image_shape, len(model.classes), host=host):
             raise ArtefactError(f"{problems_text(self.path / self.manifest.samples, problems)}\n{_ANEW}")
         return samples, reference
 

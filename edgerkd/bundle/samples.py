@@ -93,8 +93,13 @@ def read_reference(path: Path) -> Reference:
     return found
 
 
-def fit_problems(samples: StoredSamples, reference: Reference, image_shape: tuple[int, ...], classes: int) -> list[str]:
-    """What does not go together among samples, reference and model."""
+def fit_problems(
+    samples: StoredSamples, reference: Reference, image_shape: tuple[int, ...], classes: int, *, host: bool
+) -> list[str]:
+    """What does not go together among samples, reference and model.
+
+    `host`: the reference is of the float32 model that the host attacked. A rounded one may lose some of what it held.
+    """
     found: list[str] = []
     if samples.pixels.shape[1:] != tuple(image_shape):
         found.append(f"images are {samples.pixels.shape[1:]}, the model takes {tuple(image_shape)}")
@@ -104,7 +109,7 @@ def fit_problems(samples: StoredSamples, reference: Reference, image_shape: tupl
         found.append(f"labels reach {samples.labels.max()}, the model has {classes} classes: there are no such classes")
     if (samples.images_adv is None) is not (reference.logits_adv is None):
         found.append("adversarial images and reference logits for them go together, and one is missing")
-    if not found and samples.host_robust is not None and reference.logits_adv is not None:
+    if host and not found and samples.host_robust is not None and reference.logits_adv is not None:
         right = (reference.logits.argmax(1) == samples.labels) & (reference.logits_adv.argmax(1) == samples.labels)
         if (samples.host_robust & ~right).any():
             found.append("host_robust names images that the reference logits answer wrong")

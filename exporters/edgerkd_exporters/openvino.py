@@ -1,6 +1,7 @@
 """OpenVINO, on the CPU: Intel's and others', in the precision that the graph has."""
 
 import importlib
+import sys
 from pathlib import Path
 from threading import Lock
 from types import ModuleType, TracebackType
@@ -122,6 +123,8 @@ def _part_weights(ov: ModuleType, core: Any, model: Any) -> bool:
 
 
 def _library() -> ModuleType:
+    """OpenVINO without the counter of its uses, which writes an id into the user's home and sends from there."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  so that its import fails
     try:
         return importlib.import_module("openvino")
     except (ImportError, OSError) as e:

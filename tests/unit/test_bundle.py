@@ -268,8 +268,20 @@ def test_reference_logits_that_make_no_sense_are_refused(bundle, tmp_path, chang
 def test_samples_reference_and_model_fit_together(bundle, in_samples, in_reference, shape, classes, message):
     """Catches logits of other images, a class that the model does not have, and a claim that its logits deny."""
     samples, reference = stored(read_bundle(bundle))
-    found = fit_problems(replace(samples, **in_samples), replace(reference, **in_reference), shape, classes)
+    given = replace(samples, **in_samples), replace(reference, **in_reference)
+    found = fit_problems(*given, shape, classes, host=True)
     assert not found if message is None else any(message in problem for problem in found)
+
+
+def test_a_rounded_variant_may_answer_wrong_what_the_float32_model_resisted(bundle):
+    """Catches an int8 bundle that is called damaged because rounding lost an image, and a float32 one that lies."""
+    samples, reference = stored(read_bundle(bundle))
+    given = (
+        replace(samples, host_robust=np.ones(20, np.bool_)),
+        replace(reference, logits=np.zeros((20, 3), np.float32)),
+    )
+    assert fit_problems(*given, (1, 8, 8), 3, host=False) == []
+    assert fit_problems(*given, (1, 8, 8), 3, host=True) != []
 
 
 def test_what_does_not_fit_is_an_artefact_error_that_names_the_file(bundle):
