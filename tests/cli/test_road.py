@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
+from edgerkd.bundle.read import read_bundle
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.manifest import SAMPLES
 from edgerkd.core.progress import Silent
@@ -121,10 +122,12 @@ def copied(road, tmp_path) -> Path:
 
 
 def test_a_bundle_carried_elsewhere_is_verified_beside_itself(copied, edgerkd):
-    """Catches a verify that needs the run's folder: a device has only the bundle."""
+    """Catches a verify that needs the run's folder, for a device has only the bundle, and one that writes into it."""
+    before = sorted(path.name for path in copied.iterdir())
+    assert {*FILES, "manifest.json"} <= set(before)
     assert edgerkd("verify", copied).code == 0
     assert report_on(copied).exists()
-    assert sorted(p.name for p in copied.iterdir()) == sorted([*FILES, "manifest.json"])
+    assert sorted(path.name for path in copied.iterdir()) == before
 
 
 def test_two_bundles_carried_to_one_folder_keep_their_own_reports(copied, edgerkd):
@@ -159,14 +162,15 @@ def test_a_changed_file_exits_5_and_writes_no_verdict(copied, edgerkd):
 
 def test_a_graph_that_is_no_onnx_exits_5(copied, edgerkd):
     """Catches a digest trusted for a format: the manifest agrees, the file is still no graph."""
-    content = b"this is no graph"
-    (copied / GRAPH).write_bytes(content)
+    content = b"this is no graph, but it says QuantizeLinear"
+    graph = read_bundle(copied).manifest.variant_for("onnx", "unsigned").graph
+    (copied / graph).write_bytes(content)
     manifest = json.loads((copied / "manifest.json").read_text())
-    manifest["files"][GRAPH] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["files"][graph] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (copied / "manifest.json").write_text(json.dumps(manifest))
     ended = edgerkd("verify", copied)
     assert ended.code == 5
-    assert GRAPH in ended.err
+    assert graph in ended.err
     assert "ONNX" in ended.err
 
 

@@ -33,7 +33,7 @@ class Options(mixacm.Options):
     """Whether training images that the teacher gets wrong are shown as well."""
     label_share: Share = 0.5
     """Of the label beside the teacher's scores, in what adversarial images are matched to."""
-    weight_acm_adv: Weight = 30.0
+    weight_acm_adv: Weight = 3.0
     """Of the last stage's channel map."""
     weight_cov: Weight = 0.1
     """Of the covariance of features."""
