@@ -58,7 +58,9 @@ def test_the_twin_of_a_small_network_is_autograd(family):
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-@pytest.mark.parametrize("family", NETWORKS)
+@pytest.mark.parametrize(
+    "family", [name if name in ("vit", "swin") else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+)
 def test_a_foreign_network_has_lower_precisions_that_answer_like_it(family):
     """Catches types that an attribute decides, masks built of shapes, and weights that are no layer's."""
     _, graph = made(family)

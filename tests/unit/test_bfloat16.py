@@ -71,7 +71,7 @@ def test_an_image_counts_as_fooled_by_the_judge_alone():
     assert found.robust.any()
 
 
-@pytest.mark.parametrize("attack", ["pgd", "apgd"])
+@pytest.mark.parametrize("attack", ["pgd", pytest.param("apgd", marks=pytest.mark.slow)])
 def test_both_modes_fool_the_same_images(monkeypatch, attack):
     """Catches gradients too coarse to lead an attack, and answers that bfloat16 flips."""
     monkeypatch.setattr(job, "bf16_pays", lambda device: True)
