@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from edgerkd.core.data_request import DataRequest
     from edgerkd.core.evaluation import Evaluation, Row
     from edgerkd.core.model_request import ModelRequest
+    from edgerkd.core.precision import Precisions
     from edgerkd.core.progress import Progress
     from edgerkd.core.record import Record
     from edgerkd.core.run import RunFolder
     from edgerkd.core.units import Radius
     from edgerkd.core.verification import VerifyReport
-    from edgerkd.jobs.precision import Precisions
 
 Model = Any
 """A torch module, an ONNX file's path or bytes, a bundle or its folder, or an object with `logits` and `gradient`

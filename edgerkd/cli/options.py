@@ -3,12 +3,13 @@
 import inspect
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgerkd.core.data_request import DataRequest, parse_size
 from edgerkd.core.errors import ConfigError
+from edgerkd.core.precision import Precisions
 from edgerkd.core.run import RunFolder, latest_run
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ Family = Annotated[
     ),
 ]
 PrecisionAsked = Annotated[
-    Literal["auto", "fp32", "fp16", "int8"],
+    Precisions,
     typer.Option(
         "--precision",
         metavar="NAME",

@@ -24,7 +24,7 @@ PARITY: dict[Precision, ParityLimits] = {
     "fp16": ParityLimits(logit_share=1e-2),
     "int8": ParityLimits(logit_share=2e-2),
 }
-"""Between runtimes that run the very same graph. Ours (docs/adr/0006, docs/adr/0017). fp32 with TF32 off: 3e-7 measured
+"""Between runtimes that run the very same graph. Ours (docs/adr/0006, docs/adr/0025). fp32 with TF32 off: 3e-7 measured
 in ONNX Runtime, 1e-4 leaves room for other summation orders. fp16: the reference is ONNX Runtime's on a CPU, which
 computes in float32 with rounded weights and is no oracle for half arithmetic: 4e-3 logits were seen between x86 and
 ARM.

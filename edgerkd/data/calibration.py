@@ -18,7 +18,7 @@ from edgerkd.files.arrays import open_arrays
 from edgerkd.files.paths import find_kind, given_path, shown
 
 LEAST, MOST = 32, 512
-"""Images: ours. 192 gave the ranges that more give (docs/measured/precision.md); a few say nothing of the rest."""
+"""Images: ours. Fewer, and more, were not tried; a few say nothing of the rest."""
 _NAMES = ("x_calibration", "images", "x", "x_train", "x_val", "x_test")
 _LIMIT = 1 << 32  # bytes
 

@@ -6,19 +6,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerkd.attacks.active_set import AttackInputs
-from edgerkd.attacks.assess import Outcomes, assess, joined
-from edgerkd.attacks.suite import attacks_named, attacks_of
+from edgerkd.attacks.assess import Outcomes
+from edgerkd.attacks.suite import attacks_of
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
-from edgerkd.bundle.samples import Reference, StoredSamples
+from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import make_variant, write_bundle
 from edgerkd.core.data_request import DataRequest, Preprocessing
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.model_spec import ModelSpec
-from edgerkd.core.precision import Placement
+from edgerkd.core.precision import Placement, Precisions
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -34,10 +33,11 @@ from edgerkd.graphs.adopt import ModelGraph
 from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.adopt import adopt_model, check_source, classes_for
-from edgerkd.jobs.precision import Chosen, FloatModel, Precisions, choose, faster_precisions
+from edgerkd.jobs.graph_attack import attack_graph
+from edgerkd.jobs.precision import Chosen, FloatModel, choose, faster_precisions
 from edgerkd.jobs.threat import threat_model_for
 from edgerkd.jobs.versions import host_versions
-from edgerkd.verify.graph import BATCH, graph_logits, open_graph
+from edgerkd.verify.graph import reference_of_graph
 
 TO_READ = 2000  # images, at most, by which it is found how the model reads them; ours: they tell ImageNet's
 # normalization from CIFAR-10's
@@ -93,17 +93,16 @@ def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Ask
     with progress.stage("gradient twin", 0):
         twin = gradient_twin(graph)
     samples = StoredSamples(pixels=judged.pixels, labels=judged.labels)
-    reference, result = Reference(logits=graph_logits(graph, samples.images)), None
+    result = None
     if asked.attack is not None:
         outcomes, result = _attacked(graph, twin, samples, asked.attack, threat_model, asked.seed, progress)
         samples = replace(samples, images_adv=outcomes.images_adv, host_robust=outcomes.robust)
-        reference = replace(reference, logits_adv=graph_logits(graph, outcomes.images_adv))
     engine = None if model.engine is None else (model.engine.suffix, read_file(model.engine, limit=1 << 32))
     made = make_variant(
         "fp32",
         graph=graph,
         twin=twin,
-        reference=reference,
+        reference=reference_of_graph(graph, samples),
         backend=asked.format if engine else None,
         engine=engine,
     )
@@ -223,18 +222,8 @@ def _attacked(
     progress: Progress,
 ) -> tuple[Outcomes, ReferenceResult]:
     """The host's own attack on the graph, against which an engine's robustness is held."""
-    inputs = AttackInputs(
-        images=samples.images,
-        labels=samples.labels,
-        threat_model=threat_model,
-        seed=seed,
-        index=np.arange(len(samples)),
-    )
-    with open_graph(graph, twin) as classifier:
-        classes = classifier.logits(inputs.images[:1]).shape[1]
-        attacks, _ = attacks_named(attack, classes=classes)
-        with progress.stage("attacking the model on the host", len(samples) * len(attacks)) as advance:
-            outcomes = joined(assess(classifier, attacks, inputs, chunk=BATCH, after=advance))
+    attacks = attacks_of(attack)
+    outcomes = attack_graph(graph, twin, samples, attacks, threat_model, seed=seed, name="the model", progress=progress)
     result = ReferenceResult(
         clean_acc=outcomes.clean_acc,
         robust_acc=outcomes.robust_acc,

@@ -9,11 +9,13 @@ from edgerkd.bundle.write import make_variant, write_bundle
 from edgerkd.core.errors import MissingDependencyError
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.model_spec import ModelSpec
+from edgerkd.core.precision import Precisions
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import ReferenceResult
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
+from edgerkd.data.calibration import MOST as CALIBRATION
 from edgerkd.data.dataset import to_float
 from edgerkd.files.atomic import check_writable
 from edgerkd.files.decode import decode_json
@@ -21,15 +23,13 @@ from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import Attacked, attack_network
 from edgerkd.jobs.distill import load_inputs
 from edgerkd.jobs.graph_parity import check_graph
-from edgerkd.jobs.precision import FloatModel, Precisions, choose, faster_precisions
+from edgerkd.jobs.precision import FloatModel, choose, faster_precisions
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import load_network
 from edgerkd.verify.build import build_engine
 
 STORED_IMAGES = 500  # at most; enough for an interval of 4 points either way, and 8 MB of CIFAR-10
-CALIBRATION = 512
-"""Training images that ranges are measured on. Ours: 192 were enough (docs/measured/precision.md)."""
 ATTACK = "pgd"
 
 

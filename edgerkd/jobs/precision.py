@@ -2,19 +2,24 @@
 
 import time
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerkd.attacks.active_set import AttackInputs
-from edgerkd.attacks.assess import assess, joined
 from edgerkd.attacks.attack import Attack
-from edgerkd.bundle.samples import Reference, StoredSamples
+from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import MadeVariant, make_variant
 from edgerkd.core.accuracy import wilson_interval
 from edgerkd.core.errors import ExportError
-from edgerkd.core.precision import RETENTION, RETENTION_LOW, Placement, Precision, PrecisionSearch, Retention
+from edgerkd.core.precision import (
+    RETENTION,
+    RETENTION_LOW,
+    Placement,
+    Precision,
+    Precisions,
+    PrecisionSearch,
+    Retention,
+)
 from edgerkd.core.profile import Device
 from edgerkd.core.progress import Progress
 from edgerkd.core.threat import ThreatModel
@@ -23,12 +28,11 @@ from edgerkd.graphs.precision.int8 import layers, quantized
 from edgerkd.graphs.precision.ranges import Range, find_ranges
 from edgerkd.graphs.precision.search import Ranking, rank_layers
 from edgerkd.graphs.twin import gradient_twin
-from edgerkd.report.words import search_words
-from edgerkd.verify.graph import BATCH, graph_logits, open_graph
+from edgerkd.jobs.graph_attack import attack_graph
+from edgerkd.report.words import search_name, search_words
+from edgerkd.verify.graph import graph_logits, reference_of_graph
 from edgerkd.verify.verdict import retention_interval
 
-Precisions = Literal["auto", "fp32", "fp16", "int8"]
-"""What can be asked for."""
 PLACEMENTS: tuple[Placement, ...] = ("signed", "unsigned")
 _MOST = 10_000  # robust images to ask for
 ATTACKED = 3  # graphs of one placement, each with more layers in float32 than the last, before int8 is given up; ours
@@ -60,17 +64,12 @@ class Tried:
 
     def variant(self, samples: StoredSamples) -> MadeVariant:
         """With what ONNX Runtime says that this very graph answers."""
-        adv = samples.images_adv
-        reference = Reference(
-            logits=graph_logits(self.graph, samples.images),
-            logits_adv=None if adv is None else graph_logits(self.graph, adv),
-        )
         search = self.search
         return make_variant(
             search.precision,
             graph=self.graph,
             twin=self.twin,
-            reference=reference,
+            reference=reference_of_graph(self.graph, samples),
             placement=search.placement,
             search=search,
         )
@@ -162,20 +161,17 @@ def attacked(model: FloatModel, tried: Tried, progress: Progress) -> Tried:
     samples, search = model.samples, tried.search
     if samples.host_robust is None:
         return tried
-    inputs = AttackInputs(
-        images=samples.images,
-        labels=samples.labels,
-        threat_model=model.threat_model,
-        seed=model.seed,
-        index=np.arange(len(samples)),
-    )
-    name = search.precision if search.placement is None else f"{search.precision}, {search.placement}"
     started = time.perf_counter()
-    with (
-        open_graph(tried.graph, tried.twin) as classifier,
-        progress.stage(f"attacking {name} on the host", len(samples) * len(model.attacks)) as advance,
-    ):
-        outcomes = joined(assess(classifier, model.attacks, inputs, chunk=BATCH, after=advance))
+    outcomes = attack_graph(
+        tried.graph,
+        tried.twin,
+        samples,
+        model.attacks,
+        model.threat_model,
+        seed=model.seed,
+        name=search_name(search),
+        progress=progress,
+    )
     seconds = search.attack_seconds + time.perf_counter() - started
     retention = retention_of(outcomes.robust, samples.host_robust, seed=model.seed)
     search = replace(search, retention=retention, attack_seconds=seconds)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from edgerkd.core.errors import EngineError
 
 NEAR = 0.1
-"""The margin between the two largest logits below which bfloat16's answer does not count. Ours: six rows in a hundred
-are asked again, and the attacks fool the same images as in float32 (docs/measured/attacks.md)."""
+"""The margin between the two largest logits below which bfloat16's answer does not count. Ours: APGD
+fooled the same images as in float32 where that was tried (docs/measured/attacks.md)."""
 
 
 class TorchClassifier:

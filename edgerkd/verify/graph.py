@@ -7,6 +7,7 @@ import numpy as np
 
 from edgerkd.bundle.backend import FloatArray
 from edgerkd.bundle.plugins import open_onnx
+from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.verify.classifier import EngineClassifier
 
 BATCH = 64
@@ -17,6 +18,14 @@ def open_graph(graph: bytes, twin: bytes) -> Generator[EngineClassifier]:
     """Live until left. Raises as `open_onnx` does."""
     with open_onnx(graph) as engine, open_onnx(twin) as gradients:
         yield EngineClassifier(engine, gradients)
+
+
+def reference_of_graph(graph: bytes, samples: StoredSamples) -> Reference:
+    """What a graph answers to the samples, adversarial ones too where there are some. Raises as `open_onnx` does."""
+    adv = samples.images_adv
+    return Reference(
+        logits=graph_logits(graph, samples.images), logits_adv=None if adv is None else graph_logits(graph, adv)
+    )
 
 
 def graph_logits(graph: bytes, images: FloatArray) -> FloatArray:

@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from edgerkd.bundle.backend import FloatArray, LiveEngine
-from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
-from edgerkd.core.precision import Placement
-from edgerkd.files.atomic import write_atomic
 from edgerkd_exporters._checks import CASTS_TO_HALF, Shape, check_inputs, read_onnx
 from edgerkd_exporters._cpu import cpu
 from edgerkd_exporters._cuda import Gpu
+from edgerkd_exporters._graph_engine import GraphIsEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +43,11 @@ _IDENTITY = bytes.fromhex(
 )
 
 
-class OnnxBackend:
+class OnnxBackend(GraphIsEngine):
     """The ONNX graph is the engine: precision and batch range are already in it. ONNX Runtime runs it, on the CPU."""
 
     provider = CPU
     name = CPU.backend
-    suffix = ".onnx"
-    placement: Placement = "unsigned"
 
     def check(self) -> None:
         """Runs a graph of one node.
@@ -66,18 +62,6 @@ class OnnxBackend:
             raise MissingDependencyError(
                 f"onnxruntime {ort.__version__} does not work here ({e}): {self.provider.install}"
             ) from e
-
-    def check_build(self) -> None:
-        """Always possible: nothing but the standard library is needed."""
-
-    def build(self, graph: Path, target: Path, *, max_batch: int) -> BuildLog:
-        """Copy `graph` to `target` whole or not at all; `max_batch` sets no limit here.
-
-        Raises:
-            ArtefactError: `graph` is not an ONNX graph.
-        """
-        write_atomic(target, read_onnx(graph))
-        return BuildLog()
 
     def open(self, engine: Path) -> LiveEngine:
         """A session for the ONNX file `engine`, on this provider alone.

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from edgerkd.bundle.backend import FloatArray, LiveEngine
-from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
-from edgerkd.core.precision import Placement
 from edgerkd.core.text import LONGEST_TEXT, printable
-from edgerkd.files.atomic import write_atomic
 from edgerkd_exporters._checks import Shape, check_inputs, read_onnx
 from edgerkd_exporters._cpu import cpu
+from edgerkd_exporters._graph_engine import GraphIsEngine
 
 _INSTALL = 'pip install "edgerkd[openvino]"'
 _DEVICE = "CPU"
@@ -28,30 +26,16 @@ _CONFIG = {"INFERENCE_PRECISION_HINT": "f32"}
 _EXACT = {"LP_TRANSFORMS_MODE": False}
 
 
-class OpenVINOBackend:
+class OpenVINOBackend(GraphIsEngine):
     """The ONNX graph is the engine: what OpenVINO makes of it when it is loaded depends on the CPU."""
 
     name = "openvino"
-    suffix = ".onnx"
-    placement: Placement = "unsigned"
 
     def check(self) -> None:
         """Raises MissingDependencyError where OpenVINO is not installed, or finds no CPU to run on."""
         ov = _library()
         if _DEVICE not in ov.Core().available_devices:
             raise MissingDependencyError(f"openvino {ov.__version__} has no {_DEVICE} plug-in here: {_INSTALL}")
-
-    def check_build(self) -> None:
-        """Always possible: nothing but the standard library is needed."""
-
-    def build(self, graph: Path, target: Path, *, max_batch: int) -> BuildLog:
-        """Copy `graph` to `target` whole or not at all; `max_batch` sets no limit here.
-
-        Raises:
-            ArtefactError: `graph` is not an ONNX graph.
-        """
-        write_atomic(target, read_onnx(graph))
-        return BuildLog()
 
     def open(self, engine: Path) -> LiveEngine:
         """The graph compiled for this CPU, float32 where it says float32.

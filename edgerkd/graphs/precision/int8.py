@@ -1,7 +1,7 @@
 """A graph with int8 weights and activations, by explicit quantisers: what to quantise, and how.
 
 Scales are symmetric, weights have one a channel, biases stay float32. Two placements, because runtimes fuse differently
-(core/variant.py). Source of what each fuses: for ONNX Runtime its `qdq_selectors.cc` (QLinearConv and QLinearAdd take
+(core/precision.py). Source of what each fuses: for ONNX Runtime its `qdq_selectors.cc` (QLinearConv and QLinearAdd take
 inputs and outputs of one type), for TensorRT its guide, "Working with Quantized Types", Q/DQ placement.
 """
 
@@ -16,7 +16,7 @@ from edgerkd.core.errors import ExportError
 from edgerkd.core.precision import Placement
 from edgerkd.graphs.precision.ranges import Range
 from edgerkd.graphs.precision.wiring import Wiring, edited, put
-from edgerkd.graphs.values import Model, Node, opset_of
+from edgerkd.graphs.values import Model, Node, attributes_of, opset_of
 
 OLDEST = 13  # opset: the first whose quantisers have a scale a channel
 _LARGEST = 127  # of a symmetric int8; -128 is not used, so that a number and its opposite are equally far
@@ -30,7 +30,10 @@ def layers(graph: bytes) -> tuple[str, ...]:
     import onnx
 
     model = onnx.load_from_string(graph)
-    wiring = Wiring.of(model)
+    return _layers(model, Wiring.of(model))
+
+
+def _layers(model: Model, wiring: Wiring) -> tuple[str, ...]:
     found = tuple(node.output[0] for node in model.graph.node if _channel_axis(node, wiring) is not None)
     if not found:
         have = ", ".join(sorted({node.op_type for node in model.graph.node}))
@@ -43,16 +46,16 @@ def quantized(graph: bytes, ranges: Mapping[str, Range], *, placement: Placement
 
     `ranges` are those of `find_ranges`. Raises ExportError for an opset below 13, and where nothing is left to do.
     """
-    quantised = [name for name in layers(graph) if name not in keep]
-    if not quantised:
-        raise ExportError("every layer is kept in float32: nothing is left to quantise")
 
     def change(model: Model) -> None:
+        wiring = Wiring.of(model)
+        quantised = set(_layers(model, wiring)) - set(keep)
+        if not quantised:
+            raise ExportError("every layer is kept in float32: nothing is left to quantise")
         if opset_of(model) < OLDEST:
             raise ExportError(f"int8 needs opset {OLDEST}, and the graph has {opset_of(model)}: export it at opset 17")
-        wiring = Wiring.of(model)
-        marks = _activations(model, wiring, set(quantised), placement)
-        _rewrite(_Rewriting(model=model, wiring=wiring, ranges=ranges, placement=placement), set(quantised), marks)
+        marks = _activations(model, wiring, quantised, placement)
+        _rewrite(_Rewriting(model=model, wiring=wiring, ranges=ranges, placement=placement), quantised, marks)
 
     return edited(graph, change)
 
@@ -62,7 +65,7 @@ def _channel_axis(node: Node, wiring: Wiring) -> int | None:
     if len(node.input) < 2 or node.input[0] not in wiring.varying or node.input[1] not in wiring.constants:
         return None
     if node.op_type == "Gemm":
-        return 0 if any(a.name == "transB" and a.i for a in node.attribute) else 1
+        return 0 if attributes_of(node).get("transB", 0) else 1
     if node.op_type == "MatMul":
         return wiring.constants[node.input[1]].ndim - 1
     return 0 if node.op_type == "Conv" else None

@@ -35,7 +35,7 @@ def find_ranges(graph: bytes, batches: Sequence[NDArray[np.float32]]) -> dict[st
     """The range of each floating-point tensor that follows from `images`, over all the batches (n, c, h, w).
 
     What normalization makes of the images gets the range of all possible images, black to white, so that no pixel
-    is clipped. The extremes themselves count: leaving out the outermost values gained nothing (docs/sources.md).
+    is clipped. The extremes themselves count, ours: what lies outside a range gives an attack no gradient.
     Raises ConfigError where the graph cannot be run, or a tensor is not finite.
     """
     import onnx

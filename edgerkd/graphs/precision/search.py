@@ -2,7 +2,7 @@
 
 Forward passes alone. Ours: an image that the float32 model resists is lost where rounding moves its margin by more than
 there is of it, so that the share of robust images with a margin below the shift foretells what an attack will find.
-Clean agreement foretells nothing: it was 98 to 100 % where up to 6 % of the robust images were lost.
+Clean agreement foretells nothing (docs/measured/precision.md).
 """
 
 from collections.abc import Callable, Mapping
