@@ -1,5 +1,6 @@
 """The command line in this process and in one of its own."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -31,6 +32,23 @@ def in_process(arguments: tuple[object, ...], capsys: pytest.CaptureFixture[str]
             main.main()
     captured = capsys.readouterr()
     return Ended(int(stop.value.code or 0), captured.out, captured.err)
+
+
+ONE_BY_ONE = """
+import json, sys
+from edgerkd.cli import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["edgerkd", *arguments]
+    try:
+        main.main()
+    except SystemExit as stop:
+        assert not stop.code, arguments
+"""
+
+
+def prepare(folder: Path, *commands: tuple[str, ...]) -> None:
+    """Commands that a test rests on and does not ask about, in one process: each would import torch anew."""
+    subprocess.run([sys.executable, "-c", ONE_BY_ONE, json.dumps(commands)], cwd=folder, check=True)
 
 
 def process(folder: Path, *arguments: str, **options: Any) -> Ended:

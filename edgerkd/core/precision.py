@@ -69,7 +69,8 @@ class PrecisionSearch(Record):
     """The road to one variant, chosen or not: each layer's shift, the graphs tried, and what was decided.
 
     `float_layers` stayed in float32; `retention` is None where the host attacked nothing. `seconds` are of ranking the
-    layers, `attack_seconds` of attacking the variant.
+    layers, `attack_seconds` of attacking the variant. A model that was trained on for the variant was so for
+    `trained_epochs`, which took `training_seconds`; `steps` are those of before.
     """
 
     precision: Precision
@@ -80,6 +81,8 @@ class PrecisionSearch(Record):
     retention: Retention | None = None
     seconds: Weight = 0.0
     attack_seconds: Weight = 0.0
+    trained_epochs: Amount = 0
+    training_seconds: Weight = 0.0
 
     @property
     def holds(self) -> bool:

@@ -57,6 +57,7 @@ def train(
     on_epoch: Callable[[Epoch], None],
     progress: Progress,
     ranks: Parallel = ONE,
+    adapters: Adapters | None = None,
 ) -> Trained:
     """Train `student` and return its averaged weights of the epoch that was best on the validation split.
 
@@ -65,11 +66,11 @@ def train(
     within one, and `resume` goes on from it, on a CPU to the same weights as an uninterrupted run (on a GPU
     sums may be taken in another order). `progress` hears what the run will take, once its first steps tell.
     Of several `ranks` each takes its part of every batch, all return the same network, and the first alone
-    writes and calls `on_epoch`.
+    writes and calls `on_epoch`. `adapters` are maps to the teacher that go on from what they have learned.
     Raises DivergedError, the last good state kept, and ConfigError for a method without the teacher
     it needs, or a batch that the processes cannot share.
     """
-    loop = Loop.begin(student, dataset, recipe, teacher=teacher, ranks=ranks)
+    loop = Loop.begin(student, dataset, recipe, teacher=teacher, ranks=ranks, adapters=adapters)
     state = loop.state
     if resume and checkpoint is not None and checkpoint.exists():
         try:
@@ -112,7 +113,14 @@ class Loop:
 
     @classmethod
     def begin(
-        cls, student: Network, dataset: Dataset, recipe: Recipe, *, teacher: Network | None, ranks: Parallel = ONE
+        cls,
+        student: Network,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        teacher: Network | None,
+        ranks: Parallel = ONE,
+        adapters: Adapters | None = None,
     ) -> "Loop":
         """Everything on the device, before the first step. Raises ConfigError as `train` does."""
         device = ranks.device
@@ -125,12 +133,11 @@ class Loop:
                 f"a batch of {batch} images cannot be shared by {ranks.world} processes: "
                 f"--set batch={batch // ranks.world * ranks.world or ranks.world}"
             )
-        adapters = None
         if teacher is not None:
             teacher = teacher.to(device).eval().requires_grad_(False)
             if method.needs_adapters:
                 torch.manual_seed(recipe.seed)
-                adapters = Adapters(student, teacher).to(device)
+                adapters = (adapters or Adapters(student, teacher)).to(device)
                 if method.compares_taps is not None and method.compares_taps(options) and not adapters.taps:
                     raise ConfigError(
                         f"method {recipe.method} compares feature maps, and the teacher ({teacher.architecture}) has "

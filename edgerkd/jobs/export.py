@@ -1,6 +1,7 @@
 """`edgerkd export`: a run's student to a bundle, and to an engine where one can be built here."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from edgerkd.attacks.suite import attacks_of
 from edgerkd.bundle.plugins import load_backend
@@ -16,15 +17,18 @@ from edgerkd.core.requirement import ReferenceResult
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.data.calibration import MOST as CALIBRATION
-from edgerkd.data.dataset import to_float
+from edgerkd.data.dataset import Dataset, to_float
+from edgerkd.distill.quantization_aware import EPOCHS, train_rounded
 from edgerkd.files.atomic import check_writable
 from edgerkd.files.decode import decode_json
+from edgerkd.graphs.precision.int8 import Rounding
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import Attacked, attack_network
 from edgerkd.jobs.distill import load_inputs
 from edgerkd.jobs.graph_parity import check_graph
 from edgerkd.jobs.precision import FloatModel, choose, faster_precisions
 from edgerkd.jobs.versions import host_versions
+from edgerkd.models.network import Network
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import load_network
 from edgerkd.verify.build import build_engine
@@ -88,6 +92,7 @@ def export(
         attacks=attacks_of(ATTACK),
         threat_model=record.recipe.threat_model,
         seed=record.recipe.seed,
+        retrain=partial(_retrained, student, run, record, dataset, teacher, progress),
     )
     faster = faster_precisions(record.profile.device)
     chosen = choose(model, precision, faster=faster, placement=backend.placement, progress=progress)
@@ -120,6 +125,24 @@ def export(
         return Exported(bundle=bundle, engine=None, postponed=str(e))
     built = build_engine(bundle, bundle.manifest.variant_for(format, backend.placement), backend, run.engines)
     return Exported(bundle=bundle, engine=str(built.engine), postponed=None)
+
+
+def _retrained(
+    student: Network,
+    run: RunFolder,
+    record: RunRecord,
+    dataset: Dataset,
+    teacher: Network,
+    progress: Progress,
+    graph: bytes,
+    rounding: Rounding,
+) -> tuple[bytes, int]:
+    """The graph of the student trained on with what int8 rounds, and after how many epochs."""
+    recipe = record.recipe
+    found = train_rounded(
+        student, graph, rounding, dataset, recipe, teacher=teacher, adapters=run.adapters, progress=progress
+    )
+    return onnx_from_network(found), EPOCHS
 
 
 def reference_of(attacked: Attacked, taught: Attacked) -> ReferenceResult:

@@ -1,6 +1,7 @@
 """The variants of a model in fp16 and int8: made, searched for, and attacked on the host."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +25,7 @@ from edgerkd.core.profile import Device
 from edgerkd.core.progress import Progress
 from edgerkd.core.threat import ThreatModel
 from edgerkd.graphs.precision.fp16 import halved, overflowing, widened
-from edgerkd.graphs.precision.int8 import layers, quantized
+from edgerkd.graphs.precision.int8 import Rounding, layers, quantized, rounding_of
 from edgerkd.graphs.precision.ranges import Range, find_ranges
 from edgerkd.graphs.precision.search import Ranking, rank_layers
 from edgerkd.graphs.twin import gradient_twin
@@ -35,6 +36,8 @@ from edgerkd.verify.verdict import retention_interval
 
 PLACEMENTS: tuple[Placement, ...] = ("signed", "unsigned")
 _MOST = 10_000  # robust images to ask for
+Retrain = Callable[[bytes, Rounding], tuple[bytes, int]]
+"""From a model's graph and what int8 rounds of it: the graph of one trained to bear that, and for how many epochs."""
 ATTACKED = 3  # graphs of one placement, each with more layers in float32 than the last, before int8 is given up; ours
 
 
@@ -43,7 +46,7 @@ class FloatModel:
     """A model in float32, with what its variants are measured by.
 
     `calibration` float32 (n, c, h, w) are images other than `samples`. `attacks` are those of the host, whose outcomes
-    `samples` hold, if it attacked anything.
+    `samples` hold, if it attacked anything. `retrain` is None for a model that is here as a graph alone.
     """
 
     graph: bytes
@@ -52,6 +55,7 @@ class FloatModel:
     attacks: tuple[Attack, ...]
     threat_model: ThreatModel
     seed: int
+    retrain: Retrain | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,21 +110,59 @@ def _half(model: FloatModel, ranges: dict[str, Range], progress: Progress) -> Tr
 
 
 def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, progress: Progress) -> Tried:
-    """With the fewest layers in float32 with which robustness holds; after three attempts the last one."""
+    """With the fewest layers in float32 with which robustness holds.
+
+    Where it does not, or most layers would stay in float32, the model is trained to bear what is rounded; one that
+    cannot be trained gets more layers in float32, in three attempts at most.
+    """
     every = layers(model.graph)
     ranking, seconds = _ranked(model, ranges, placement, progress)
-    search = PrecisionSearch(precision="int8", placement=placement, float_layers=every[-1:] if len(every) > 1 else ())
+    search = PrecisionSearch(precision="int8", placement=placement, float_layers=_classifier(every))
     if ranking is not None:
         search = replace(search, shifts=ranking.shifts, seconds=seconds)
     tried = _quantised(model, ranges, search, ranking, progress)
+    if ranking is None:
+        return tried
+    if model.retrain is not None:
+        if _falls_short(tried) or 2 * len(tried.search.float_layers) > len(every):
+            return _retrained(model, model.retrain, ranges, tried, progress)
+        return tried
     for _ in range(1, ATTACKED):
-        found = tried.search.retention
-        if ranking is None or found is None or found.holds or found.settled_by is not None:
-            break
-        if 2 * len(tried.search.float_layers) >= len(every):
+        if not _falls_short(tried) or 2 * len(tried.search.float_layers) >= len(every):
             break
         tried = _quantised(model, ranges, tried.search, ranking, progress)
     return tried
+
+
+def _classifier(every: tuple[str, ...]) -> tuple[str, ...]:
+    """What stays in float32 in any case: the last layer, which gives the logits, where it is not the only one."""
+    return every[-1:] if len(every) > 1 else ()
+
+
+def _falls_short(tried: Tried) -> bool:
+    """Whether an attack has shown that robustness does not hold, not only that there were too few images."""
+    found = tried.search.retention
+    return found is not None and not found.holds and found.settled_by is None
+
+
+def _retrained(
+    model: FloatModel, retrain: Retrain, ranges: dict[str, Range], tried: Tried, progress: Progress
+) -> Tried:
+    """The model trained on with all but its last layer in int8; `tried` where that is no better."""
+    search, started = tried.search, time.perf_counter()
+    placement, kept = search.placement, _classifier(layers(model.graph))
+    assert placement is not None
+    rounding = rounding_of(model.graph, ranges, placement=placement, keep=kept)
+    try:
+        graph, epochs = retrain(model.graph, rounding)
+    except ExportError as e:
+        progress.say(f"{search_name(search)} cannot be trained: {e}")
+        return tried
+    trained = quantized(graph, find_ranges(graph, [model.calibration]), placement=placement, keep=kept)
+    seconds = time.perf_counter() - started
+    search = replace(search, float_layers=kept, trained_epochs=epochs, training_seconds=seconds)
+    found = attacked(model, Tried(graph=trained, twin=gradient_twin(trained), search=search), progress)
+    return tried if tried.search.holds and not found.search.holds else found
 
 
 def _quantised(

@@ -1,10 +1,12 @@
 """Batch norms folded into the convolutions before them: the same function in evaluation mode, in fewer passes."""
 
-from copy import copy
+from collections.abc import Mapping
+from copy import copy, deepcopy
 from functools import cache
 from typing import TypeVar, cast
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from edgerkd.core.architecture import Architecture
@@ -17,8 +19,11 @@ M = TypeVar("M", bound=nn.Module)
 def folded(network: Network) -> Network:
     """A network in evaluation mode that gives the same features up to rounding; `network` itself stays as it is.
 
-    For now, not to keep: weights that were not folded are the network's own, which spares a copy at every step.
+    For now, not to keep: weights that were not folded are the network's own, which spares a copy at every step. One
+    that does not fold is returned as it is.
     """
+    if not network.folds:
+        return network
     twin = _twin(network.deployed()).eval()
     for conv_name, norm_name in _pairs(network.architecture):
         conv, norm = cast("nn.Conv2d", twin.get_submodule(conv_name)), twin.get_submodule(norm_name)
@@ -36,6 +41,23 @@ def folded(network: Network) -> Network:
         )
         twin.set_submodule(norm_name, nn.Identity())
     return twin
+
+
+def unfold(network: Network, weights: Mapping[str, Tensor]) -> Network:
+    """A copy of `network`, as it is deployed, that computes what its folded one does with these weights.
+
+    A batch norm that was folded adds the bias and does nothing else.
+    """
+    found = deepcopy(network.deployed()).eval()
+    state = {name: value for name, value in found.state_dict().items()} | dict(weights)
+    for conv_name, norm_name in _pairs(network.architecture):
+        norm = cast("nn.BatchNorm2d", found.get_submodule(norm_name))
+        plain = torch.zeros_like(norm.weight), torch.ones_like(norm.weight)
+        state |= {f"{norm_name}.running_mean": plain[0], f"{norm_name}.running_var": plain[1]}
+        state |= {f"{norm_name}.weight": plain[1] * (1 + norm.eps) ** 0.5}
+        state |= {f"{norm_name}.bias": state.pop(f"{conv_name}.bias")}
+    found.load_state_dict(state)
+    return found
 
 
 def _twin(module: M) -> M:

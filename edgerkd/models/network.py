@@ -21,6 +21,8 @@ class Network(nn.Module):
 
     mean: Tensor
     std: Tensor
+    folds = True
+    """Whether its batch norms can be folded into its convolutions."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()

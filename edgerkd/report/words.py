@@ -263,8 +263,9 @@ def search_name(search: PrecisionSearch) -> str:
 def search_words(search: PrecisionSearch) -> str:
     """What a lower precision costs in robustness, and what stayed in float32."""
     found = "not attacked" if search.retention is None else retention_words(search.retention)
-    layers = len(search.float_layers)
-    return f"{search_name(search)}: {found}, {layers} layer{'' if layers == 1 else 's'} in float32"
+    layers, epochs = len(search.float_layers), search.trained_epochs
+    trained = f", after {epochs} epochs of training for it" if epochs else ""
+    return f"{search_name(search)}: {found}, {layers} layer{'' if layers == 1 else 's'} in float32{trained}"
 
 
 def precision_lines(manifest: Manifest) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Ended, in_process, process
+from tests.command import Ended, in_process, prepare, process
 
 
 @pytest.fixture
@@ -31,11 +31,13 @@ class Road:
 def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
     """A teacher of 10 epochs and students of 18 and 12 in place of 30: less robust than the demo's, and quicker."""
     folder = tmp_path_factory.mktemp("road")
-    taught = process(folder, "teacher", "train", "--epochs", "10")
-    assert taught.code == 0, taught.err
-    other = process(folder, "distill", "--method", "standard", "--epochs", "12", "--run", "runs/standard")
-    assert other.code == 0, other.err
-    assert process(folder, "export", "--run", "runs/standard").code == 0
+    standard = ("--run", "runs/standard")
+    prepare(
+        folder,
+        ("teacher", "train", "--epochs", "10"),
+        ("distill", "--method", "standard", "--epochs", "12", *standard),
+        ("export", *standard, "--precision", "fp32"),
+    )
     distilled = process(folder, "distill", "--profile", "jetson-orin", "--epochs", "18")
     exported = process(folder, "export", "--format", "trt")
     verified = process(folder, "verify")

@@ -59,7 +59,7 @@ def test_the_twin_of_a_small_network_is_autograd(family):
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize(
-    "family", [name if name in ("vit", "swin") else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+    "family", [name if name == "vit" else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
 )
 def test_a_foreign_network_has_lower_precisions_that_answer_like_it(family):
     """Catches types that an attribute decides, masks built of shapes, and weights that are no layer's."""

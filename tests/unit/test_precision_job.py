@@ -129,6 +129,62 @@ def test_more_layers_stay_in_float32_until_an_attack_agrees(model, monkeypatch):
     assert {each.layer for each in found.search.shifts} >= set(found.search.float_layers)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "kept", "calls"),
+    [
+        (held(1.0, 0.99), held(1.0, 0.99), 0, 0),
+        (held(0.9, 0.8), held(1.0, 0.99), 3, 1),
+        (held(0.9, 0.8), held(0.95, 0.9), 3, 1),
+        (replace(held(1.0, 0.9), settled_by=500), held(1.0, 0.99), 0, 0),
+    ],
+    ids=["it holds", "training helps", "training does not", "too few images"],
+)
+def test_a_student_is_trained_on_where_its_int8_loses_robustness(model, monkeypatch, before, after, kept, calls):
+    """Catches training where nothing was lost or nothing is known, and the untrained graph sold as the trained one."""
+    asked = []
+    graph = onnx_from_network(network(seed=2))
+
+    def retrain(given, rounding):
+        asked.append(rounding)
+        assert given == model.graph
+        return graph, 3
+
+    def attacked(model, tried, progress):
+        return replace(tried, search=replace(tried.search, retention=after if asked else before))
+
+    monkeypatch.setattr(job, "attacked", attacked)
+    monkeypatch.setattr(job, "PLACEMENTS", ("signed",))
+    (found,) = try_precision(replace(model, retrain=retrain), "int8", progress=Silent())
+    assert (found.search.trained_epochs, len(asked)) == (kept, calls)
+    assert found.search.retention == (after if calls else before)
+    if calls:
+        assert [layer.rounded for layer in asked[0].layers] == [True] * (len(asked[0].layers) - 1) + [False]
+        assert found.search.float_layers == ("logits",)
+        logits = graph_logits(found.graph, model.calibration)
+        near, far = (np.abs(logits - graph_logits(g, model.calibration)).max() for g in (graph, model.graph))
+        assert near < 0.1 * far
+        assert "after 3 epochs of training for it" in search_words(found.search)
+
+
+def test_a_student_that_cannot_be_trained_keeps_its_variant_and_says_why(model, monkeypatch):
+    """Catches an export that fails, after its attacks, because of a network that training cannot follow."""
+
+    def retrain(graph, rounding):
+        raise ExportError("no step with these values")
+
+    monkeypatch.setattr(
+        job,
+        "attacked",
+        lambda model, tried, progress: replace(tried, search=replace(tried.search, retention=held(0.9, 0.8))),
+    )
+    monkeypatch.setattr(job, "PLACEMENTS", ("signed",))
+    progress = Listening()
+    (found,) = try_precision(replace(model, retrain=retrain), "int8", progress=progress)
+    assert not found.search.holds
+    assert found.search.trained_epochs == 0
+    assert any("int8-signed cannot be trained: no step with these values" in line for line in progress.lines)
+
+
 def test_retention_says_how_many_images_would_settle_it():
     """Catches an interval that is too wide and reads like a refusal, and a number that would not be enough."""
     few = retention_of(np.ones(30, np.bool_), np.ones(30, np.bool_), seed=0)

@@ -7,7 +7,7 @@ inputs and outputs of one type), for TensorRT its guide, "Working with Quantized
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,32 @@ from edgerkd.graphs.precision.wiring import Wiring, edited, put
 from edgerkd.graphs.values import Model, Node, attributes_of, opset_of
 
 OLDEST = 13  # opset: the first whose quantisers have a scale a channel
-_LARGEST = 127  # of a symmetric int8; -128 is not used, so that a number and its opposite are equally far
+LARGEST = 127  # of a symmetric int8; -128 is not used, so that a number and its opposite are equally far
+
+
+class Scale(NamedTuple):
+    """A tensor's quantiser: q = round(x / scale) + zero, kept within `low` and `high`."""
+
+    scale: float
+    zero: int
+    low: int
+    high: int
+
+
+class Layer(NamedTuple):
+    """A layer with a constant weight, by the name of its output: of how many numbers, and whether they are rounded."""
+
+    name: str
+    weights: int
+    rounded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """All that an int8 graph rounds: `activations` by their names in the float32 graph, `layers` in its order."""
+
+    activations: Mapping[str, Scale]
+    layers: tuple[Layer, ...]
 
 
 def layers(graph: bytes) -> tuple[str, ...]:
@@ -39,6 +64,24 @@ def _layers(model: Model, wiring: Wiring) -> tuple[str, ...]:
         have = ", ".join(sorted({node.op_type for node in model.graph.node}))
         raise ExportError(f"int8 quantises Conv, Gemm and MatMul, and the graph has none with constant weights: {have}")
     return found
+
+
+def rounding_of(
+    graph: bytes, ranges: Mapping[str, Range], *, placement: Placement, keep: Collection[str] = ()
+) -> Rounding:
+    """What `quantized` rounds when it is asked the same."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    wiring = Wiring.of(model)
+    every = _layers(model, wiring)
+    marks = _activations(model, wiring, set(every) - set(keep), placement)
+    return Rounding(
+        activations={name: _scale(ranges[wiring.source(name)], name, wiring, placement) for name in sorted(marks)},
+        layers=tuple(
+            Layer(name, wiring.constants[wiring.makers[name].input[1]].size, name not in keep) for name in every
+        ),
+    )
 
 
 def quantized(graph: bytes, ranges: Mapping[str, Range], *, placement: Placement, keep: Collection[str] = ()) -> bytes:
@@ -108,9 +151,9 @@ class _Rewriting:
 
     def pair(self, name: str) -> None:
         """Quantise a tensor and scale it back; who reads it from here on reads that."""
-        scale, zero = _parameters(self.ranges[self.wiring.source(name)], name, self.wiring, self.placement)
-        scale_name = put(self.model, f"{name}_scale", np.float32(scale))
-        zero_name = put(self.model, f"{name}_zero", zero)
+        found = _scale(self.ranges[self.wiring.source(name)], name, self.wiring, self.placement)
+        scale_name = put(self.model, f"{name}_scale", np.float32(found.scale))
+        zero_name = put(self.model, f"{name}_zero", np.asarray(found.zero, np.int8 if found.low < 0 else np.uint8))
         self.emit("QuantizeLinear", [name, scale_name, zero_name], f"{name}_quantized")
         self.emit("DequantizeLinear", [f"{name}_quantized", scale_name, zero_name], f"{name}_rounded")
         self.renamed[name] = f"{name}_rounded"
@@ -158,20 +201,18 @@ def _rewrite(work: _Rewriting, quantised: set[str], marks: set[str]) -> None:
     graph.node.extend(work.nodes)
 
 
-def _parameters(found: Range, name: str, wiring: Wiring, placement: Placement) -> tuple[float, NDArray[Any]]:
-    """Scale and zero point: of unsigned numbers 0 begins the range where nothing can lie below it, else its middle."""
+def _scale(found: Range, name: str, wiring: Wiring, placement: Placement) -> Scale:
+    """Of unsigned numbers 0 begins the range where nothing can lie below it, else it is in its middle."""
     floor = placement == "unsigned" and wiring.nonnegative(name)
     most = found.high if floor else found.magnitude
-    scale = most / (255 if floor else _LARGEST) if most > 0 else 1.0
-    if placement == "signed":
-        return scale, np.asarray(0, np.int8)
-    return scale, np.asarray(0 if floor else 128, np.uint8)
+    scale = most / (255 if floor else LARGEST) if most > 0 else 1.0
+    return Scale(scale, 0, -128, 127) if placement == "signed" else Scale(scale, 0 if floor else 128, 0, 255)
 
 
 def _weight(weight: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """int8 values and a float32 scale a channel, such that the largest of each is 127."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
     most = np.abs(weight).max(axis=others)
-    scale = np.where(most > 0, most / _LARGEST, 1).astype(np.float32)
-    values = np.rint(weight / np.expand_dims(scale, others)).clip(-_LARGEST, _LARGEST).astype(np.int8)
+    scale = np.where(most > 0, most / LARGEST, 1).astype(np.float32)
+    values = np.rint(weight / np.expand_dims(scale, others)).clip(-LARGEST, LARGEST).astype(np.int8)
     return values, scale
