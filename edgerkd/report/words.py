@@ -217,6 +217,10 @@ def build_words(log: BuildLog) -> tuple[str, ...]:
         lines.append("strongly typed")
     elif log.typing == "weak":
         lines.append(f"weakly typed, precisions allowed: {', '.join(log.precisions)}")
+    if log.layers:
+        who = "by the finished engine" if log.layers_from == "engine" else "by the graph as the library read it"
+        layers = (f"{each.count} {each.kind.lower().replace('_', ' ')} {each.precision}" for each in log.layers)
+        lines.append(f"layers, {who}: {', '.join(layers)}")
     return tuple(lines)
 
 

@@ -3,7 +3,7 @@
 import re
 import shutil
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgerkd.bundle.backend import Backend, LiveEngine
@@ -18,6 +18,7 @@ from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Skipped
 from edgerkd.files.atomic import sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.verify.doctor import Jetson, find_jetson
 
 FALLBACK = "onnx"
 MAX_BATCH = 64
@@ -26,7 +27,10 @@ RECORD = "engine.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRecord(Record):
-    """What stands beside an engine (engine.json): the engine's own bytes stay untouched."""
+    """What stands beside an engine (engine.json): the engine's own bytes stay untouched.
+
+    `log` and `twin_log` say how each of the two was built, `jetson` in which power mode and with which software.
+    """
 
     SCHEMA = 1
 
@@ -36,6 +40,8 @@ class EngineRecord(Record):
     engine_sha256: Sha256
     twin_sha256: Sha256
     log: BuildLog
+    twin_log: BuildLog = field(default_factory=BuildLog)
+    jetson: Jetson | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +101,7 @@ def build_engine(
         log = BuildLog()
         if brought is None:
             log = backend.build(bundle.path / variant.graph, engine, max_batch=MAX_BATCH)
-        backend.build(bundle.path / variant.twin, twin, max_batch=MAX_BATCH)
+        twin_log = backend.build(bundle.path / variant.twin, twin, max_batch=MAX_BATCH)
         record = EngineRecord(
             backend=backend.name,
             variant=variant.name,
@@ -103,6 +109,8 @@ def build_engine(
             engine_sha256=sha256_of(engine),
             twin_sha256=sha256_of(twin),
             log=log,
+            twin_log=twin_log,
+            jetson=find_jetson(),
         )
         write_atomic(target / RECORD, encode_json(record))
         _remove_older(folder, bundle)

@@ -71,7 +71,10 @@ class Gpu(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jetson(Record):
-    """A Jetson's board and software; `jetpack`, `tensorrt` and `python` are what this L4T comes with."""
+    """A Jetson's board and software; `jetpack`, `tensorrt` and `python` are what this L4T comes with.
+
+    `gpu_hz` is the clock that the GPU has now, and the highest that it may take in this power mode.
+    """
 
     model: str
     l4t: str | None
@@ -79,6 +82,7 @@ class Jetson(Record):
     tensorrt: str | None
     python: str | None
     power_mode: str | None
+    gpu_hz: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +113,7 @@ class Examination(Record):
 def examine(root: Path = Path("/")) -> Examination:
     """Look at the machine whose system files lie below `root`, and try every backend."""
     packages = {name: _version(name) for name in (*_DEVICE_PACKAGES, *HOST_PACKAGES.values())}
-    jetson = _jetson(root)
+    jetson = find_jetson(root)
     python = platform.python_version()
     gpus, gpu_problems = _gpus()
     return Examination(
@@ -202,7 +206,8 @@ def _gpus() -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
     return tuple(Gpu(name=name, driver=driver, compute_capability=cc) for name, driver, cc in rows), ()
 
 
-def _jetson(root: Path) -> Jetson | None:
+def find_jetson(root: Path = Path("/")) -> Jetson | None:
+    """The Jetson whose system files lie below `root`; None where they are no Jetson's."""
     release = _text(root / "etc/nv_tegra_release")
     model = _text(root / "proc/device-tree/model").strip("\0\n ")
     if not release and "Jetson" not in model:
@@ -218,7 +223,17 @@ def _jetson(root: Path) -> Jetson | None:
         tensorrt=row[1],
         python=row[2],
         power_mode=mode[1] if mode else None,
+        gpu_hz=_gpu_clock(root),
     )
+
+
+def _gpu_clock(root: Path) -> tuple[int, int] | None:
+    """From devfreq, whose folder is named after the GPU. Source of the names: jetson-stats, core/gpu.py."""
+    for folder in sorted((root / "sys/class/devfreq").glob("*")):
+        if re.search(r"\.(gpu|gv11b|gp10b|ga10b|gb10b)$", folder.name):
+            now, most = (_text(folder / name).strip() for name in ("cur_freq", "max_freq"))
+            return (int(now), int(most)) if now.isdigit() and most.isdigit() else None
+    return None
 
 
 def _memory(root: Path) -> int | None:

@@ -38,8 +38,14 @@ class Gpu:
             kind="gpu",
             name=printable(properties.name.decode(errors="replace"), LONGEST_NAME),
             capability=f"{properties.major}.{properties.minor}",
+            multiprocessors=int(properties.multiProcessorCount),
         )
         self.stream = int(stream)
+
+    def free_bytes(self) -> int:
+        """What is free of the device's memory; a Jetson shares it with everything else."""
+        free, _ = self._call("cudaMemGetInfo")
+        return int(free)
 
     def allocate(self, size: int) -> int:
         """The address of `size` new bytes on the device, freed on leaving."""
@@ -74,6 +80,8 @@ class Gpu:
         if error != self._cudart.cudaError_t.cudaSuccess:
             _, text = self._cudart.cudaGetErrorString(error)
             raise EngineError(f"{name}: {text.decode()}")
+        if len(values) > 1:
+            return tuple(values)
         return values[0] if values else None
 
     def _how_to_fix(self) -> str:

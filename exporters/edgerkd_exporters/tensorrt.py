@@ -6,15 +6,8 @@ from edgerkd.bundle.backend import LiveEngine
 from edgerkd.core.engine import BuildLog
 from edgerkd.core.precision import Placement
 from edgerkd_exporters import _tensorrt_engine
-from edgerkd_exporters._tensorrt import Flavour, build
-
-TENSORRT = Flavour(
-    backend="trt",
-    module="tensorrt",
-    install='pip install "edgerkd[trt]" (on a Jetson: sudo apt install python3-libnvinfer, and a virtual environment '
-    "made with --system-site-packages)",
-    tag=b"ftrt",
-)
+from edgerkd_exporters._tensorrt import TENSORRT
+from edgerkd_exporters._tensorrt_process import build
 
 
 class TensorRTBackend:
@@ -33,7 +26,7 @@ class TensorRTBackend:
         self.check()
 
     def build(self, graph: Path, target: Path, *, max_batch: int) -> BuildLog:
-        """See `_tensorrt.build`."""
+        """See `_tensorrt_process.build`."""
         self.check()
         return build(TENSORRT, graph, target, max_batch)
 

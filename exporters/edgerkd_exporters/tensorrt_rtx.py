@@ -10,9 +10,8 @@ from edgerkd.bundle.backend import LiveEngine
 from edgerkd.core.engine import BuildLog
 from edgerkd.core.precision import Placement
 from edgerkd_exporters import _tensorrt_engine
-from edgerkd_exporters._tensorrt import Flavour, build, library
-
-TENSORRT_RTX = Flavour(backend="trt-rtx", module="tensorrt_rtx", install='pip install "edgerkd[trt-rtx]"', tag=b"vtrt")
+from edgerkd_exporters._tensorrt import TENSORRT_RTX, library
+from edgerkd_exporters._tensorrt_process import build
 
 
 class TensorRTRTXBackend:
@@ -31,7 +30,7 @@ class TensorRTRTXBackend:
         library(TENSORRT_RTX)
 
     def build(self, graph: Path, target: Path, *, max_batch: int) -> BuildLog:
-        """See `_tensorrt.build`."""
+        """See `_tensorrt_process.build`."""
         return build(TENSORRT_RTX, graph, target, max_batch)
 
     def open(self, engine: Path) -> LiveEngine:

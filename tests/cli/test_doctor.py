@@ -14,6 +14,9 @@ from edgerkd.verify.doctor import Jetson, conflicts, examine
 from tests.command import in_process
 
 JETSON_FILES = {
+    "sys/class/devfreq/15340000.vic/cur_freq": "115200000\n",
+    "sys/class/devfreq/17000000.gpu/cur_freq": "306000000\n",
+    "sys/class/devfreq/17000000.gpu/max_freq": "1300500000\n",
     "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
     "proc/device-tree/model": "NVIDIA Jetson AGX Orin Developer Kit\0",
     "proc/meminfo": "MemTotal:       64349404 kB\nMemFree:        1 kB\n",
@@ -94,6 +97,15 @@ def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
     return ended.code, ended.out, ended.err
 
 
+@pytest.mark.parametrize("text", ["", "unknown", "-1"])
+def test_a_clock_that_is_no_number_is_none(text, tmp_path, commands, plugged):
+    """Catches a build or an examination that fails because of a system file of another kernel."""
+    plugged(a=Works)
+    found = examine(machine(tmp_path, JETSON_FILES | {"sys/class/devfreq/17000000.gpu/max_freq": text}))
+    assert found.jetson is not None
+    assert found.jetson.gpu_hz is None
+
+
 def test_a_jetson_is_recognised(tmp_path, commands, plugged):
     """Catches wrong paths, a trailing NUL in the model, kB taken for bytes, and a JetPack of the wrong row."""
     plugged(a=Works)
@@ -106,6 +118,7 @@ def test_a_jetson_is_recognised(tmp_path, commands, plugged):
         tensorrt="10.3.0",
         python="3.10",
         power_mode="MAXN",
+        gpu_hz=(306_000_000, 1_300_500_000),
     )
     assert found.machine.memory_bytes == 64349404 * 1024
     assert found.machine.cpu == "ARMv8 Processor rev 1 (v8l)"

@@ -53,7 +53,9 @@ class FakeCuda(ModuleType):
 
     def cudaGetDeviceProperties(self, device):
         assert device == 0
-        return self._answer("cudaGetDeviceProperties", SimpleNamespace(name=b"Fake GPU", major=8, minor=7))
+        return self._answer(
+            "cudaGetDeviceProperties", SimpleNamespace(name=b"Fake GPU", major=8, minor=7, multiProcessorCount=8)
+        )
 
     def cudaStreamCreate(self):
         self.streams[77] = []

@@ -1,20 +1,32 @@
 """Building engines: with TensorRT-RTX for real, and the choices for TensorRT 8.5 to 11 against a fake builder."""
 
+import hashlib
+import json
 import subprocess
 import sys
 import traceback
-from enum import Enum, IntEnum
-from types import ModuleType, SimpleNamespace
+from dataclasses import replace
 
+import numpy as np
+import onnx
 import pytest
 
-from edgerkd.core.engine import BuildLog
+from edgerkd.core.engine import BuildLog, DeviceRecord, LayerCount
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.files.decode import decode_json, encode_json
-from edgerkd_exporters._tensorrt import build, logger
-from edgerkd_exporters.tensorrt import TENSORRT, TensorRTBackend
-from edgerkd_exporters.tensorrt_rtx import TENSORRT_RTX, TensorRTRTXBackend
+from edgerkd.graphs.precision.fp16 import halved
+from edgerkd.graphs.precision.int8 import layers, quantized
+from edgerkd.graphs.precision.ranges import find_ranges
+from edgerkd.models.onnx_graph import onnx_from_network
+from edgerkd_exporters._checks import unsigned_quantisers
+from edgerkd_exporters._tensorrt import TENSORRT, TENSORRT_RTX, logger
+from edgerkd_exporters._tensorrt_build import Place, build_here
+from edgerkd_exporters._tensorrt_process import build
+from edgerkd_exporters.tensorrt import TensorRTBackend
+from edgerkd_exporters.tensorrt_rtx import TensorRTRTXBackend
+from tests.exporters.fake_builder import VERSIONS, FakeBuilder
 from tests.exporters.small_graphs import classifier, half_inside, save, twin, unsupported
+from tests.zoo import network
 
 
 @pytest.fixture
@@ -39,7 +51,9 @@ def test_rtx_builds_without_a_gpu(rtx, make, tmp_path, target):
     backend.check_build()
     log = backend.build(save(make(), tmp_path / "graph.onnx"), target, max_batch=8)
     assert log.seconds is not None
-    assert log == BuildLog(max_batch=8, tf32=False, typing="strong", seconds=log.seconds)
+    assert replace(log, layers=(), layers_from=None) == BuildLog(
+        version=rtx.__version__, max_batch=8, tf32=False, typing="strong", seconds=log.seconds
+    )
     assert [path.name for path in target.parent.iterdir()] == ["student.plan"]
     here = bytes(int(part) for part in rtx.__version__.split("."))
     plan = target.read_bytes()
@@ -51,7 +65,7 @@ def test_rtx_builder_switches_tf32_off(rtx, graph, target, monkeypatch):
     configs = []
     make = rtx.Builder.create_builder_config
     monkeypatch.setattr(rtx.Builder, "create_builder_config", lambda self: configs.append(make(self)) or configs[-1])
-    build(TENSORRT_RTX, graph, target, 8)
+    build_here(TENSORRT_RTX, graph, target, 8)
     (config,) = configs
     assert not config.get_flag(rtx.BuilderFlag.TF32)
     assert config.num_optimization_profiles == 1
@@ -78,7 +92,7 @@ def test_rtx_refuses_damage_inside_the_graph(rtx, graph, target):
 def test_rtx_failure_keeps_nothing_of_the_library(rtx, tmp_path, target):
     """A builder kept by the error: garbage later, whose destruction within a log message hangs the library for ever."""
     with pytest.raises(EngineError) as caught:
-        TensorRTRTXBackend().build(save(unsupported(), tmp_path / "odd.onnx"), target, max_batch=8)
+        build_here(TENSORRT_RTX, save(unsupported(), tmp_path / "odd.onnx"), target, 8)
     frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
     assert "_plan" in [frame.f_code.co_name for frame in frames]
     assert [kind for frame in frames for kind in frame.f_locals.values() if isinstance(kind, rtx.Builder)] == []
@@ -91,7 +105,7 @@ def test_rtx_has_one_logger(rtx):
 
 def test_reasons_are_those_of_this_build(monkeypatch, graph, target):
     """The errors of something earlier told again."""
-    fake = FakeBuilder("11.4.0.106", fails=["build"])
+    fake = FakeBuilder("11.4.0.106", fails=("build",))
     logger(fake).log(fake.ILogger.ERROR, "old news")
     for _ in range(2):
         with pytest.raises(EngineError) as caught:
@@ -154,140 +168,159 @@ def test_all_modules_import_with_numpy_alone():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-class FakeBuilder(ModuleType):
-    """The building half of `tensorrt`: 8.5, 10.3 or 11.4, by the flags each has. Records every attempt."""
-
-    class ILogger:
-        INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
-
-    class IExecutionContext:
-        execute_async_v3 = None
-
-    class ErrorCode(Enum):
-        MODEL_DESERIALIZE_FAILED = 3
-        INVALID_NODE = 6
-
-    DataType = Enum("DataType", ["FLOAT", "HALF", "INT8"])
-    LayerType = Enum("LayerType", ["CONVOLUTION", "QUANTIZE"])
-
-    def __init__(self, version, types=("FLOAT",), fails=()) -> None:
-        super().__init__("tensorrt")
-        self.__version__ = version
-        typing = {"8.5.2.2": ["EXPLICIT_BATCH"], "10.3.0": ["EXPLICIT_BATCH", "STRONGLY_TYPED"]}
-        members = typing.get(version, ["STRONGLY_TYPED"])
-        self.NetworkDefinitionCreationFlag = IntEnum("NetworkDefinitionCreationFlag", members, start=0)
-        precisions = [] if version.startswith("11") else ["FP16", "INT8"]
-        self.BuilderFlag = Enum("BuilderFlag", ["TF32", *precisions])
-        self.types, self.fails = types, fails
-        self.reason = "could not find any implementation"
-        self.attempts: list[SimpleNamespace] = []
-
-    def Builder(self, log):  # noqa: N802  TensorRT's name
-        attempt = SimpleNamespace(flags={"TF32"}, profile={})
-        self.attempts.append(attempt)
-
-        def create_network(flags):
-            attempt.network = [m.name for m in self.NetworkDefinitionCreationFlag if flags & 1 << m.value]
-            layers = [
-                SimpleNamespace(
-                    num_outputs=1,
-                    type=self.LayerType.QUANTIZE if kind == "QUANTIZE" else self.LayerType.CONVOLUTION,
-                    get_output=lambda i, kind=kind: SimpleNamespace(
-                        dtype=self.DataType[kind.replace("QUANTIZE", "FLOAT")]
-                    ),
-                )
-                for kind in self.types
-            ]
-            images = SimpleNamespace(name="images", shape=(-1, 3, 4, 4))
-            return SimpleNamespace(
-                num_inputs=1, get_input=lambda i: images, num_layers=len(layers), get_layer=layers.__getitem__
-            )
-
-        def build_serialized_network(network, config):
-            if "build" in self.fails and "STRONGLY_TYPED" in attempt.network:
-                log.log(self.ILogger.ERROR, self.reason)
-                return None
-            return memoryview(b"plan")
-
-        return SimpleNamespace(
-            create_network=create_network,
-            create_builder_config=lambda: SimpleNamespace(
-                add_optimization_profile=lambda profile: 0,
-                clear_flag=lambda flag: attempt.flags.remove(flag.name),
-                set_flag=lambda flag: attempt.flags.add(flag.name),
-            ),
-            create_optimization_profile=lambda: SimpleNamespace(
-                set_shape=lambda name, *shapes: attempt.profile.update({name: shapes})
-            ),
-            build_serialized_network=build_serialized_network,
-        )
-
-    def OnnxParser(self, network, log):  # noqa: N802  TensorRT's name
-        strong = "STRONGLY_TYPED" in self.attempts[-1].network
-        # As in 8.5: no node_name, no node_operator.
-        error = SimpleNamespace(code=lambda: self.ErrorCode.INVALID_NODE, node=lambda: 3, desc=lambda: "no half Gemm")
-        fails = ("parse" in self.fails and strong) or "always" in self.fails
-        return SimpleNamespace(parse=lambda data: not fails, num_errors=1, get_error=lambda i: error)
-
-
-def built(monkeypatch, graph, target, fake):
+def built(monkeypatch, graph, target, fake, place=None):
     monkeypatch.setitem(sys.modules, "tensorrt", fake)
-    return build(TENSORRT, graph, target, 8)
+    return build_here(TENSORRT, graph, target, 8, place)
 
 
+@pytest.fixture
+def place(tmp_path):
+    device = DeviceRecord(kind="gpu", name="Fake GPU", capability="8.7", multiprocessors=8)
+    return Place(device=device, free=8_000_000_000, cache=tmp_path / "cache" / "timing" / "fake.cache")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
-    ("version", "types", "network", "flags"),
+    ("types", "flags"),
     [
-        ("8.5.2.2", ["FLOAT"], ["EXPLICIT_BATCH"], set()),
-        ("8.5.2.2", ["FLOAT", "HALF"], ["EXPLICIT_BATCH"], {"FP16"}),
-        ("8.5.2.2", ["QUANTIZE", "FLOAT"], ["EXPLICIT_BATCH"], {"INT8"}),
-        ("8.5.2.2", ["INT8", "HALF"], ["EXPLICIT_BATCH"], {"FP16", "INT8"}),
-        ("10.3.0", ["INT8", "HALF"], ["STRONGLY_TYPED"], set()),
-        ("11.4.0.106", ["INT8", "HALF"], ["STRONGLY_TYPED"], set()),
+        (("FLOAT",), set()),
+        (("FLOAT", "HALF"), {"FP16", "OBEY_PRECISION_CONSTRAINTS"}),
+        (("INT8", "FLOAT"), {"INT8"}),
+        (("INT8", "HALF"), {"FP16", "INT8"}),
     ],
 )
-def test_flags_for_each_generation(monkeypatch, graph, target, version, types, network, flags):
-    """TF32 left on; precision flags where the network is strongly typed, or none where 8.5 needs them."""
+def test_the_typed_graph_is_the_precision_in_each_generation(monkeypatch, graph, target, place, version, types, flags):
+    """TF32 left on; flags where the network is strongly typed, or none where 8.6 needs them; a name a version lacks."""
     fake = FakeBuilder(version, types)
-    log = built(monkeypatch, graph, target, fake)
+    log = built(monkeypatch, graph, target, fake, place)
     (attempt,) = fake.attempts
-    assert (attempt.network, attempt.flags) == (network, flags)
+    strong = not version.startswith("8")
+    assert attempt.network == (["STRONGLY_TYPED"] if strong else ["EXPLICIT_BATCH"])
+    assert attempt.flags == (set() if strong else flags)
     assert attempt.profile == {"images": ((1, 3, 4, 4), (1, 3, 4, 4), (8, 3, 4, 4))}
-    strong = network == ["STRONGLY_TYPED"]
     assert (log.max_batch, log.tf32, log.fallback) == (8, False, None)
     assert (log.typing, set(log.precisions)) == (("strong", set()) if strong else ("weak", {"FP32"} | flags))
     assert target.read_bytes() == b"plan"
+    names = {"FLOAT": "fp32", "HALF": "fp16", "INT8": "int8"}
+    expected = {LayerCount(kind="CaskConvolution", precision=names[kind], count=1) for kind in types}
+    assert (set(log.layers), log.layers_from) == (expected, "engine")
+    assert (log.device, log.workspace_bytes, attempt.workspace) == (
+        place.device,
+        4_000_000_000,
+        ("WORKSPACE", 4_000_000_000),
+    )
 
 
-@pytest.mark.parametrize(("step", "reason"), [("parse", "node 3: no half Gemm"), ("build", "could not find any")])
+def test_a_layer_without_a_quantiser_is_told_its_type(monkeypatch, graph, target):
+    """A weakly typed builder that may take float32 for a layer because float32 was quicker that day."""
+    fake = FakeBuilder("8.6.1", ("FLOAT", "HALF"))
+    built(monkeypatch, graph, target, fake)
+    (attempt,) = fake.attempts
+    assert [layer.precision.name for layer in attempt.layers] == ["FLOAT", "HALF"]
+
+
+def _says(*layers: tuple[str, str, str]) -> str:
+    """An inspector's words: (names, type, format)."""
+    return json.dumps(
+        {"Layers": [{"Name": n, "LayerType": t, "Inputs": [{"Datatype": f}], "Outputs": []} for n, t, f in layers]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("types", "inspected", "refused"),
+    [
+        (
+            ("HALF",),
+            _says(("conv0 + relu", "gemm", "Row major linear FP32")),
+            ["'conv0' is fp16 in the graph, and fp32"],
+        ),
+        (("HALF",), _says(("conv0", "gemm", "Half")), []),
+        (("HALF",), _says(("conv00", "gemm", "FP32"), ("conv0", "gemm", "Half")), []),
+        (("HALF", "HALF"), _says(("conv0", "gemm", "Float"), ("conv1", "gemm", "Float")), ["'conv0'", "'conv1'"]),
+        (
+            ("INT8",),
+            _says(("conv0", "CaskConvolution", "Channel major FP16 format")),
+            ["is int8 in the graph, and fp16"],
+        ),
+        (("INT8",), _says(("conv0", "Reformat", "FP32"), ("conv0", "CaskConvolution", "Int8 NC/32HW32")), []),
+        (("BF16",), _says(("conv0", "gemm", "BFloat16")), []),
+        (("FLOAT",), _says(("conv0", "gemm", "Half")), []),
+        (("HALF",), _says(("{ForeignNode[a...b]}", "Myelin", "FP32")), []),
+    ],
+)
+def test_an_engine_that_fell_back_is_refused_with_the_layers_names(
+    monkeypatch, graph, target, place, types, inspected, refused
+):
+    """TensorRT 11's silent float32 shipped as fp16 (rf-detr#1453), and a good engine refused for another's name."""
+    fake = FakeBuilder("11.4.0.106", types)
+    fake.inspected = inspected
+    if not refused:
+        assert built(monkeypatch, graph, target, fake, place).layers_from == "engine"
+        return
+    with pytest.raises(EngineError, match="does not compute as the graph says") as caught:
+        built(monkeypatch, graph, target, fake, place)
+    for part in refused:
+        assert part in str(caught.value)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("inspected", ["", "not JSON", '{"Layers": ["conv0"]}', "{}", "[]", '{"Layers": []}'])
+def test_an_inspector_that_says_nothing_leaves_the_networks_word(monkeypatch, graph, target, place, inspected):
+    """A build that fails, or layers made up, because an engine was not asked, or answers with names alone."""
+    fake = FakeBuilder("10.3.0", ("HALF",))
+    fake.inspected = inspected
+    log = built(monkeypatch, graph, target, fake, place)
+    assert log.layers_from == "network"
+    assert log.layers == (LayerCount(kind="CONVOLUTION", precision="fp16", count=1),)
+    fake.loads = False
+    assert built(monkeypatch, graph, target, fake, place).layers_from == "network"
+
+
+def test_measurements_are_kept_for_the_next_build(monkeypatch, graph, target, place):
+    """A cache that is never read, a damaged one that stops a build, and one that has no place."""
+    fake = FakeBuilder("10.3.0")
+    log = built(monkeypatch, graph, target, fake, place)
+    assert log.timing_cache == hashlib.sha256(place.cache.read_bytes()).hexdigest()
+    built(monkeypatch, graph, target, fake, place)
+    place.cache.write_bytes(b"rubbish")
+    built(monkeypatch, graph, target, fake, place)
+    assert [attempt.offered for attempt in fake.attempts] == [[b""], [b"times of this build"], [b"rubbish", b""]]
+    place.cache.unlink()
+    place.cache.mkdir()
+    assert built(monkeypatch, graph, target, fake, place).timing_cache is None
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"), [("parse", "node 3 'gemm' (Gemm): no half Gemm"), ("build", "could not find")]
+)
 def test_10_falls_back_to_weak_typing_and_says_so(monkeypatch, graph, target, step, reason):
     """No second attempt, a silent one, or one without the flags that it needs."""
-    fake = FakeBuilder("10.3.0", ["HALF"], [step])
+    fake = FakeBuilder("10.3.0", ("HALF",), (step,))
     log = built(monkeypatch, graph, target, fake)
     assert [attempt.network for attempt in fake.attempts] == [["STRONGLY_TYPED"], ["EXPLICIT_BATCH"]]
-    assert fake.attempts[1].flags == {"FP16"}
+    assert fake.attempts[1].flags == {"FP16", "OBEY_PRECISION_CONSTRAINTS"}
     assert reason in str(log.fallback)
-    assert (log.typing, log.precisions) == ("weak", ("FP32", "FP16"))
+    assert (log.typing, log.precisions) == ("weak", ("FP32", "FP16", "OBEY_PRECISION_CONSTRAINTS"))
 
 
 def test_11_has_nothing_to_fall_back_to(monkeypatch, graph, target):
     """A weak attempt on 11, where it would be another strong one under a false name."""
-    fake = FakeBuilder("11.4.0.106", fails=["build"])
+    fake = FakeBuilder("11.4.0.106", fails=("build",))
     with pytest.raises(EngineError, match=r"student\.onnx: tensorrt 11\.4\.0\.106 cannot build it: could not find any"):
         built(monkeypatch, graph, target, fake)
     assert len(fake.attempts) == 1
     assert not target.exists()
 
 
-def test_both_attempts_failing_is_an_error(monkeypatch, graph, target):
-    """A loop, or a log in place of the error."""
+def test_8_names_a_node_by_its_number_alone(monkeypatch, graph, target):
+    """A loop, a log in place of the error, and a method that 8.6's errors do not have."""
     with pytest.raises(EngineError, match="node 3: no half Gemm"):
-        built(monkeypatch, graph, target, FakeBuilder("10.3.0", fails=["always"]))
+        built(monkeypatch, graph, target, FakeBuilder("8.6.1", fails=("always",)))
 
 
 def test_a_long_reason_for_the_fallback_still_fits_its_record(monkeypatch, graph, target):
     """A record of a failed build that cannot be written or read, for its text is longer than any may be."""
-    fake = FakeBuilder("10.3.0", ["HALF"], ["build"])
+    fake = FakeBuilder("10.3.0", ("HALF",), ("build",))
     fake.reason = "tactic\x1b[31m failed " * 10_000
     log = built(monkeypatch, graph, target, fake)
     assert log.fallback is not None
@@ -297,6 +330,100 @@ def test_a_long_reason_for_the_fallback_still_fits_its_record(monkeypatch, graph
     again = decode_json(BuildLog, path)
     assert again.fallback is not None
     assert again.fallback[:2000] == log.fallback[:2000]
+
+
+BROKEN = """
+import os, sys
+__version__ = "1.7.1.116"
+class ILogger:
+    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
+    def __init__(self): pass
+class IExecutionContext:
+    execute_async_v3 = None
+class NetworkDefinitionCreationFlag:
+    STRONGLY_TYPED = 0
+class BuilderFlag:
+    TF32 = 0
+def Builder(log):
+    {what}
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("os.kill(os.getpid(), 9)", "its process was killed, most likely for want of memory"),
+        ("os.kill(os.getpid(), 11)", "its process ended with signal 11"),
+        ("os._exit(3)", "its process ended with exit code 3"),
+        ("raise ValueError('a bug of ours')", "exit code 1: .*a bug of ours"),
+    ],
+)
+def test_a_builder_that_dies_is_an_error_of_exit_code_6(monkeypatch, tmp_path, graph, target, what, said):
+    """An out-of-memory kill that takes edgerkd with it, and leaves exit code 137 and no word."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "tensorrt_rtx.py").write_text(BROKEN.format(what=what))
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    monkeypatch.delitem(sys.modules, "tensorrt_rtx", raising=False)
+    with pytest.raises(EngineError, match=rf"(?s)student\.onnx: tensorrt_rtx could not build it: .*{said}") as caught:
+        build(TENSORRT_RTX, graph, target, 8)
+    assert caught.value.exit_code == 6
+    assert not target.exists()
+
+
+def test_rtx_builds_the_int8_graph_as_int8(rtx, tmp_path, target):
+    """An int8 variant whose convolutions TensorRT-RTX reads as float32."""
+    graph, quantised = student_graphs("signed")
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(quantised)
+    log = build(TENSORRT_RTX, path, target, 8)
+    found = {(each.kind, each.precision): each.count for each in log.layers}
+    every = layers(graph)
+    assert found[("CONVOLUTION", "int8")] == len(every) - 1
+    assert sum(count for (kind, _), count in found.items() if kind != "CONVOLUTION") == 1  # the classifier
+    assert log.layers_from == "network"
+
+
+def test_rtx_builds_the_fp16_graph_as_fp16(rtx, tmp_path, target):
+    """A half graph that is float32 when it is built, and one whose normalization is not."""
+    graph, _ = student_graphs("signed")
+    path = tmp_path / "fp16.onnx"
+    path.write_bytes(halved(graph))
+    log = build(TENSORRT_RTX, path, target, 8)
+    assert {each.precision for each in log.layers} == {"fp16"}
+
+
+def constant_zero_points(content: bytes) -> bytes:
+    """The graph with the zero points of its quantisers in Constant nodes, as some exporters write them."""
+    model = onnx.load_from_string(content)
+    zeros = {node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in zeros]
+    moved = [tensor for tensor in model.graph.initializer if tensor.name in zeros]
+    nodes = [onnx.helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in moved]
+    nodes += list(model.graph.node)
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend(nodes)
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("write", [bytes, constant_zero_points])
+def test_unsigned_quantisers_are_refused(rtx, tmp_path, target, write):
+    """uint8 taken for int8 in silence: another network, of which nobody was told."""
+    _, quantised = student_graphs("unsigned")
+    path = tmp_path / "uint8.onnx"
+    path.write_bytes(write(quantised))
+    with pytest.raises(EngineError, match="reads unsigned quantisers as signed ones") as caught:
+        build(TENSORRT_RTX, path, target, 8)
+    assert "images" in str(caught.value) or "quantized" in str(caught.value)
+    assert unsigned_quantisers(write(student_graphs("signed")[1])) == []
+
+
+def student_graphs(placement: str) -> tuple[bytes, bytes]:
+    """A student's graph, and that in int8."""
+    graph = onnx_from_network(network(seed=3, channels=3, height=32, width=32))
+    images = np.random.default_rng(0).random((32, 3, 32, 32), np.float32)
+    ranges = find_ranges(graph, [images])
+    return graph, quantized(graph, ranges, placement=placement, keep=layers(graph)[-1:])
 
 
 def test_trt_build_needs_a_gpu(monkeypatch, graph, target):

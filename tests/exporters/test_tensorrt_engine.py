@@ -57,7 +57,7 @@ def test_engine_computes_in_the_order_of_the_graph(trt, cuda, plan):
     """Outputs read before the stream is synchronised, addresses or shapes not set, outputs in another order."""
     with TensorRTBackend().open(plan) as engine:
         assert (engine.backend, engine.version) == ("trt", "10.13.3.9")
-        assert engine.device == DeviceRecord(kind="gpu", name="Fake GPU", capability="8.7")
+        assert engine.device == DeviceRecord(kind="gpu", name="Fake GPU", capability="8.7", multiprocessors=8)
         images, cotangent = batch(3)
         logits, gradient = engine(images, cotangent)
     assert_array_equal(logits, 2 * cotangent)
