@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -196,6 +197,26 @@ def by_onnx_runtime(subject: Subject, *, signed: bool) -> tuple[Tried, float]:
     return attacked(model_of(subject), tried, Silent()), seconds
 
 
+def by_nncf(subject: Subject) -> tuple[Tried, float]:
+    """NNCF's quantiser as it comes, the last layer left out. It is no dependency: PYTHONPATH names where it is."""
+    import nncf  # type: ignore[import-not-found]
+    import onnx
+
+    last = layers(subject.graph)[-1]
+    started = time.perf_counter()
+    model = nncf.quantize(
+        onnx.load_from_string(subject.graph),
+        nncf.Dataset(np.array_split(subject.calibration, len(subject.calibration)), lambda part: {"images": part}),
+        subset_size=len(subject.calibration),
+        ignored_scope=nncf.IgnoredScope(names=[name_of(subject.graph, last)]),
+    )
+    seconds = time.perf_counter() - started
+    graph = model.SerializeToString()
+    search = PrecisionSearch(precision="int8", placement="unsigned", float_layers=(last,))
+    tried = Tried(graph=graph, twin=gradient_twin(graph), search=search)
+    return attacked(model_of(subject), tried, Silent()), seconds
+
+
 def name_of(graph: bytes, output: str) -> str:
     """The node that makes a tensor."""
     import onnx
@@ -278,6 +299,8 @@ def measured(subject: Subject) -> dict[str, Any]:
     own = variants(subject)
     own["ort-quantiser uint8"] = by_onnx_runtime(subject, signed=False)
     own["ort-quantiser int8"] = by_onnx_runtime(subject, signed=True)
+    if find_spec("nncf") is not None:
+        own["nncf"] = by_nncf(subject)
     graphs = {"fp32": subject.graph} | {name: tried.graph for name, (tried, _) in own.items()}
     if isinstance(subject.network, Network):
         shape = subject.network.architecture.image_shape

@@ -111,8 +111,7 @@ def test_a_larger_radius_is_never_easier(road, edgerkd, monkeypatch):
     """Catches --eps that goes nowhere."""
     monkeypatch.chdir(road.folder)
     found = [
-        json.loads(edgerkd("evaluate", "-n", "60", "--eps", eps, "--json").out)
-        for eps in ("8/255", "32/255", "96/255")
+        json.loads(edgerkd("evaluate", "-n", "60", "--eps", eps, "--json").out) for eps in ("8/255", "32/255", "96/255")
     ]
     values = [f["robust_acc"]["value"] for f in found]
     assert values[0] > values[1] > values[2]
