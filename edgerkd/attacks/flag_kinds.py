@@ -69,6 +69,11 @@ NOISE = FlagKind(
     words="random noise of the same radius raises the loss by {noise:.3g} on average and {steps} "
     "steps of PGD by {pgd:.3g}: the gradients hold little that random guesses do not",
 )
+REPEATED = FlagKind(
+    id="repeated-images",
+    title="",
+    words="{repeated} images of the bundle are within the radius of another one, and are not counted: {n} are left",
+)
 QUERIES_GO_FURTHER = FlagKind(
     id="query-attack-beats-white-box",
     title="query attack beats white-box",
@@ -127,6 +132,6 @@ KINDS: dict[str, FlagKind] = {
     for kind in (
         *(RANDOMISED, SOFTMAX, ZERO_GRADIENTS, SATURATED, WEAKER, LOSS_FALLS, NOISE, QUERIES_GO_FURTHER),
         *(STRONGER_GOES_FURTHER, TRANSFER, ANY_RADIUS, OUTSIDE_BALL, OUTSIDE_RANGE),
-        *(TOO_FEW_CLASSES, OVER_REPORTS, RISES),
+        *(TOO_FEW_CLASSES, OVER_REPORTS, RISES, REPEATED),
     )
 }

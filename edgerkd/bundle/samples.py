@@ -1,9 +1,9 @@
 """The images a bundle is verified on, with the adversarial versions that the host found, and reference logits."""
 
 import io
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,10 @@ class StoredSamples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: NDArray[np.int64]) -> "StoredSamples":
+        """These rows alone."""
+        return _taken(self, rows)
+
     @property
     def images(self) -> NDArray[np.float32]:
         """The images (n, c, h, w) in [0, 1]."""
@@ -43,6 +47,18 @@ class Reference:
 
     logits: NDArray[np.float32]
     logits_adv: NDArray[np.float32] | None = None
+
+    def take(self, rows: NDArray[np.int64]) -> "Reference":
+        """These rows alone."""
+        return _taken(self, rows)
+
+
+A = TypeVar("A", StoredSamples, Reference)
+
+
+def _taken(arrays: A, rows: NDArray[np.int64]) -> A:
+    found = {field.name: getattr(arrays, field.name) for field in fields(arrays)}
+    return replace(arrays, **{name: array[rows] for name, array in found.items() if array is not None})
 
 
 _TYPES: dict[str, Any] = {  # Any: NumPy scalar types have no common public type

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from edgerkd.core.recipe import Recipe
 from edgerkd.distill.muon import Muon
@@ -19,8 +20,8 @@ class Optimizer:
     """
 
     def __init__(self, network: nn.Module, others: Iterable[nn.Parameter], recipe: Recipe) -> None:
-        whole = (name for name, m in network.named_modules() if isinstance(m, nn.Conv2d) and m.groups == 1)
-        filters = [network.get_parameter(f"{name}.weight") for name in whole] if recipe.optimizer == "muon" else []
+        whole = (m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups == 1)
+        filters = [_own_weight(m) for m in whole] if recipe.optimizer == "muon" else []
         known = {id(p) for p in filters}
         rest = [*(p for p in network.parameters() if id(p) not in known), *others]
         self.parameters = [*filters, *rest]
@@ -64,3 +65,8 @@ class Optimizer:
         """Go back to a state of the same network and recipe."""
         for name, part in self._parts.items():
             part.load_state_dict(state[name])
+
+
+def _own_weight(layer: nn.Conv2d) -> nn.Parameter:
+    """A layer's weight, which its rounded one is made of where it has such (models/rounded.py)."""
+    return layer.get_parameter("parametrizations.weight.original" if is_parametrized(layer, "weight") else "weight")

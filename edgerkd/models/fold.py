@@ -1,12 +1,10 @@
 """Batch norms folded into the convolutions before them: the same function in evaluation mode, in fewer passes."""
 
-from collections.abc import Mapping
-from copy import copy, deepcopy
+from copy import copy
 from functools import cache
 from typing import TypeVar, cast
 
-import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from edgerkd.core.architecture import Architecture
@@ -41,23 +39,6 @@ def folded(network: Network) -> Network:
         )
         twin.set_submodule(norm_name, nn.Identity())
     return twin
-
-
-def unfold(network: Network, weights: Mapping[str, Tensor]) -> Network:
-    """A copy of `network`, as it is deployed, that computes what its folded one does with these weights.
-
-    A batch norm that was folded adds the bias and does nothing else.
-    """
-    found = deepcopy(network.deployed()).eval()
-    state = {name: value for name, value in found.state_dict().items()} | dict(weights)
-    for conv_name, norm_name in _pairs(network.architecture):
-        norm = cast("nn.BatchNorm2d", found.get_submodule(norm_name))
-        plain = torch.zeros_like(norm.weight), torch.ones_like(norm.weight)
-        state |= {f"{norm_name}.running_mean": plain[0], f"{norm_name}.running_var": plain[1]}
-        state |= {f"{norm_name}.weight": plain[1] * (1 + norm.eps) ** 0.5}
-        state |= {f"{norm_name}.bias": state.pop(f"{conv_name}.bias")}
-    found.load_state_dict(state)
-    return found
 
 
 def _twin(module: M) -> M:

@@ -11,7 +11,6 @@ from torch.nn.utils.parametrize import register_parametrization
 from edgerkd.core.errors import ExportError
 from edgerkd.graphs.precision.int8 import LARGEST, Rounding, Scale
 from edgerkd.graphs.precision.ranges import values_of
-from edgerkd.models.fold import folded, unfold
 from edgerkd.models.network import Features, Network
 
 NEAR = 1e-3
@@ -22,18 +21,19 @@ kernels that sum in another order differ by 1e-6."""
 class RoundedNetwork(Network):
     """A trained network whose layers compute what those of its int8 graph do, with a gradient.
 
-    `graph` is the network's own, in float32, and `rounding` says where it is rounded. Batch norms are folded as an
-    export does it, and the others keep their statistics. What is rounded passes its gradient straight through inside
-    the representable range, and none outside (Jacob et al. 2018, arXiv 1712.05877, section 3; the range itself is
-    measured, not trained). Raises ExportError where a tensor or layer of the graph is not found in the network.
+    `graph` is the network's own, in float32, and `rounding` says where it is rounded. Batch norms stay as they are: a
+    weight that has a scale for each output is rounded alike before and after a norm is folded into it. What is rounded
+    passes its gradient straight through inside the representable range, and none outside (Jacob et al. 2018, arXiv
+    1712.05877, section 3; the range itself is measured, not trained). Raises ExportError where a tensor or layer of the
+    graph is not found in the network.
     """
 
     folds = False
 
     def __init__(self, network: Network, graph: bytes, rounding: Rounding) -> None:
         super().__init__(network.architecture)
-        self.original = (network,)  # in a tuple: it is no part of what is trained
-        body = _Body(deepcopy(folded(network.eval())))
+        self.original = (network.deployed(),)  # in a tuple: it is no part of what is trained
+        body = _Body(deepcopy(self.original[0]).eval())
         traced = fx.GraphModule(body, _Tracer().trace(body))
         images = torch.rand(4, *network.architecture.image_shape, generator=torch.Generator().manual_seed(0))
         values = values_of(graph, images.numpy(), tuple(rounding.activations))
@@ -45,18 +45,11 @@ class RoundedNetwork(Network):
     def features(self, images: Tensor) -> Features:
         return Features(*self.body(images))
 
-    def train(self, mode: bool = True) -> "RoundedNetwork":
-        """As ever, but that batch norms go on as they would on a device."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-        return self
-
     def unrounded(self) -> Network:
-        """The network that was trained, with its weights as they are now, in float32."""
-        state = self.body.state_dict()
-        return unfold(self.original[0], {_own_name(name): value for name, value in state.items()})
+        """The network as it is deployed, with the weights of this one, in float32."""
+        found = deepcopy(self.original[0]).eval()
+        found.load_state_dict({_own_name(name): value for name, value in self.body.state_dict().items()})
+        return found
 
 
 def _own_name(name: str) -> str:

@@ -1,7 +1,7 @@
 """What attacks and measurements on a live engine show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from edgerkd.verify.parity import parity_of
 from edgerkd.verify.session import Session
 
 BATCH = 64
+SMALL = 32  # images, or all where there are fewer, that are shown one to three at a time; ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +62,7 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: 
     classifier, classes = session.classifier, len(session.bundle.manifest.model.classes)
     n, compared = len(samples), len(samples) * (1 if samples.images_adv is None else 2)
     with progress.stage(f"verify on {session.live.backend}", compared + n * len(attacks)) as advance:
-        parity, agreement = _compared(session, images)
+        parity, agreement = _compared(session, images, generator)
         advance(compared, "parity")
         check_arrays(inputs.images, inputs.labels, classes=classes)
         check_classifier(classifier, inputs.images[:SAMPLE], classes=classes)
@@ -105,19 +106,24 @@ def _replay(session: Session) -> tuple[Attack, ...]:
     return (replayed(images_adv),)
 
 
-def _compared(session: Session, images: FloatArray) -> tuple[Parity, float]:
-    """The engine against the reference, and how often the twin gives the engine's answer where that is clear."""
+def _compared(session: Session, images: FloatArray, generator: np.random.Generator) -> tuple[Parity, float]:
+    """The engine against the reference, and how often the twin gives the engine's answer where that is clear.
+
+    Every image is shown in the attacks' batches, and some that are drawn in small ones, as a device is served: an
+    engine that is another network for single images is not the one that is attacked.
+    """
     samples, reference, limits = session.samples, session.reference, session.variant.parity
-    classes = reference.logits.shape[1]
-    logits: list[FloatArray] = []
-    twins: list[FloatArray] = []
-    for batch in (images, samples.images_adv):
-        for first in range(0, 0 if batch is None else len(batch), BATCH):
-            assert batch is not None
-            part = batch[first : first + BATCH]
-            logits.append(session.classifier.logits(part))
-            twins.append(session.twin(part, np.zeros((len(part), classes), np.float32))[0])
-    own = np.concatenate(logits)
-    host = [reference.logits, *([] if reference.logits_adv is None else [reference.logits_adv])]
+    shown = images if samples.images_adv is None else np.concatenate([images, samples.images_adv])
+    host = reference.logits
+    if reference.logits_adv is not None:
+        host = np.concatenate([host, reference.logits_adv])
+    parts = np.split(shown, range(BATCH, len(shown), BATCH))
+    own = np.concatenate([session.classifier.logits(part) for part in parts])
+    zeros = np.zeros_like(host)
+    twins = [session.twin(part, zeros[: len(part)])[0] for part in parts]
     agreement = parity_of(np.concatenate(twins), own, limits=limits).agreement
-    return parity_of(own, np.concatenate(host), limits=limits), agreement
+    drawn = generator.permutation(len(shown))[:SMALL]
+    few = np.split(drawn, np.cumsum(generator.integers(1, 4, size=SMALL)).clip(max=len(drawn)))
+    small = [session.classifier.logits(shown[rows]) for rows in few if len(rows)]
+    parity = parity_of(np.concatenate([own, *small]), np.concatenate([host, host[drawn]]), limits=limits)
+    return replace(parity, n=len(host)), agreement

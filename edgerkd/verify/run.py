@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgerkd.attacks.flag_kinds import REPEATED
 from edgerkd.attacks.suite import WEAK, attacks_named
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.budget import limits
@@ -67,8 +68,8 @@ def verify(
             profile=chosen,
             requirement=Requirement() if measure else required,
             measure=measure,
-            notices=notices,
-            weak=attack in WEAK,
+            notices=(*notices, *_repeated(session)),
+            doubts=notices if attack in WEAK else (),
             seed=seed,
             probe_seed=probed,
         )
@@ -89,14 +90,14 @@ def _report(
     requirement: Requirement,
     measure: bool,
     notices: tuple[Flag, ...],
-    weak: bool,
+    doubts: tuple[Flag, ...],
     seed: int,
     probe_seed: int,
 ) -> VerifyReport:
     """The evidence judged, as one record."""
     manifest, outcomes = session.bundle.manifest, evidence.outcomes
     target = target_of(profile, session.facts)
-    flags = (*(notices if weak else ()), *evidence.flags)
+    flags = (*doubts, *evidence.flags)
     held = session.samples.host_robust
     retention = (
         None if held is None else retention_interval(outcomes.robust, held, generator=np.random.default_rng(seed))
@@ -139,6 +140,13 @@ def _report(
         seed=seed,
         probe_seed=probe_seed,
     )
+
+
+def _repeated(session: Session) -> tuple[Flag, ...]:
+    """A notice where the bundle shows an image more than once, or nearly so."""
+    if not session.repeated:
+        return ()
+    return (REPEATED.raised(repeated=session.repeated, n=len(session.samples)),)
 
 
 def _judged(budget: Budget, session: Session, evidence: Evidence, target: Target | None) -> tuple[Limit, ...]:

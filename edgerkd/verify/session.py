@@ -19,6 +19,7 @@ from edgerkd.core.verification import Skipped
 from edgerkd.files.paths import GRAPH_LIMIT, read_file, shown
 from edgerkd.verify.build import choose_backend, open_engines, preferred_backends
 from edgerkd.verify.classifier import EngineClassifier
+from edgerkd.verify.distinct import distinct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Session:
     """`live` and `twin` are loaded; `facts` says what they are, `skipped` which better backends do not work here.
 
     `log_probabilities`: the engine was built from a graph that ends in a softmax, and what it gives are logarithms.
+    `repeated` of the bundle's images are left out of `samples`: they are within the radius of one that is there.
     """
 
     bundle: Bundle
@@ -38,6 +40,7 @@ class Session:
     log: BuildLog
     engine_bytes: int
     log_probabilities: bool
+    repeated: int
     skipped: tuple[Skipped, ...]
 
     @property
@@ -83,6 +86,9 @@ def open_session(
     found = bundle.manifest.variant_for(chosen.name, chosen.placement, variant)
     check_precision(bundle, found)
     samples, reference = bundle.samples(found)
+    threat_model, stored = bundle.manifest.threat_model, len(samples)
+    rows = distinct(samples.images, eps=float(threat_model.eps), norm=threat_model.norm)
+    samples, reference = samples.take(rows), reference.take(rows)
     with ExitStack() as stack:
         live, twin, built = open_engines(bundle, found, chosen, engines, stack)
         adoption = None if found.engine is None else bundle.manifest.model.adoption
@@ -110,4 +116,5 @@ def open_session(
             engine_bytes=built.engine.stat().st_size,
             skipped=skipped,
             log_probabilities=log_probabilities,
+            repeated=stored - len(samples),
         )

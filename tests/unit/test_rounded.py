@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.testing import assert_close
 
 from edgerkd.core.errors import ExportError
@@ -13,6 +12,7 @@ from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
 from edgerkd.distill.methods.recipes import recipe_for
 from edgerkd.distill.methods.registry import METHODS
+from edgerkd.distill.optimizer import Optimizer
 from edgerkd.distill.quantization_aware import recipe_for_rounded, train_rounded
 from edgerkd.graphs.precision.int8 import Rounding, layers, quantized, rounding_of
 from edgerkd.graphs.precision.ranges import find_ranges
@@ -93,17 +93,31 @@ def test_the_gradient_stops_outside_the_representable_range():
     assert all(weight.grad is not None for weight in found.parameters())
 
 
-def test_batch_norms_stay_as_a_device_has_them():
-    """Catches statistics of single batches, which no graph has, and folding what is folded."""
+def test_it_is_not_folded_and_can_be_copied():
+    """Catches an attack in training on a network without roundings, and an average of weights that shares them."""
     found, _, _ = rounded(moved("preactresnet"), "signed")
-    found.train()
-    norms = [module for module in found.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert norms
-    assert not any(norm.training for norm in norms)
     assert folded(found) is found
-    copied = copy.deepcopy(found)
     images = torch.from_numpy(IMAGES[:4])
-    assert_close(copied.eval()(images), found.eval()(images), rtol=0, atol=0)
+    before = found.eval()(images)
+    copied = copy.deepcopy(found)
+    assert_close(copied.eval()(images), before, rtol=0, atol=0)
+    with torch.no_grad():
+        for weight in copied.parameters():
+            weight.zero_()
+    assert_close(found(images), before, rtol=0, atol=0)
+
+
+def test_muon_moves_the_weights_that_rounded_ones_are_made_of():
+    """Catches a step on the rounded weight, which is made anew from the old one each time."""
+    found, _, _ = rounded(moved("resnet"), "signed")
+    recipe = recipe_for(METHODS["pgd-at"], THREAT, epochs=1)
+    optimizer = Optimizer(found.train(), (), recipe)
+    optimizer.set_rates(1.0)
+    before = {name: weight.clone() for name, weight in found.named_parameters()}
+    found(torch.from_numpy(IMAGES)).square().sum().backward()
+    optimizer.step()
+    still = [name for name, weight in found.named_parameters() if (weight - before[name]).abs().max() == 0]
+    assert still == []
 
 
 def test_a_graph_of_another_network_is_refused():
@@ -142,4 +156,5 @@ def test_it_is_trained_as_at_the_end_of_its_run():
     assert found.options["adversarial_share"] == 1.0
     assert found.options["weight_cov"] == recipe.options["weight_cov"]
     assert found.method == recipe.method
+    assert (found.optimizer, found.lr < recipe.lr / 5, found.lr_muon < recipe.lr_muon / 5) == ("muon", True, True)
     assert recipe_for_rounded(recipe_for(METHODS["pgd-at"], THREAT, epochs=4)).options == {}

@@ -40,17 +40,20 @@ from edgerkd.core.variant import PARITY
 from edgerkd.core.verification import Limit, Parity, VerifyReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.files.paths import read_file
 from edgerkd.files.profiles import load_profile
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.report.words import notes, reasons
 from edgerkd.verify.build import RECORD, BuiltEngine, build_engine, choose_backend
 from edgerkd.verify.classifier import EngineClassifier
+from edgerkd.verify.distinct import distinct
+from edgerkd.verify.graph import reference_of_graph
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.run import target_of, verify
 from edgerkd.verify.verdict import decide, gates_of, judge, retention_interval
 from tests.bundles import GRAPH, TWIN, write_small_bundle
-from tests.zoo import network
+from tests.zoo import THREAT, network
 
 DIRECT = Row(attack="PGD", source="direct", robust_acc=accuracy_from_correct([True]))
 REPLAY = Row(attack="replay", source="replay", robust_acc=accuracy_from_correct([True]))
@@ -563,3 +566,71 @@ def test_an_accuracy_near_chance_is_noted(bundle, tmp_path):
     assert any("near chance" in note for note in notes(guess))
     sure = replace(report, clean_acc=accuracy_from_correct([True] * 60))
     assert not any("near chance" in note for note in notes(sure))
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_distinct_images_are_those_that_brute_force_finds(norm):
+    """Catches a screen that lets a near image pass, and one that drops what only the screen calls near."""
+    generator = np.random.default_rng(0)
+    seeds = generator.random((12, 3, 9, 9), np.float32)
+    eps = 0.05 if norm == "Linf" else 0.6
+    moves = generator.uniform(-1, 1, (60, 3, 9, 9)).astype(np.float32)
+    size = eps * generator.uniform(0.2, 2.0, (60, 1, 1, 1)).astype(np.float32)
+    unit = np.sign(moves) if norm == "Linf" else moves / np.sqrt(np.square(moves).sum((1, 2, 3), keepdims=True))
+    images = np.concatenate([seeds, seeds[generator.integers(0, 12, 60)] + size * unit])
+    kept: list[int] = []
+    for row, image in enumerate(images):
+        moved = [images[other] - image for other in kept]
+        lengths = [np.abs(m).max() if norm == "Linf" else np.sqrt(np.square(m).sum()) for m in moved]
+        if all(length > eps + 1e-6 for length in lengths):
+            kept.append(row)
+    assert distinct(images, eps=eps, norm=norm).tolist() == kept
+    assert 12 < len(kept) < 72
+
+
+def test_repeated_images_are_counted_once_and_said(tmp_path):
+    """Catches ten robust images repeated to hundreds, each a little changed, for a narrow interval."""
+    folder = tmp_path / "bundle"
+    write_small_bundle(folder)
+    found = read_bundle(folder)
+    samples, _ = found.samples(found.manifest.variants[0])
+    rows = np.resize(np.arange(5), 60)
+    pixels = samples.pixels[rows] ^ np.random.default_rng(0).integers(0, 2, (60, 1, 8, 8), np.uint8)
+    graph, twin = (read_file(folder / name) for name in (GRAPH, TWIN))
+    few = StoredSamples(pixels=pixels, labels=samples.labels[rows])
+    made = make_variant("fp32", graph=graph, twin=twin, reference=reference_of_graph(graph, few))
+    write_bundle(folder, replace(found.manifest, variants=(), reference=None), variants=[made], samples=few)
+    report = run(folder, tmp_path, measure=True)
+    assert report.clean_acc.n == len(distinct(samples.images[:5], eps=float(THREAT.eps), norm="Linf"))
+    assert report.robust_acc.n == report.clean_acc.n
+    words = [flag_words(flag) for flag in report.notices]
+    assert f"{60 - report.clean_acc.n} images of the bundle are within the radius of another one" in str(words)
+
+
+def test_an_engine_that_is_another_one_for_single_images_fails(bundle, tmp_path, monkeypatch):
+    """Catches an attack in batches on a robust network, where a device, image by image, runs a weak one."""
+    backend = choose_backend("onnx", ())[0]
+    opened = type(backend).open
+
+    class Circumspect:
+        def __init__(self, live) -> None:
+            self.live = live
+
+        def __call__(self, *inputs):
+            outputs = self.live(*inputs)
+            return outputs if len(inputs[0]) > 1 or len(inputs) > 1 else (outputs[0] + 1, *outputs[1:])
+
+        def __getattr__(self, name):
+            return getattr(self.live, name)
+
+        def __enter__(self):
+            self.live.__enter__()
+            return self
+
+        def __exit__(self, *error):
+            return self.live.__exit__(*error)
+
+    monkeypatch.setattr(type(backend), "open", lambda self, path: Circumspect(opened(self, path)))
+    report = run(bundle, tmp_path)
+    assert report.verdict == "fail"
+    assert not report.parity.ok
