@@ -11,13 +11,12 @@ from edgerkd.bundle.backend import LiveEngine
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.engine import BuildLog, Engine
-from edgerkd.core.errors import ArtefactError
 from edgerkd.core.precision import Precision
 from edgerkd.core.profile import Profile
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Skipped
-from edgerkd.files.paths import GRAPH_LIMIT, read_file, shown
 from edgerkd.verify.build import choose_backend, open_engines, preferred_backends
+from edgerkd.verify.claims import check_claims
 from edgerkd.verify.classifier import EngineClassifier
 from edgerkd.verify.distinct import distinct
 
@@ -55,18 +54,6 @@ class Session:
         return EngineClassifier(self.live, self.twin, log_probabilities=self.log_probabilities)
 
 
-def check_precision(bundle: Bundle, variant: Variant) -> None:
-    """Raises ArtefactError for a variant that says int8 of a graph in which nothing is quantised.
-
-    Slopes are judged less strictly where an engine rounds, so that nobody may claim it. The operator's name is looked
-    for among the bytes, for a device has no library that reads graphs.
-    """
-    path = bundle.path / variant.graph
-    if variant.precision != "int8" or b"QuantizeLinear" in read_file(path, limit=GRAPH_LIMIT, error=ArtefactError):
-        return
-    raise ArtefactError(f"{shown(path)}: variant {variant.name} says that it is int8, and nothing in it is quantised.")
-
-
 def _log_softmax(reference: Reference) -> Reference:
     """What an engine that ends in a softmax can be held against: the same logits but for a constant an image."""
     adv = reference.logits_adv
@@ -84,7 +71,7 @@ def open_session(
     """
     chosen, skipped = choose_backend(backend, preferred_backends(bundle, profile))
     found = bundle.manifest.variant_for(chosen.name, chosen.placement, variant)
-    check_precision(bundle, found)
+    check_claims(bundle, found)
     samples, reference = bundle.samples(found)
     threat_model, stored = bundle.manifest.threat_model, len(samples)
     rows = distinct(samples.images, eps=float(threat_model.eps), norm=threat_model.norm)

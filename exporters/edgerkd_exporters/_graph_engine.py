@@ -5,7 +5,7 @@ from pathlib import Path
 from edgerkd.core.engine import BuildLog
 from edgerkd.core.precision import Placement
 from edgerkd.files.atomic import write_atomic
-from edgerkd_exporters._checks import read_onnx
+from edgerkd.files.onnx_frame import read_onnx
 
 
 class GraphIsEngine:

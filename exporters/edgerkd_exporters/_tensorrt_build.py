@@ -16,7 +16,7 @@ from edgerkd.core.engine import BuildLog, DeviceRecord
 from edgerkd.core.errors import ArtefactError, EngineError, StorageError, problems_text
 from edgerkd.core.text import LONGEST_TEXT, printable
 from edgerkd.files.atomic import write_atomic
-from edgerkd_exporters._checks import read_onnx, unsigned_quantisers
+from edgerkd.files.onnx_frame import read_onnx, unsigned_quantisers
 from edgerkd_exporters._tensorrt import Flavour, create, library, logger, plan_version, released
 from edgerkd_exporters._tensorrt_layers import Layers, engine_layers, fallen_back, network_layers
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
-from edgerkd_exporters._checks import CASTS_TO_HALF, Shape, check_inputs, read_onnx
+from edgerkd.files.onnx_frame import read_onnx
+from edgerkd_exporters._checks import CASTS_TO_HALF, Shape, check_inputs
 from edgerkd_exporters._cpu import cpu
 from edgerkd_exporters._cuda import Gpu
 from edgerkd_exporters._graph_engine import GraphIsEngine

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from edgerkd.bundle.backend import LiveEngine
 from edgerkd.core.precision import Placement
-from edgerkd_exporters._checks import CASTS_TO_HALF, read_onnx
+from edgerkd.files.onnx_frame import read_onnx
+from edgerkd_exporters._checks import CASTS_TO_HALF
 from edgerkd_exporters.onnx import OnnxBackend, Provider, Session
 
 _INSTALL = 'pip install "edgerkd[ort-gpu]", and no onnxruntime beside it'

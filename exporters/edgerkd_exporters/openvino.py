@@ -12,7 +12,8 @@ import numpy as np
 from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.core.text import LONGEST_TEXT, printable
-from edgerkd_exporters._checks import Shape, check_inputs, read_onnx
+from edgerkd.files.onnx_frame import read_onnx
+from edgerkd_exporters._checks import Shape, check_inputs
 from edgerkd_exporters._cpu import cpu
 from edgerkd_exporters._graph_engine import GraphIsEngine
 

@@ -7,9 +7,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
+from edgerkd.files.onnx_frame import read_onnx
 from edgerkd_exporters import onnx as backend
 from edgerkd_exporters import onnx_gpu
-from edgerkd_exporters._checks import read_onnx
 from edgerkd_exporters.onnx_gpu import OnnxCudaBackend, OnnxTensorRTBackend
 from tests.exporters.small_graphs import classifier, half_inside, model, quantised, save, unsupported
 

@@ -14,11 +14,11 @@ import pytest
 from edgerkd.core.engine import BuildLog, DeviceRecord, LayerCount
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.files.onnx_frame import unsigned_quantisers
 from edgerkd.graphs.precision.fp16 import halved
 from edgerkd.graphs.precision.int8 import layers, quantized
 from edgerkd.graphs.precision.ranges import find_ranges
 from edgerkd.models.onnx_graph import onnx_from_network
-from edgerkd_exporters._checks import unsigned_quantisers
 from edgerkd_exporters._tensorrt import TENSORRT, TENSORRT_RTX, logger
 from edgerkd_exporters._tensorrt_build import Place, build_here
 from edgerkd_exporters._tensorrt_process import build

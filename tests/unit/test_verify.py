@@ -1,6 +1,7 @@
 """The verdict, by rule and on a real engine."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -634,3 +635,48 @@ def test_an_engine_that_is_another_one_for_single_images_fails(bundle, tmp_path,
     report = run(bundle, tmp_path)
     assert report.verdict == "fail"
     assert not report.parity.ok
+
+
+def claiming(folder: Path, change) -> Path:
+    """The bundle with another manifest, whose own digests are right."""
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+def _set(*keys, value):
+    def change(content):
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("model", "cost", "params", value=1), "1 parameters are claimed, and fp32.onnx has"),
+        (_set("model", "cost", "macs", value=1), "1 multiply-adds are claimed"),
+        (_set("model", "cost", "peak_bytes", value=4), "1 bytes of peak memory are claimed"),
+        (
+            _set("reference", "clean_acc", value={"value": 0.2, "n": 20, "low": 0.1, "high": 0.3}),
+            "20.00% clean accuracy is claimed of the host, and its stored answers have",
+        ),
+        (
+            _set("reference", "robust_acc", value={"value": 0.95, "n": 20, "low": 0.9, "high": 1.0}),
+            "95.00% robust accuracy is claimed of the host",
+        ),
+        (_set("reference", "clean_acc", "n", value=2000), "clean accuracy is claimed of the host"),
+        (_set("reference", "teacher_robust_acc", "value", value=-1), "teacher_robust_acc"),
+        (_set("reference", "clean_acc", "high", value=1.5), "clean_acc"),
+    ],
+)
+def test_claims_that_do_not_fit_the_files_are_refused(tmp_path, change, message):
+    """Catches a budget met by a number in the manifest, and host figures that were invented."""
+    folder = tmp_path / "bundle"
+    write_small_bundle(folder)
+    with pytest.raises(ArtefactError, match=re.escape(message)):
+        run(claiming(folder, change), tmp_path)

@@ -1,0 +1,76 @@
+"""What a bundle says of itself, held against what lies in it: figures that do not fit are refused, not reported."""
+
+import numpy as np
+
+from edgerkd.bundle.read import Bundle
+from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.errors import ArtefactError, problems_text
+from edgerkd.core.variant import Variant
+from edgerkd.files.onnx_frame import count_weights
+from edgerkd.files.paths import GRAPH_LIMIT, read_file, shown
+
+_LEAST = 0.5
+"""Of the numbers in a float32 graph, the share that must be claimed as parameters. Ours: what is no weight there are
+statistics of batch norms, two of each four numbers, and the normalization's."""
+
+
+def check_claims(bundle: Bundle, variant: Variant) -> None:
+    """Whether what is claimed fits the files, as far as these tell.
+
+    A variant that says int8 must have quantisers: slopes are judged less strictly where an engine rounds. The host's
+    accuracies must be those of its stored answers. Parameters, multiply-adds and memory must not be less than the
+    weights of the float32 graph: none of these is counted anew on a device. What the teacher reached cannot be told
+    from a bundle. Raises ArtefactError with all that does not fit.
+    """
+    problems = [*_precision(bundle, variant), *_costs(bundle), *_accuracies(bundle)]
+    if problems:
+        raise ArtefactError(problems_text(shown(bundle.path), problems))
+
+
+def _precision(bundle: Bundle, variant: Variant) -> list[str]:
+    """The operator's name is looked for among the bytes, for a device has no library that reads graphs."""
+    if variant.precision != "int8" or b"QuantizeLinear" in _graph(bundle, variant):
+        return []
+    return [f"variant {variant.name} says that it is int8, and nothing in it is quantised"]
+
+
+def _costs(bundle: Bundle) -> list[str]:
+    host, cost = _host(bundle), bundle.manifest.model.cost
+    if host is None:
+        return []
+    least = int(_LEAST * count_weights(_graph(bundle, host)))
+    claimed = {"parameters": cost.params, "multiply-adds": cost.macs, "bytes of peak memory": cost.peak_bytes // 4}
+    return [
+        f"{value:,} {name} are claimed, and {host.graph} has {2 * least:,} weights"
+        for name, value in claimed.items()
+        if value < least
+    ]
+
+
+def _accuracies(bundle: Bundle) -> list[str]:
+    """The float32 model's answers to the samples are stored, and so is what it resisted."""
+    host, reference = _host(bundle), bundle.manifest.reference
+    if host is None or reference is None:
+        return []
+    samples, answers = bundle.samples(host)
+    found = {"clean": (reference.clean_acc, answers.logits.argmax(1) == samples.labels)}
+    if samples.host_robust is not None:
+        found["robust"] = reference.robust_acc, samples.host_robust
+    return [
+        f"{claimed.value:.2%} {name} accuracy is claimed of the host, and its stored answers have {held.mean():.2%}"
+        for name, (claimed, held) in found.items()
+        if not _same(claimed, held)
+    ]
+
+
+def _same(claimed: Accuracy, held: np.ndarray) -> bool:
+    return claimed.n == len(held) and round(claimed.value * claimed.n) == int(held.sum())
+
+
+def _host(bundle: Bundle) -> Variant | None:
+    """The float32 variant, which is the model that the host measured."""
+    return next((variant for variant in bundle.manifest.variants if variant.precision == "fp32"), None)
+
+
+def _graph(bundle: Bundle, variant: Variant) -> bytes:
+    return read_file(bundle.path / variant.graph, limit=GRAPH_LIMIT, error=ArtefactError)
