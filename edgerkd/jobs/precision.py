@@ -110,10 +110,9 @@ def _half(model: FloatModel, ranges: dict[str, Range], progress: Progress) -> Tr
 
 
 def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, progress: Progress) -> Tried:
-    """With the fewest layers in float32 with which robustness holds.
+    """With the fewest layers in float32 with which robustness holds, in three attempts at most.
 
-    Where it does not, or most layers would stay in float32, the model is trained to bear what is rounded; one that
-    cannot be trained gets more layers in float32, in three attempts at most.
+    Where none of them does, the model is trained to bear what is rounded, if it can be trained.
     """
     every = layers(model.graph)
     ranking, seconds = _ranked(model, ranges, placement, progress)
@@ -121,17 +120,13 @@ def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, pro
     if ranking is not None:
         search = replace(search, shifts=ranking.shifts, seconds=seconds)
     tried = _quantised(model, ranges, search, ranking, progress)
-    if ranking is None:
-        return tried
-    if model.retrain is not None:
-        if _falls_short(tried) or 2 * len(tried.search.float_layers) > len(every):
-            return _retrained(model, model.retrain, ranges, tried, progress)
-        return tried
     for _ in range(1, ATTACKED):
-        if not _falls_short(tried) or 2 * len(tried.search.float_layers) >= len(every):
+        if ranking is None or not _falls_short(tried) or 2 * len(tried.search.float_layers) >= len(every):
             break
         tried = _quantised(model, ranges, tried.search, ranking, progress)
-    return tried
+    if model.retrain is None or not _falls_short(tried):
+        return tried
+    return _retrained(model, model.retrain, ranges, tried, progress)
 
 
 def _classifier(every: tuple[str, ...]) -> tuple[str, ...]:
@@ -148,7 +143,7 @@ def _falls_short(tried: Tried) -> bool:
 def _retrained(
     model: FloatModel, retrain: Retrain, ranges: dict[str, Range], tried: Tried, progress: Progress
 ) -> Tried:
-    """The model trained on with all but its last layer in int8; `tried` where that is no better."""
+    """The model trained on with all but its last layer in int8; `tried` where it cannot be."""
     search, started = tried.search, time.perf_counter()
     placement, kept = search.placement, _classifier(layers(model.graph))
     assert placement is not None
@@ -161,8 +156,7 @@ def _retrained(
     trained = quantized(graph, find_ranges(graph, [model.calibration]), placement=placement, keep=kept)
     seconds = time.perf_counter() - started
     search = replace(search, float_layers=kept, trained_epochs=epochs, training_seconds=seconds)
-    found = attacked(model, Tried(graph=trained, twin=gradient_twin(trained), search=search), progress)
-    return tried if tried.search.holds and not found.search.holds else found
+    return attacked(model, Tried(graph=trained, twin=gradient_twin(trained), search=search), progress)
 
 
 def _quantised(

@@ -157,6 +157,7 @@ def test_a_student_is_trained_on_where_its_int8_loses_robustness(model, monkeypa
     (found,) = try_precision(replace(model, retrain=retrain), "int8", progress=Silent())
     assert (found.search.trained_epochs, len(asked)) == (kept, calls)
     assert found.search.retention == (after if calls else before)
+    assert len(found.search.steps) == (3 if calls else 1)
     if calls:
         assert [layer.rounded for layer in asked[0].layers] == [True] * (len(asked[0].layers) - 1) + [False]
         assert found.search.float_layers == ("logits",)
