@@ -49,7 +49,7 @@ class Adapters(nn.Module):
         The identity has no weights and stays: it compares features as they are.
         """
         for index, tap in enumerate(self.taps):
-            if _untrained(f"taps.{index}.", tap, trained):
+            if tap is not None and _untrained(f"taps.{index}.", tap, trained):
                 self.taps[index] = None  # type: ignore[assignment]  torch keeps a place for None, its stubs do not
         if self.penultimate is not None and _untrained("penultimate.", self.penultimate, trained):
             self.penultimate = None

@@ -5,11 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from torch.testing import assert_close
 
 from edgerkd.core.errors import ExportError
 from edgerkd.core.progress import Silent
 from edgerkd.core.recipe import Recipe
+from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.methods.recipes import recipe_for
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.optimizer import Optimizer
@@ -129,7 +131,8 @@ def test_a_graph_of_another_network_is_refused():
         RoundedNetwork(network(seed=4, channels=3, height=32, width=32), graph, rounding)
 
 
-def test_training_moves_the_float32_weights_and_leaves_the_student_as_it_was(tmp_path):
+@pytest.mark.parametrize("trained_before", [True, False])
+def test_training_moves_the_float32_weights_and_leaves_the_student_as_it_was(tmp_path, trained_before):
     """Catches a student changed in place, a training that changes nothing, and one that is longer than is said."""
     write_data(tmp_path / "bars.npz")
     data = opened(tmp_path)
@@ -139,8 +142,12 @@ def test_training_moves_the_float32_weights_and_leaves_the_student_as_it_was(tmp
     before = copy.deepcopy(net.state_dict())
     rounding = rounding_of(graph, find_ranges(graph, [images]), placement="signed", keep=layers(graph)[-1:])
     recipe = recipe_for(METHODS["edgerkd"], THREAT, epochs=4, settings={"batch": 32, "adversarial_share": 0.5})
-    none = tmp_path / "no-adapters"
-    found = train_rounded(net, graph, rounding, data, recipe, teacher=teacher, adapters=none, progress=Silent())
+    path = tmp_path / "adapters.safetensors"
+    if trained_before:  # a run leaves the maps that it has trained alone: of taps, in its later part, none
+        maps = Adapters(net, teacher)
+        maps.keep([name for name, _ in maps.named_parameters() if name.startswith("penultimate")])
+        path.write_bytes(save(maps.state_dict()))
+    found = train_rounded(net, graph, rounding, data, recipe, teacher=teacher, adapters=path, progress=Silent())
     for name, value in net.state_dict().items():
         assert_close(value, before[name], rtol=0, atol=0)
     assert (found(torch.from_numpy(images)) - net(torch.from_numpy(images))).abs().max() > 1e-4
