@@ -199,7 +199,7 @@ def by_onnx_runtime(subject: Subject, *, signed: bool) -> tuple[Tried, float]:
 
 def by_nncf(subject: Subject) -> tuple[Tried, float]:
     """NNCF's quantiser as it comes, the last layer left out. It is no dependency: PYTHONPATH names where it is."""
-    import nncf  # type: ignore[import-not-found]
+    import nncf  # type: ignore[import-not-found]  optional
     import onnx
 
     last = layers(subject.graph)[-1]

@@ -11,7 +11,7 @@ from edgerkd.attacks.attack import Attack
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import MadeVariant, make_variant
 from edgerkd.core.accuracy import wilson_interval
-from edgerkd.core.errors import ExportError
+from edgerkd.core.errors import DivergedError, ExportError
 from edgerkd.core.precision import (
     RETENTION,
     RETENTION_LOW,
@@ -150,7 +150,7 @@ def _retrained(
     rounding = rounding_of(model.graph, ranges, placement=placement, keep=kept)
     try:
         graph, epochs = retrain(model.graph, rounding)
-    except ExportError as e:
+    except (ExportError, DivergedError) as e:
         progress.say(f"{search_name(search)} cannot be trained: {e}")
         return tried
     trained = quantized(graph, find_ranges(graph, [model.calibration]), placement=placement, keep=kept)

@@ -8,7 +8,7 @@ import pytest
 from edgerkd.attacks.suite import attacks_of
 from edgerkd.bundle.read import read_bundle
 from edgerkd.bundle.samples import StoredSamples
-from edgerkd.core.errors import ExportError
+from edgerkd.core.errors import DivergedError, ExportError
 from edgerkd.core.precision import RETENTION, Retention
 from edgerkd.core.profile import Device
 from edgerkd.core.progress import Silent
@@ -167,11 +167,12 @@ def test_a_student_is_trained_on_where_its_int8_loses_robustness(model, monkeypa
         assert "after 3 epochs of training for it" in search_words(found.search)
 
 
-def test_a_student_that_cannot_be_trained_keeps_its_variant_and_says_why(model, monkeypatch):
+@pytest.mark.parametrize("error", [ExportError, DivergedError])
+def test_a_student_that_cannot_be_trained_keeps_its_variant_and_says_why(model, monkeypatch, error):
     """Catches an export that fails, after its attacks, because of a network that training cannot follow."""
 
     def retrain(graph, rounding):
-        raise ExportError("no step with these values")
+        raise error("no step with these values")
 
     monkeypatch.setattr(
         job,
