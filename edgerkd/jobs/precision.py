@@ -112,7 +112,8 @@ def _half(model: FloatModel, ranges: dict[str, Range], progress: Progress) -> Tr
 def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, progress: Progress) -> Tried:
     """With the fewest layers in float32 with which robustness holds, in three attempts at most.
 
-    Where none of them does, the model is trained to bear what is rounded, if it can be trained.
+    Where none of them does, or most layers would stay in float32, which gains no speed, the model is trained to bear
+    what is rounded, if it can be trained.
     """
     every = layers(model.graph)
     ranking, seconds = _ranked(model, ranges, placement, progress)
@@ -124,9 +125,10 @@ def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, pro
         if ranking is None or not _falls_short(tried) or 2 * len(tried.search.float_layers) >= len(every):
             break
         tried = _quantised(model, ranges, tried.search, ranking, progress)
-    if model.retrain is None or not _falls_short(tried):
+    if model.retrain is None or not (_falls_short(tried) or 2 * len(tried.search.float_layers) > len(every)):
         return tried
-    return _retrained(model, model.retrain, ranges, tried, progress)
+    found = _retrained(model, model.retrain, ranges, tried, progress)
+    return tried if tried.search.holds and not found.search.holds else found
 
 
 def _classifier(every: tuple[str, ...]) -> tuple[str, ...]:

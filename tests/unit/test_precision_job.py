@@ -15,6 +15,8 @@ from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.files.profiles import load_profile
+from edgerkd.graphs.precision.int8 import layers
+from edgerkd.graphs.precision.search import Ranking
 from edgerkd.jobs import export as export_job
 from edgerkd.jobs import precision as job
 from edgerkd.jobs.precision import FloatModel, choose, faster_precisions, retention_of, try_precision
@@ -165,6 +167,29 @@ def test_a_student_is_trained_on_where_its_int8_loses_robustness(model, monkeypa
         near, far = (np.abs(logits - graph_logits(g, model.calibration)).max() for g in (graph, model.graph))
         assert near < 0.1 * far
         assert "after 3 epochs of training for it" in search_words(found.search)
+
+
+@pytest.mark.parametrize(("after", "epochs"), [(held(1.0, 0.99), 3), (held(0.9, 0.8), 0)])
+def test_a_student_is_trained_on_where_most_layers_would_stay_in_float32(model, monkeypatch, after, epochs):
+    """Catches int8 in name alone, and a good variant given up for a training that did not help."""
+    trained = []
+
+    def retrain(graph, rounding):
+        trained.append(rounding)
+        return onnx_from_network(network(seed=2)), 3
+
+    def attacked(model, tried, progress):
+        return replace(tried, search=replace(tried.search, retention=after if trained else held(1.0, 0.99)))
+
+    every = layers(model.graph)
+    monkeypatch.setattr(job, "attacked", attacked)
+    monkeypatch.setattr(job, "PLACEMENTS", ("signed",))
+    monkeypatch.setattr(Ranking, "choose", lambda self, at_least: (every[1:], []))
+    (found,) = try_precision(replace(model, retrain=retrain), "int8", progress=Silent())
+    assert len(trained) == 1
+    assert found.search.trained_epochs == epochs
+    assert found.search.holds
+    assert len(found.search.float_layers) == (1 if epochs else len(every) - 1)
 
 
 @pytest.mark.parametrize("error", [ExportError, DivergedError])
