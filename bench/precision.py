@@ -340,6 +340,8 @@ def table(path: Path) -> None:
                 f"{row.get('clean', '')} | {row.get('replay', '')} | {robust} | {retention} | "
                 f"{row.get('float_layers', '')} | {made} |"
             )
+        if not result["latency_ms"]:
+            continue
         print("\n| runtime and graph | " + " | ".join(f"batch {b}, ms" for b in BATCHES) + " | faster than fp32 |")
         print("| --- " * (len(BATCHES) + 2) + "|")
         first = result["latency_ms"]["onnx fp32"]

@@ -34,7 +34,14 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder.parent, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(("package", "code"), BROKEN.values(), ids=BROKEN)
+SLOW = ("a module of its own that is missing", "built for another NumPy", "a syntax of a newer Python")
+
+
+@pytest.mark.parametrize(
+    ("package", "code"),
+    [pytest.param(*row, marks=pytest.mark.slow if name in SLOW else ()) for name, row in BROKEN.items()],
+    ids=BROKEN,
+)
 def test_a_package_that_is_installed_but_broken_is_named_with_its_version(package, code, tmp_path):
     """Catches `not installed` for what is installed, `a bug in edgerkd` for somebody else's, and exit code 1."""
     folder = tmp_path / "site-packages"

@@ -275,7 +275,14 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(small_run, monkeypatch):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": 4}, {"eps": Radius("20/255")}, {"attack": "fgsm"}, {"n": 49}, {"chunk": 17}, {"exact": True}],
+    [
+        {"seed": 4},
+        {"exact": True},
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ({"eps": Radius("20/255")}, {"attack": "fgsm"}, {"n": 49}, {"chunk": 17})
+        ),
+    ],
     ids=str,
 )
 def test_other_flags_take_nothing_from_a_stopped_evaluation(small_run, monkeypatch, changes):

@@ -132,7 +132,7 @@ def test_students_take_the_teachers_images():
 
 
 @pytest.mark.parametrize("family", get_args(StudentFamily))
-@pytest.mark.parametrize(("size", "stages"), [(32, 3), (224, 5)])
+@pytest.mark.parametrize(("size", "stages"), [(32, 3), pytest.param(224, 5, marks=pytest.mark.slow)])
 def test_every_family_has_students_of_every_size(monkeypatch, family, size, stages):
     """Catches a family planned as another, channels TensorRT would pad, and ImageNet's images at three stages."""
     monkeypatch.setattr(search, "_BLOCKS", (1,))  # a third of the networks to count

@@ -78,7 +78,9 @@ def test_an_interrupted_run_with_every_setting_ends_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("within", [False, True], ids=["between epochs", "within an epoch"])
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize(
+    "method", [m if m in ("edgerkd", "trades") else pytest.param(m, marks=pytest.mark.slow) for m in sorted(METHODS)]
+)
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, monkeypatch, method, within):
     """Catches any state left out of the checkpoint: momentum, averages, adapters, random numbers, an epoch's order."""
     whole, seen = [], []
