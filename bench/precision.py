@@ -33,7 +33,7 @@ from edgerkd.attacks.suite import attacks_of
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.accuracy import accuracy_from_correct
-from edgerkd.core.precision import PrecisionSearch
+from edgerkd.core.precision import Placement, PrecisionSearch
 from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
@@ -192,9 +192,7 @@ def by_onnx_runtime(subject: Subject, *, signed: bool) -> tuple[Tried, float]:
         )
         graph = target.read_bytes()
     seconds = time.perf_counter() - started
-    search = PrecisionSearch(precision="int8", placement="signed" if signed else "unsigned", float_layers=(last,))
-    tried = Tried(graph=graph, twin=gradient_twin(graph), search=search)
-    return attacked(model_of(subject), tried, Silent()), seconds
+    return foreign(subject, graph, "signed" if signed else "unsigned", last), seconds
 
 
 def by_nncf(subject: Subject) -> tuple[Tried, float]:
@@ -212,9 +210,13 @@ def by_nncf(subject: Subject) -> tuple[Tried, float]:
     )
     seconds = time.perf_counter() - started
     graph = model.SerializeToString()
-    search = PrecisionSearch(precision="int8", placement="unsigned", float_layers=(last,))
-    tried = Tried(graph=graph, twin=gradient_twin(graph), search=search)
-    return attacked(model_of(subject), tried, Silent()), seconds
+    return foreign(subject, graph, "unsigned", last), seconds
+
+
+def foreign(subject: Subject, graph: bytes, placement: Placement, last: str) -> Tried:
+    """Another quantiser's graph, with its layer `last` in float32, attacked as our own are."""
+    search = PrecisionSearch(precision="int8", placement=placement, float_layers=(last,))
+    return attacked(model_of(subject), Tried(graph=graph, twin=gradient_twin(graph), search=search), Silent())
 
 
 def name_of(graph: bytes, output: str) -> str:

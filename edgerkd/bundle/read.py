@@ -30,15 +30,17 @@ class Bundle:
 
     def samples(self, variant: Variant) -> tuple[StoredSamples, Reference]:
         """The samples, with a variant's reference logits. Raises ArtefactError where they do not fit the model."""
-        samples, reference = (
-            read_samples(self.path / self.manifest.samples),
-            read_reference(self.path / variant.reference),
-        )
+        samples = read_samples(self.path / self.manifest.samples)
+        return samples, self.reference(variant, samples)
+
+    def reference(self, variant: Variant, samples: StoredSamples) -> Reference:
+        """A variant's reference logits for these samples. Raises ArtefactError as `samples` does."""
+        reference = read_reference(self.path / variant.reference)
         model = self.manifest.model
         host = variant.precision == "fp32"
         if problems := fit_problems(samples, reference, model.image_shape, len(model.classes), host=host):
             raise ArtefactError(f"{problems_text(self.path / self.manifest.samples, problems)}\n{_ANEW}")
-        return samples, reference
+        return reference
 
 
 def bundle_key(path: Path, sha256: str) -> str:

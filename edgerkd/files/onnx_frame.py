@@ -49,12 +49,8 @@ def unsigned_quantisers(onnx: bytes) -> list[str]:
 
 
 def _unsigned_quantisers(onnx: memoryview) -> list[str]:
-    nodes: list[_Message] = []
-    unsigned: set[bytes] = set()
-    for part in _of(_message(onnx), _GRAPH):
-        graph = _message(part)
-        nodes += [_message(node) for node in _of(graph, _NODE)]
-        unsigned.update(_name_of(tensor) for tensor in map(_message, _of(graph, _INITIALIZER)) if _is_unsigned(tensor))
+    nodes, initializers = _graph_of(onnx)
+    unsigned = {_name_of(tensor) for tensor in initializers if _is_unsigned(tensor)}
     for node in nodes:
         if any(map(_is_unsigned, _values(node))):
             unsigned.update(bytes(name) for name in _of(node, 2))
@@ -69,14 +65,21 @@ def _unsigned_quantisers(onnx: memoryview) -> list[str]:
 def count_weights(onnx: bytes) -> int:
     """The floating-point constants of a graph, without single numbers. Raises ArtefactError for a damaged one."""
     try:
-        graphs = [_message(part) for part in _of(_message(memoryview(onnx)), _GRAPH)]
-        tensors = [_message(tensor) for graph in graphs for tensor in _of(graph, _INITIALIZER)]
-        nodes = [_message(node) for graph in graphs for node in _of(graph, _NODE)]
-        tensors += [value for node in nodes for value in _values(node)]
+        nodes, initializers = _graph_of(memoryview(onnx))
+        tensors = [*initializers, *(value for node in nodes for value in _values(node))]
         sizes = [prod(_dims(tensor)) for tensor in tensors if tensor.get(_DATA_TYPE) in ([_FLOAT], [_HALF])]
     except (IndexError, ValueError) as e:
         raise ArtefactError(f"not an ONNX graph, or damaged: {e}") from e
     return sum(size for size in sizes if size > 1)
+
+
+def _graph_of(onnx: memoryview) -> tuple[list[_Message], list[_Message]]:
+    """The nodes and the initializers of a model's graph. Raises as `_message` does."""
+    graphs = [_message(part) for part in _of(_message(onnx), _GRAPH)]
+    nodes, initializers = (
+        [_message(part) for graph in graphs for part in _of(graph, number)] for number in (_NODE, _INITIALIZER)
+    )
+    return nodes, initializers
 
 
 def _values(node: _Message) -> list[_Message]:

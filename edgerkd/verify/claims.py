@@ -3,6 +3,7 @@
 import numpy as np
 
 from edgerkd.bundle.read import Bundle
+from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.errors import ArtefactError, problems_text
 from edgerkd.core.variant import Variant
@@ -14,15 +15,15 @@ _LEAST = 1 / 3
 statistics of batch norms, the normalization's, and tables. Twenty networks have 1.0, a small Swin V2 has 0.63."""
 
 
-def check_claims(bundle: Bundle, variant: Variant) -> None:
-    """Whether what is claimed fits the files, as far as these tell.
+def check_claims(bundle: Bundle, variant: Variant, samples: StoredSamples) -> None:
+    """Whether what is claimed fits the files, the bundle's `samples` among them, as far as these tell.
 
     A variant that says int8 must have quantisers: slopes are judged less strictly where an engine rounds. The host's
     accuracies must be those of its stored answers. Parameters, multiply-adds and memory must not be less than the
     weights of the float32 graph: none of these is counted anew on a device. What the teacher reached cannot be told
     from a bundle. Raises ArtefactError with all that does not fit.
     """
-    problems = [*_precision(bundle, variant), *_costs(bundle), *_accuracies(bundle)]
+    problems = [*_precision(bundle, variant), *_costs(bundle), *_accuracies(bundle, samples)]
     if problems:
         raise ArtefactError(problems_text(shown(bundle.path), problems))
 
@@ -47,12 +48,12 @@ def _costs(bundle: Bundle) -> list[str]:
     ]
 
 
-def _accuracies(bundle: Bundle) -> list[str]:
+def _accuracies(bundle: Bundle, samples: StoredSamples) -> list[str]:
     """The float32 model's answers to the samples are stored, and so is what it resisted."""
     host, reference = _host(bundle), bundle.manifest.reference
     if host is None or reference is None:
         return []
-    samples, answers = bundle.samples(host)
+    answers = bundle.reference(host, samples)
     found = {"clean": (reference.clean_acc, answers.logits.argmax(1) == samples.labels)}
     if samples.host_robust is not None:
         found["robust"] = reference.robust_acc, samples.host_robust

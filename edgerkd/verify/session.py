@@ -71,8 +71,8 @@ def open_session(
     """
     chosen, skipped = choose_backend(backend, preferred_backends(bundle, profile))
     found = bundle.manifest.variant_for(chosen.name, chosen.placement, variant)
-    check_claims(bundle, found)
     samples, reference = bundle.samples(found)
+    check_claims(bundle, found, samples)
     threat_model, stored = bundle.manifest.threat_model, len(samples)
     rows = distinct(samples.images, eps=float(threat_model.eps), norm=threat_model.norm)
     samples, reference = samples.take(rows), reference.take(rows)
