@@ -19,7 +19,7 @@
 #   --wheels   packages the machine lacks, edgerkd's own wheel among them for its entry points: unpacked, not installed,
 #              and found before the machine's own; edgerkd's code is that of this folder in any case
 #   --weights  a robust CIFAR-10 network, a file that `edgerkd teacher import` takes
-#   --out      results.json, gpu.log and teacher.safetensors (default build/gpu)
+#   --out      results.json, gpu.log, teacher.safetensors and the students (default build/gpu)
 #
 # A folder of wheels is made where there is a network by
 #   grep -o '^[^ #]*==[^ ;]*' requirements/dev.txt >pins.txt
@@ -53,13 +53,13 @@ if [[ -n "${SMALL:-}" ]]; then
   WORK=build/gpu-work-small SET=digits TEACHER_EPOCHS=2 IMAGES=24
   TESTS=()
   SPEED=(--batch 8 --rounds 2 --student-widths 8 16 --student-blocks 1 --teacher-widths 16 32 64 --teacher-blocks 1)
-  STUDY=gpu-small
+  STUDY=gpu-small BESIDE=2
 else
   WORK=build/gpu-work SET=cifar10 TEACHER_EPOCHS=20 IMAGES=1000
   TESTS=(--run-gpu -m gpu)
   SPEED=(--batch 512 --rounds 15 --student-widths 64 128 256 512 --student-blocks 2 --teacher-widths 160 320 640
     --teacher-blocks 4)
-  STUDY=gpu
+  STUDY=gpu BESIDE=5
 fi
 TEACHER=gpu-$SET
 RESULTS=$WORK/results
@@ -116,11 +116,17 @@ stage_attacks() {
   return $failed
 }
 
+# As many processes beside each other as there are methods: one small student leaves most of a large GPU idle.
 stage_train() {
+  local status=0 process processes=()
   stage_teacher || return 1
   mkdir -p "$WORK/study"
-  python bench/study.py "bench/plans/$STUDY.toml" --out "$WORK/study" --work "$WORK/study" --teachers "$OUT"
-  local status=$? # what is measured counts, also where the limit cut the rest off
+  for ((process = 0; process < BESIDE; process++)); do
+    python bench/study.py "bench/plans/$STUDY.toml" --out "$WORK/study" --work "$WORK/study" --teachers "$OUT" &
+    processes+=($!)
+  done
+  for process in "${processes[@]}"; do wait "$process" || status=$?; done # the limit may cut the rest off
+  cp "$WORK/study"/*.safetensors "$OUT" # to be attacked elsewhere, if need be
   cp "$WORK/study/$STUDY.json" "$RESULTS/train.json" && python bench/study_table.py "$RESULTS/train.json" || return 1
   return $status
 }

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from machine import machine_facts, show_machine
 from plan import Case, Plan, Run, pinned, read_plan
 from result import Result
@@ -157,7 +158,8 @@ def carry_out(plan: Plan, place: Place, *, only: list[str], until: float | None)
     """Every run that is not in the file yet; of two processes each takes what the other has not claimed."""
     facts = machine_facts(("torch",))
     show_machine(facts)
-    machine = f"{facts['cpu']}, {facts['threads']}, torch {facts['torch']}"
+    card = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    machine = f"{card}{facts['cpu']}, {facts['threads']}, torch {facts['torch']}"
     started, cases = time.monotonic(), dict[str, Opened]()
     for case, run, seed in all_runs(plan):
         named = f"{case.name} {run.name} {seed}"

@@ -125,8 +125,19 @@ def _flushed(code: int) -> int:
         code = UNUSABLE
         # Python would try again when it ends, fail, and exit with a code of its own.
         with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
+
+
+def own_stdout() -> None:
+    """Let nobody but Python's `sys.stdout` write to stdout: what a library prints by itself goes to stderr.
+
+    On an H100 CUDA's provider of ONNX Runtime 1.31 wrote a line before the JSON document of `doctor`.
+    """
+    if _is_open(1) and _is_open(2) and isinstance(sys.stdout, TextIOWrapper):
+        stream = open(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)  # noqa: SIM115, PTH123  it lives as long as the process
+        os.dup2(2, 1)
+        sys.stdout = sys.__stdout__ = stream
 
 
 def _repair_streams() -> None:

@@ -5,7 +5,9 @@ The same runtime on a GPU is in onnx_gpu.py.
 
 import importlib
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -119,10 +121,18 @@ class Session:
 
 
 def _library(provider: Provider) -> ModuleType:
+    """onnxruntime; for a GPU with the libraries of CUDA and cuDNN loaded that pip has installed, if any, from 1.21 on.
+
+    Source: https://onnxruntime.ai/docs/install/#cuda-and-cudnn
+    """
     try:
-        return importlib.import_module("onnxruntime")
+        ort = importlib.import_module("onnxruntime")
     except (ImportError, OSError) as e:
         raise MissingDependencyError(f"onnxruntime cannot be imported ({e}): {provider.install}") from e
+    if provider.on_gpu and hasattr(ort, "preload_dlls"):
+        with redirect_stdout(StringIO()):  # it prints what it misses; whether the provider works is seen by its use
+            ort.preload_dlls()
+    return ort
 
 
 def _session(ort: ModuleType, model: str | bytes, provider: Provider, *, half: bool = False) -> Any:

@@ -117,6 +117,28 @@ def test_text_that_a_terminal_cannot_show_is_escaped(tmp_path):
     assert ended.out.isascii()
 
 
+NOISY = """
+import os
+from edgerkd.__main__ import main
+from edgerkd.files import decode
+
+def noisy(record, encode=decode.encode_json):
+    os.write(1, b"as a library in C prints")
+    return encode(record)
+decode.encode_json = noisy
+main()
+"""
+
+
+def test_what_a_library_prints_by_itself_is_not_in_the_document(tmp_path):
+    """Catches a line of a runtime's before the JSON, with which nobody's parser reads it."""
+    done = subprocess.run(
+        [sys.executable, "-c", NOISY, "profiles", "list", "--json"], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert json.loads(done.stdout)
+    assert b"as a library in C prints" in done.stderr
+
+
 FAKE = """
 import os, signal, time
 os.kill(os.getpid(), signal.{number})
