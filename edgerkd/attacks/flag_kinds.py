@@ -72,7 +72,7 @@ NOISE = FlagKind(
 REPEATED = FlagKind(
     id="repeated-images",
     title="",
-    words="{repeated} images of the bundle are within the radius of another one, and are not counted: {n} are left",
+    words="{repeated} images {whose} are within the radius of another one, and are not counted: {n} are left",
 )
 QUERIES_GO_FURTHER = FlagKind(
     id="query-attack-beats-white-box",
@@ -127,11 +127,54 @@ RISES = FlagKind(
     "larger ball holds the smaller one, so the attack is too weak there: take a stronger one",
 )
 
+MODEL_UNKNOWN = FlagKind(
+    id="model-unknown",
+    title="",
+    words="whether the engine differs from the model is not known: nothing here runs the model's float32 graph",
+)
+OTHER_PRECISION = FlagKind(
+    id="other-precision",
+    title="precision",
+    words="the engine computes in {precision} (variant {variant}), the model in float32",
+)
+OTHER_BUILD = FlagKind(
+    id="other-build",
+    title="fallback",
+    words="the build that was preferred failed: {reason}",
+)
+OTHER_BACKEND = FlagKind(
+    id="other-backend",
+    title="fallback",
+    words="{used} runs the engine, because {backend} does not work here",
+)
+OTHER_INPUT = FlagKind(
+    id="other-input",
+    title="preprocessing",
+    words="given images {way}, the engine answers as the model does without that: its images are prepared otherwise",
+)
+NEARER = FlagKind(
+    id="smaller-radius",
+    title="",
+    words="the radius {eps} is below the bundle's {bundle}: this says less than the bundle was made for",
+)
+STORED = FlagKind(
+    id="images-of-the-bundle",
+    title="",
+    words="{stored} of the images brought are within the radius of images in the bundle, which its maker has seen: "
+    "they are not counted, {n} are left",
+)
+UNSTEADY = FlagKind(
+    id="unsteady-latency",
+    title="latency",
+    words="{reason}: it cannot be held against a limit",
+)
+
 KINDS: dict[str, FlagKind] = {
     kind.id: kind
     for kind in (
         *(RANDOMISED, SOFTMAX, ZERO_GRADIENTS, SATURATED, WEAKER, LOSS_FALLS, NOISE, QUERIES_GO_FURTHER),
         *(STRONGER_GOES_FURTHER, TRANSFER, ANY_RADIUS, OUTSIDE_BALL, OUTSIDE_RANGE),
         *(TOO_FEW_CLASSES, OVER_REPORTS, RISES, REPEATED),
+        *(MODEL_UNKNOWN, OTHER_PRECISION, OTHER_BUILD, OTHER_BACKEND, OTHER_INPUT, NEARER, STORED, UNSTEADY),
     )
 }

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,15 @@ class LiveEngine(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         """Free what the engine holds."""
+        ...
+
+
+@runtime_checkable
+class TimedEngine(LiveEngine, Protocol):
+    """A live engine that can tell how long the device itself computes."""
+
+    def device_ms(self, *inputs: FloatArray) -> float:
+        """Milliseconds for one batch on the device alone, without copies. Raises EngineError if the engine fails."""
         ...
 
 

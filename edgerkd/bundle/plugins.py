@@ -35,12 +35,12 @@ def load_backend(name: str) -> Backend:
     return backend
 
 
-def open_onnx(graph: bytes) -> LiveEngine:
-    """An ONNX graph, run by ONNX Runtime on the CPU of this machine.
+def open_onnx(graph: bytes, backend: Backend | None = None) -> LiveEngine:
+    """An ONNX graph, run by ONNX Runtime on the CPU of this machine, or by another `backend` whose engines are graphs.
 
     Raises MissingDependencyError without ONNX Runtime, EngineError where it does not run the graph.
     """
     with TemporaryDirectory() as folder:  # an engine holds what it has read
         path = Path(folder, "model.onnx")
         path.write_bytes(graph)
-        return load_backend("onnx").open(path)
+        return (backend or load_backend("onnx")).open(path)

@@ -20,12 +20,15 @@ class Violation:
 
 
 def limits(budget: Budget, teacher: Cost | None = None) -> dict[str, float]:
-    """The budget's limits as numbers, by the name of the `Cost` field each one bounds."""
+    """The budget's limits as numbers, by the name of the `Cost` field each one bounds, or of what is only measured."""
     share = budget.teacher_share if teacher is not None else None
     bounds: dict[str, list[float | None]] = {
         "params": [budget.params, share * teacher.params if share and teacher else None],
         "macs": [budget.macs, share * teacher.macs if share and teacher else None],
         "latency_ms": [budget.latency_ms],
+        "latency_p95_ms": [budget.latency_p95_ms],
+        "latency_p99_ms": [budget.latency_p99_ms],
+        "energy_mj": [budget.energy_mj],
         "file_bytes": [parse_size(budget.file) if budget.file else None],
         "peak_bytes": [parse_size(budget.peak_memory) if budget.peak_memory else None],
     }
@@ -37,7 +40,7 @@ def violations(budget: Budget, cost: Cost, teacher: Cost | None = None) -> tuple
     """Every limit that `cost` exceeds; an unknown cost (None) exceeds nothing."""
     found: list[Violation] = []
     for name, required in limits(budget, teacher).items():
-        measured = getattr(cost, name)
+        measured = getattr(cost, name, None)
         if measured is not None and measured > required:
             found.append(Violation(limit=name, required=required, measured=measured))
     return tuple(found)

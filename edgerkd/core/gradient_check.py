@@ -6,7 +6,7 @@ from math import comb, sqrt
 from statistics import NormalDist, fmean, stdev
 from typing import Annotated, Literal
 
-from edgerkd.core.ranges import Amount, Count, Within
+from edgerkd.core.ranges import Amount, Within
 from edgerkd.core.record import Record
 
 AGREE = {"fp32": 0.7, "fp16": 0.7, "int8": 0.5}
@@ -31,10 +31,10 @@ class GradientCheck(Record):
     direction that the twin itself calls steepest; more than `allowed` disagreeing ones are beyond chance.
     `correlation` is along random directions, the mean over the points that are not flat, with a 95 % interval
     (0, -1 and 1 where all are flat); below `required` it is too low. `ok` is that neither is so, and that at most half
-    of the points are flat.
+    of the points are flat. Without an attack there are no points.
     """
 
-    points: Count
+    points: Amount
     agreeing: Amount
     disagreeing: Amount
     flat: Amount

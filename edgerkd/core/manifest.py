@@ -52,6 +52,11 @@ class Manifest(Record):
     samples: Name = SAMPLES
     files: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
 
+    @property
+    def host(self) -> Variant | None:
+        """The float32 variant, which is the model that the host measured."""
+        return next((variant for variant in self.variants if variant.precision == "fp32"), None)
+
     def variant_for(self, backend: str, placement: Placement, name: str | None = None) -> Variant:
         """The variant of that name, or the first that a backend of this name and placement can build.
 

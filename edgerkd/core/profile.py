@@ -36,6 +36,8 @@ class Device(Record):
 class Budget(Record):
     """Limits a student must keep; None means no limit.
 
+    Latencies are end to end, for one image: the median, and what 95 and 99 of 100 stay below. `energy_mj` is
+    millijoules an inference, with all that runs beside it on the same meter.
     `teacher_share` limits the student's MACs and parameters to that share of the teacher's: a
     student as large as its teacher is no student.
     """
@@ -43,6 +45,9 @@ class Budget(Record):
     params: Count | None = None
     macs: Count | None = None
     latency_ms: Positive | None = None
+    latency_p95_ms: Positive | None = None
+    latency_p99_ms: Positive | None = None
+    energy_mj: Positive | None = None
     file: Size | None = None
     peak_memory: Size | None = None
     teacher_share: Positive | None = None

@@ -5,10 +5,14 @@ from typing import Literal
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.by_class import ByClass
+from edgerkd.core.conditions import Timing
 from edgerkd.core.engine import BuildLog, Engine
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
+from edgerkd.core.judged_samples import JudgedSamples
+from edgerkd.core.origin import Origins
+from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.ranges import Amount, Count, Name, Positive, Sha256, Share, Weight
 from edgerkd.core.record import Record
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -90,9 +94,11 @@ class Target(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport(Record):
-    """One verification. `reference` is what the bundle claims that the host measured.
+    """One verification. `reference` is what the bundle claims that the host measured, `origins` who says the rest.
 
-    `seed` is that of the attacks, `probe_seed` of where the twin's gradients were checked.
+    `samples` are the images judged, `plain` what the engine answers to them before any attack. Without `rows` nothing
+    was attacked, and `robust_acc` is of no image. `seed` is that of the attacks, `probe_seed` of where the twin's
+    gradients were checked.
     """
 
     SCHEMA = 1
@@ -107,6 +113,8 @@ class VerifyReport(Record):
     engine: Engine
     build: BuildLog
     skipped: tuple[Skipped, ...]
+    samples: JudgedSamples
+    plain: PlainAnswer
     parity: Parity
     twin_agreement: Share
     gradients: GradientCheck
@@ -119,6 +127,8 @@ class VerifyReport(Record):
     retention: Weight | None
     gates: tuple[Gate, ...]
     latency_ms: Latency
+    timing: Timing
     budget: tuple[Limit, ...]
+    origins: Origins
     seed: Amount
     probe_seed: Amount

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgerkd.core.data_request import DataRequest
+from edgerkd.core.data_request import DataRequest, Preprocessing
 from edgerkd.core.errors import ConfigError, UnknownNameError
 from edgerkd.core.progress import Progress
 from edgerkd.core.text import LONGEST_NAME, printable
@@ -47,13 +47,18 @@ def load_data(request: DataRequest, *, progress: Progress) -> Checked:
     return whole.with_notes(*left_out(whole))
 
 
-def load_samples(request: DataRequest, *, progress: Progress) -> Checked:
+def load_samples(request: DataRequest, *, prepared: Preprocessing | None = None, progress: Progress) -> Checked:
     """Checked images to judge a finished model by, all in `test`: the test split, or all where there is none.
+
+    Pictures in files are brought to what `prepared` says, where it is given.
 
     Raises as `load_data` does, but an .npz file needs no more than x_test and y_test, and its labels may have gaps:
     how many classes there are the model knows.
     """
-    raw = _raw(request, progress, needed=TO_JUDGE)
+    pictures = request
+    if prepared is not None:
+        pictures = replace(request, size=prepared.size, fit=prepared.fit, alpha=prepared.alpha)
+    raw = _raw(pictures, progress, needed=TO_JUDGE)
     if raw.train.files is None:
         _check_no_pictures(request)
     checked = check(raw, classes=request.classes or _highest_label(raw))

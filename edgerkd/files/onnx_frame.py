@@ -4,6 +4,7 @@ Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.prot
 https://protobuf.dev/programming-guides/encoding/.
 """
 
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -60,6 +61,49 @@ def _unsigned_quantisers(onnx: memoryview) -> list[str]:
         for node in quantisers
         if len(_of(node, 1)) > 2 and bytes(_of(node, 1)[2]) in unsigned
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """One node: its operator, the names of what goes in and comes out, and its attributes that are whole numbers or
+    tensors.
+    """
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    numbers: dict[str, int]
+    tensors: tuple[_Message, ...]
+
+
+def graph_parts(onnx: bytes) -> tuple[list[NodeFacts], list[_Message]]:
+    """The nodes and the initializers of a model's graph. Raises IndexError or ValueError for a damaged one."""
+    nodes, initializers = _graph_of(memoryview(onnx))
+    return [_facts(node) for node in nodes], initializers
+
+
+def _facts(node: _Message) -> NodeFacts:
+    attributes = [_message(part) for part in _of(node, 5)]
+    return NodeFacts(
+        kind=_text(node, 4),
+        inputs=tuple(bytes(name).decode(errors="replace") for name in _of(node, 1)),
+        outputs=tuple(bytes(name).decode(errors="replace") for name in _of(node, 2)),
+        numbers={_text(each, 1): each[3][0] for each in attributes if 3 in each and isinstance(each[3][0], int)},
+        tensors=tuple(_values(node)),
+    )
+
+
+def tensor_dims(tensor: _Message) -> list[int]:
+    """A tensor's sizes."""
+    return _dims(tensor)
+
+
+def tensor_name(tensor: _Message) -> str:
+    return _name_of(tensor).decode(errors="replace")
+
+
+def _text(message: _Message, number: int) -> str:
+    return b"".join(map(bytes, _of(message, number))).decode(errors="replace")
 
 
 def count_weights(onnx: bytes) -> int:

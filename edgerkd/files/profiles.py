@@ -24,7 +24,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
     Raises UnknownNameError, or ConfigError with all problems of the file.
     """
     path = given_path(name_or_path)
-    if path.suffix != ".toml" and path.name == str(name_or_path):
+    if not is_file(name_or_path):
         files = _named_files()
         if path.name not in files:
             raise UnknownNameError("profile", path.name, files)
@@ -36,6 +36,12 @@ def load_profile(name_or_path: str | Path) -> Profile:
             f"name: write {path.stem!r}, or rename the file."
         )
     return profile
+
+
+def is_file(name_or_path: str | Path) -> bool:
+    """Whether this names a file, and no known profile."""
+    path = given_path(name_or_path)
+    return path.suffix == ".toml" or path.name != str(name_or_path)
 
 
 def _named_files() -> dict[str, Path]:

@@ -20,13 +20,13 @@ def distinct(images: FloatArray, *, eps: float, norm: Norm) -> NDArray[np.int64]
     screen = flat[:, np.argsort(flat.var(0))[-SCREEN:]]
     kept: list[int] = []
     for row in range(len(flat)):
-        near = [kept[i] for i in np.flatnonzero(_within(screen[kept], screen[row], eps, norm))]
-        if not _within(flat[near], flat[row], eps, norm).any():
+        near = [kept[i] for i in np.flatnonzero(within(screen[kept], screen[row], eps, norm))]
+        if not within(flat[near], flat[row], eps, norm).any():
             kept.append(row)
     return np.asarray(kept, np.int64)
 
 
-def _within(images: FloatArray, image: FloatArray, eps: float, norm: Norm) -> NDArray[np.bool_]:
+def within(images: FloatArray, image: FloatArray, eps: float, norm: Norm) -> NDArray[np.bool_]:
     """Whether each of the images (n, d) differs from one (d,) by at most eps."""
     moved = images - image
     length = np.abs(moved).max(1, initial=0) if norm == "Linf" else np.sqrt(np.square(moved).sum(1))

@@ -12,13 +12,13 @@ from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.gradient_check import check_gradients
 from edgerkd.attacks.replay import replayed
 from edgerkd.attacks.sanity import check_arrays, check_classifier
-from edgerkd.bundle.backend import FloatArray
+from edgerkd.core.conditions import Timing
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.progress import Progress
 from edgerkd.core.verification import Latency, Parity
-from edgerkd.verify.latency import measure_latency
+from edgerkd.verify.latency import measure_timing
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.session import Session
 
@@ -40,6 +40,7 @@ class Evidence:
     rows: tuple[Row, ...]
     flags: tuple[Flag, ...]
     latency: Latency
+    timing: Timing
 
 
 def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: int, progress: Progress) -> Evidence:
@@ -54,15 +55,16 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: 
     inputs = AttackInputs(
         images=images,
         labels=samples.labels,
-        threat_model=session.bundle.manifest.threat_model,
+        threat_model=session.threat_model,
         seed=seed,
         index=np.arange(len(samples)),
     )
     generator = np.random.default_rng(probe_seed)
     classifier, classes = session.classifier, len(session.bundle.manifest.model.classes)
-    n, compared = len(samples), len(samples) * (1 if samples.images_adv is None else 2)
+    n, stored = len(samples), session.stored
+    compared = len(stored) * (1 if stored.images_adv is None else 2)
     with progress.stage(f"verify on {session.live.backend}", compared + n * len(attacks)) as advance:
-        parity, agreement = _compared(session, images, generator)
+        parity, agreement = compare(session, generator)
         advance(compared, "parity")
         check_arrays(inputs.images, inputs.labels, classes=classes)
         check_classifier(classifier, inputs.images[:SAMPLE], classes=classes)
@@ -87,6 +89,7 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: 
             images_transfer=samples.images_adv,
             after=advance,
         )
+    latency, timing = measure_timing(session.live, images[:1])
     return Evidence(
         parity=parity,
         twin_agreement=agreement,
@@ -94,7 +97,8 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: 
         outcomes=outcomes,
         rows=outcomes.rows(attacks),
         flags=flags,
-        latency=measure_latency(session.live, images[:1]),
+        latency=latency,
+        timing=timing,
     )
 
 
@@ -106,13 +110,14 @@ def _replay(session: Session) -> tuple[Attack, ...]:
     return (replayed(images_adv),)
 
 
-def _compared(session: Session, images: FloatArray, generator: np.random.Generator) -> tuple[Parity, float]:
+def compare(session: Session, generator: np.random.Generator) -> tuple[Parity, float]:
     """The engine against the reference, and how often the twin gives the engine's answer where that is clear.
 
     Every image is shown in the attacks' batches, and some that are drawn in small ones, as a device is served: an
     engine that is another network for single images is not the one that is attacked.
     """
-    samples, reference, limits = session.samples, session.reference, session.variant.parity
+    samples, reference, limits = session.stored, session.reference, session.variant.parity
+    images = samples.images
     shown = images if samples.images_adv is None else np.concatenate([images, samples.images_adv])
     host = reference.logits
     if reference.logits_adv is not None:

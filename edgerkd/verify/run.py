@@ -1,24 +1,31 @@
 """`edgerkd verify`: attack the deployed engine and decide."""
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from edgerkd.attacks.flag_kinds import REPEATED
+from edgerkd.attacks.flag_kinds import NEARER, REPEATED, STORED
 from edgerkd.attacks.suite import WEAK, attacks_named
 from edgerkd.bundle.read import Bundle
-from edgerkd.core.budget import limits
 from edgerkd.core.by_class import ByClass, by_class, chance_of, floor_above
 from edgerkd.core.engine import Engine
 from edgerkd.core.flag import Flag
-from edgerkd.core.manifest import Manifest
-from edgerkd.core.profile import Budget, Profile
+from edgerkd.core.origin import Origins, origins_of
+from edgerkd.core.plain import PlainAnswer
+from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
-from edgerkd.core.requirement import Requirement, check_asked, choose_profile, combined, required_by
-from edgerkd.core.verification import Limit, Target, VerifyReport
+from edgerkd.core.requirement import Requirement, check_asked, choose_profile
+from edgerkd.core.verification import Target, VerifyReport
+from edgerkd.files.profiles import is_file, load_profile
+from edgerkd.verify.asking import Asking
 from edgerkd.verify.evidence import Evidence, gather
+from edgerkd.verify.limits import judge_limits, unsteady
+from edgerkd.verify.own import Brought
+from edgerkd.verify.plain import ask
 from edgerkd.verify.session import Session, open_session
+from edgerkd.verify.unattacked import unattacked
 from edgerkd.verify.verdict import decide, gates_of, retention_interval
 
 
@@ -31,28 +38,57 @@ def verify(
     profile: str | None = None,
     requirement: Requirement | None = None,
     measure: bool = False,
-    attack: str = "pgd",
+    attack: str | None = "pgd",
     seed: int = 0,
     probe_seed: int | None = None,
+    brought: Brought | None = None,
+    heard: Callable[[PlainAnswer], None] = lambda plain: None,
     progress: Progress,
 ) -> VerifyReport:
-    """Build the engine if need be, attack it on the bundle's images, and decide.
+    """Build the engine if need be, say how accurate it is, attack it, and decide.
 
-    `attack` is a name that attacks/suite.py knows; the stored examples are replayed first in any case. What is required
-    comes from the bundle's profile, then from its maker, then from the caller's `requirement`: a later one counts. With
-    `measure` nothing is required. Where the twin's gradients are checked is drawn anew each time, and recorded; who
-    repeats a verification gives that `probe_seed`.
+    `attack` is a name that attacks/suite.py knows; the stored examples are replayed first in any case. Without one
+    nothing is attacked or required. What is required comes from the profile, which is the bundle's of that name or a
+    TOML file's, from the bundle's maker and from the caller (verify/asking.py says which counts). With `measure`
+    nothing is required. What is `brought` counts in place of the bundle's samples and radius. Where the twin's
+    gradients are checked is drawn anew each time, and recorded; who repeats a verification gives that `probe_seed`.
+    `heard` gets the plain answer before any attack begins.
 
     Raises MissingGatesError where nothing is required and `measure` was not asked, ArtefactError for damaged samples,
     MissingDependencyError where no backend works, EngineError where the engine fails.
     """
-    manifest = bundle.manifest
-    chosen = choose_profile(manifest.profiles, profile)
-    named, notices = attacks_named(attack, classes=len(manifest.model.classes))
+    manifest, brought = bundle.manifest, brought or Brought()
+    own_profile = profile is not None and is_file(profile)
+    chosen = load_profile(profile) if profile and own_profile else choose_profile(manifest.profiles, profile)
+    measure = measure or attack is None
+    named, notices = ((), ()) if attack is None else attacks_named(attack, classes=len(manifest.model.classes))
+    asking = Asking(
+        manifest=manifest,
+        profile=chosen,
+        own_profile=own_profile,
+        own_radius=brought.eps not in (None, manifest.threat_model.eps),
+        caller=requirement,
+    )
     if not measure:  # asked before any work is done; the thresholds themselves follow from the samples
-        check_asked(_required(manifest, chosen, requirement, floor=0.0))
-    with open_session(bundle, engines=engines, profile=chosen, backend=backend, variant=variant) as session:
+        check_asked(asking.required(floor=0.0))
+    with open_session(
+        bundle, engines=engines, profile=chosen, backend=backend, variant=variant, brought=brought
+    ) as session:
+        plain = ask(session)
+        heard(plain)
         probed = secrets.randbits(53) if probe_seed is None else probe_seed
+        origins = origins_of(
+            {} if measure else asking.askers(),
+            samples_brought=session.judged.source == "verifier",
+            eps_brought=brought.eps is not None or brought.made_here,
+            profile_brought=own_profile,
+        )
+        weak, notices = notices, (*notices, *_notices(session))
+        if attack is None:
+            target = target_of(chosen, session.facts)
+            return unattacked(
+                session, plain, target=target, origins=origins, notices=notices, seed=seed, probe_seed=probed
+            )
         evidence = gather(session, named, seed=seed, probe_seed=probed, progress=progress)
         classes = by_class(
             manifest.model.classes,
@@ -60,25 +96,21 @@ def verify(
             evidence.outcomes.clean,
             evidence.outcomes.robust,
         )
-        required = _required(manifest, chosen, requirement, floor=floor_above(chance_of(classes)))
+        required = asking.required(floor=floor_above(chance_of(classes)))
         return _report(
             session,
             evidence,
             classes,
+            plain=plain,
+            origins=origins,
             profile=chosen,
             requirement=Requirement() if measure else required,
             measure=measure,
-            notices=(*notices, *_repeated(session)),
-            doubts=notices if attack in WEAK else (),
+            notices=notices,
+            doubts=weak if attack in WEAK else (),
             seed=seed,
             probe_seed=probed,
         )
-
-
-def _required(manifest: Manifest, profile: Profile | None, asked: Requirement | None, *, floor: float) -> Requirement:
-    """The profile's gates, then those of the bundle's maker, then the caller's."""
-    own = Requirement() if profile is None else required_by(profile, manifest.reference, floor=floor)
-    return combined(own, manifest.requirement, asked)
 
 
 def _report(
@@ -86,6 +118,8 @@ def _report(
     evidence: Evidence,
     classes: ByClass,
     *,
+    plain: PlainAnswer,
+    origins: Origins,
     profile: Profile | None,
     requirement: Requirement,
     measure: bool,
@@ -97,13 +131,13 @@ def _report(
     """The evidence judged, as one record."""
     manifest, outcomes = session.bundle.manifest, evidence.outcomes
     target = target_of(profile, session.facts)
-    flags = (*doubts, *evidence.flags)
     held = session.samples.host_robust
     retention = (
         None if held is None else retention_interval(outcomes.robust, held, generator=np.random.default_rng(seed))
     )
     gates = gates_of(requirement, clean=outcomes.clean_acc, robust=outcomes.robust_acc, retention=retention)
-    budget = _judged(requirement.budget, session, evidence, target)
+    budget = judge_limits(requirement.budget, session, evidence.latency, evidence.timing, target)
+    flags = (*doubts, *evidence.flags, *unsteady(budget, evidence.timing))
     verdict = decide(
         parity=evidence.parity,
         gates=gates,
@@ -117,13 +151,15 @@ def _report(
         verdict="measured" if measure and evidence.parity.ok else verdict,
         bundle=manifest.name,
         manifest_sha256=session.bundle.sha256,
-        threat_model=manifest.threat_model,
+        threat_model=session.threat_model,
         requirement=requirement,
         reference=manifest.reference,
         target=target,
         engine=session.facts,
         build=session.log,
         skipped=session.skipped,
+        samples=session.judged,
+        plain=plain,
         parity=evidence.parity,
         twin_agreement=evidence.twin_agreement,
         gradients=evidence.gradients,
@@ -136,36 +172,25 @@ def _report(
         retention=None if retention is None else retention[0],
         gates=gates,
         latency_ms=evidence.latency,
+        timing=evidence.timing,
         budget=budget,
+        origins=origins,
         seed=seed,
         probe_seed=probe_seed,
     )
 
 
-def _repeated(session: Session) -> tuple[Flag, ...]:
-    """A notice where the bundle shows an image more than once, or nearly so."""
-    if not session.repeated:
-        return ()
-    return (REPEATED.raised(repeated=session.repeated, n=len(session.samples)),)
-
-
-def _judged(budget: Budget, session: Session, evidence: Evidence, target: Target | None) -> tuple[Limit, ...]:
-    """Each limit of the budget; the latency only counts where the profile's own backend runs."""
-    cost = session.bundle.manifest.model.cost
-    elsewhere = target is not None and not target.reached
-    measured = {
-        "params": float(cost.params),
-        "macs": float(cost.macs),
-        "peak_bytes": float(cost.peak_bytes),
-        "file_bytes": float(session.engine_bytes),
-        "latency_ms": None if elsewhere else evidence.latency.p50,
-    }
-    found: list[Limit] = []
-    for name, required in limits(budget).items():
-        value = measured[name]
-        found.append(
-            Limit(limit=name, required=required, measured=value, ok=None if value is None else value <= required)
-        )
+def _notices(session: Session) -> tuple[Flag, ...]:
+    """What to know of the images and the radius: repeated images, some that the bundle has too, a smaller radius."""
+    judged, own, bundle = session.judged, session.threat_model.eps, session.bundle.manifest.threat_model.eps
+    found: list[Flag] = []
+    if judged.repeated:
+        whose = "of the bundle" if judged.source == "bundle" else f"of {judged.data}"
+        found.append(REPEATED.raised(repeated=judged.repeated, whose=whose, n=judged.n))
+    if judged.stored:
+        found.append(STORED.raised(stored=judged.stored, n=judged.n))
+    if own < bundle:
+        found.append(NEARER.raised(eps=str(own), bundle=str(bundle)))
     return tuple(found)
 
 

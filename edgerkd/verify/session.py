@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgerkd.attacks.losses import log_softmax
@@ -11,14 +11,17 @@ from edgerkd.bundle.backend import LiveEngine
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.engine import BuildLog, Engine
+from edgerkd.core.judged_samples import JudgedSamples
 from edgerkd.core.precision import Precision
 from edgerkd.core.profile import Profile
+from edgerkd.core.threat import ThreatModel
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Skipped
 from edgerkd.verify.build import choose_backend, open_engines, preferred_backends
 from edgerkd.verify.claims import check_claims
 from edgerkd.verify.classifier import EngineClassifier
 from edgerkd.verify.distinct import distinct
+from edgerkd.verify.own import Brought, judged_samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,21 +29,28 @@ class Session:
     """`live` and `twin` are loaded; `facts` says what they are, `skipped` which better backends do not work here.
 
     `log_probabilities`: the engine was built from a graph that ends in a softmax, and what it gives are logarithms.
-    `repeated` of the bundle's images are left out of `samples`: they are within the radius of one that is there.
+    `samples` are judged, as `judged` says whose they are, within `threat_model`. What `reference` answers are `stored`,
+    the bundle's own, which tell whether the engine is the model, whoever brought the samples.
     """
 
     bundle: Bundle
     variant: Variant
     samples: StoredSamples
+    judged: JudgedSamples
+    threat_model: ThreatModel
+    stored: StoredSamples
     reference: Reference
     live: LiveEngine
     twin: LiveEngine
     facts: Engine
     log: BuildLog
-    engine_bytes: int
+    engine: Path
     log_probabilities: bool
-    repeated: int
     skipped: tuple[Skipped, ...]
+
+    @property
+    def engine_bytes(self) -> int:
+        return self.engine.stat().st_size
 
     @property
     def precision(self) -> Precision:
@@ -62,20 +72,31 @@ def _log_softmax(reference: Reference) -> Reference:
 
 @contextmanager
 def open_session(
-    bundle: Bundle, *, engines: Path, profile: Profile | None, backend: str | None, variant: str | None
+    bundle: Bundle,
+    *,
+    engines: Path,
+    profile: Profile | None,
+    backend: str | None,
+    variant: str | None,
+    brought: Brought | None = None,
 ) -> Generator[Session]:
     """Build what is missing below `engines`, and load it, by the `backend` asked for or the best of the `profile`.
 
-    Raises ArtefactError for samples that do not fit the model, UnknownNameError, MissingDependencyError where no
-    backend works, EngineError where the engine cannot be built or loaded.
+    What is `brought` counts in place of the bundle's own.
+
+    Raises ConfigError where all samples brought are the bundle's, ArtefactError for samples that do not fit the model,
+    UnknownNameError, MissingDependencyError where no backend works, EngineError where the engine cannot be built or
+    loaded.
     """
     chosen, skipped = choose_backend(backend, preferred_backends(bundle, profile))
     found = bundle.manifest.variant_for(chosen.name, chosen.placement, variant)
-    samples, reference = bundle.samples(found)
-    check_claims(bundle, found, samples)
-    threat_model, stored = bundle.manifest.threat_model, len(samples)
-    rows = distinct(samples.images, eps=float(threat_model.eps), norm=threat_model.norm)
-    samples, reference = samples.take(rows), reference.take(rows)
+    stored, reference = bundle.samples(found)
+    check_claims(bundle, found, stored)
+    brought, own = brought or Brought(), bundle.manifest.threat_model
+    threat_model = own if brought.eps is None else replace(own, eps=brought.eps)
+    rows = distinct(stored.images, eps=float(threat_model.eps), norm=threat_model.norm)
+    samples, judged = judged_samples(bundle, stored, rows, brought, threat_model)
+    stored, reference = stored.take(rows), reference.take(rows)
     with ExitStack() as stack:
         live, twin, built = open_engines(bundle, found, chosen, engines, stack)
         adoption = None if found.engine is None else bundle.manifest.model.adoption
@@ -88,6 +109,9 @@ def open_session(
             bundle=bundle,
             variant=found,
             samples=samples,
+            judged=judged,
+            threat_model=threat_model,
+            stored=stored,
             reference=reference,
             live=live,
             twin=twin,
@@ -100,8 +124,7 @@ def open_session(
                 sha256=built.record.engine_sha256,
             ),
             log=built.record.log,
-            engine_bytes=built.engine.stat().st_size,
+            engine=built.engine,
             skipped=skipped,
             log_probabilities=log_probabilities,
-            repeated=stored - len(samples),
         )

@@ -1,6 +1,7 @@
 """One GPU and one stream through the CUDA runtime: all that an engine needs of CUDA."""
 
 import importlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import ModuleType, TracebackType
 from typing import Any
@@ -62,6 +63,22 @@ class Gpu:
         """Queue a copy from the device that fills the contiguous `array`; read it after `wait`."""
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", array.ctypes.data, address, array.nbytes, kind, self.stream)
+
+    def milliseconds(self, queue: Callable[[], None]) -> float:
+        """How long the device works on what `queue` queues, by two events around it.
+
+        Source: https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__EVENT.html
+        """
+        started, ended = (self._call("cudaEventCreate") for _ in range(2))
+        try:
+            self._call("cudaEventRecord", started, self.stream)
+            queue()
+            self._call("cudaEventRecord", ended, self.stream)
+            self._call("cudaEventSynchronize", ended)
+            return float(self._call("cudaEventElapsedTime", started, ended))
+        finally:
+            for event in (started, ended):
+                self._call("cudaEventDestroy", event)
 
     def wait(self) -> None:
         """Until everything queued is done; errors of queued work surface here."""

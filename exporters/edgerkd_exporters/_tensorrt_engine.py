@@ -98,15 +98,30 @@ class _Engine:
             self._run([np.ascontiguousarray(array[part]) for array in inputs], [array[part] for array in outputs])
         return outputs
 
+    def device_ms(self, *inputs: FloatArray) -> float:
+        """Milliseconds of one execution for a batch of at most the largest, its inputs on the device already."""
+        batch = check_inputs(self._path, self._inputs, inputs)
+        if batch > self._max_batch:
+            raise EngineError(f"{self._path}: was built for {self._max_batch} images at once, got {batch}")
+        self._upload([np.ascontiguousarray(array) for array in inputs])
+        self._gpu.wait()
+        return self._gpu.milliseconds(self._execute)
+
     def _run(self, inputs: list[FloatArray], outputs: list[FloatArray]) -> None:
         """One batch of at most `_max_batch`; fills `outputs`."""
-        for name, array in zip(self._inputs, inputs, strict=True):
-            self._ask(self._context.set_input_shape(name, array.shape), f"shape {array.shape} of {name}")
-            self._gpu.upload(array, self._addresses[name])
-        self._ask(self._context.execute_async_v3(self._gpu.stream), "execution")
+        self._upload(inputs)
+        self._execute()
         for name, array in zip(self._outputs, outputs, strict=True):
             self._gpu.download(self._addresses[name], array)
         self._gpu.wait()
+
+    def _upload(self, inputs: list[FloatArray]) -> None:
+        for name, array in zip(self._inputs, inputs, strict=True):
+            self._ask(self._context.set_input_shape(name, array.shape), f"shape {array.shape} of {name}")
+            self._gpu.upload(array, self._addresses[name])
+
+    def _execute(self) -> None:
+        self._ask(self._context.execute_async_v3(self._gpu.stream), "execution")
 
     def _ask(self, granted: bool, what: str) -> None:
         if not granted:

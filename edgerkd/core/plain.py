@@ -1,0 +1,81 @@
+"""The plain question, asked before any attack: how accurate is the engine, and does it differ from the model?"""
+
+from dataclasses import dataclass
+from math import comb
+
+from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.flag import Flag
+from edgerkd.core.ranges import Amount, Count, Name, Share, Weight
+from edgerkd.core.record import Record
+
+UNLIKELY = 0.05
+"""Chance of so uneven a split between two equally accurate networks below which they are called different. Custom."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDifference(Record):
+    """The first layer whose output is not the model's: the `place`-th `of` those that both have by one name.
+
+    `share` is |engine's - model's| / |model's| over all images that were looked at.
+    """
+
+    layer: Name
+    kind: Name
+    place: Count
+    of: Count
+    share: Weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelComparison(Record):
+    """Engine and model, which is the bundle's graph in float32, on the same images.
+
+    `engine_alone` and `model_alone` are images that only one of them answers right, `same_answer` is how often both
+    say the same. `chance` is McNemar's: that of so uneven a split, or one more so, between equally accurate networks.
+    """
+
+    model_acc: Accuracy
+    engine_alone: Amount
+    model_alone: Amount
+    same_answer: Share
+    chance: Share
+
+    @property
+    def differs(self) -> bool:
+        """Whether engine and model are not equally accurate."""
+        return self.chance < UNLIKELY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassAnswers(Record):
+    """One class: the engine's accuracy, and the model's on the same images where it was asked."""
+
+    name: Name
+    engine_acc: Accuracy
+    model_acc: Accuracy | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainAnswer(Record):
+    """The engine's accuracy on the images that are judged, and what it has to do with the model's.
+
+    `model` is None where the model could not be run here. `causes` are what may make a difference, `layer` where it
+    begins, if that could be read.
+    """
+
+    engine_acc: Accuracy
+    classes: tuple[ClassAnswers, ...]
+    model: ModelComparison | None
+    causes: tuple[Flag, ...]
+    layer: LayerDifference | None
+
+
+def mcnemar(first_alone: int, second_alone: int) -> float:
+    """The two-sided exact p-value for pairs of which so many were answered right by one network alone.
+
+    Under equal accuracy each such pair is a fair coin. Source: McNemar 1947, Psychometrika 12, in its exact form:
+    Dietterich 1998, Neural Computation 10, section 3.1, by the binomial distribution in place of its chi-square.
+    """
+    n = first_alone + second_alone
+    tail = sum(comb(n, k) for k in range(min(first_alone, second_alone) + 1))
+    return min(1.0, 2 * tail / 2**n)
