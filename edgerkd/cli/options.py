@@ -82,7 +82,9 @@ Backend = Annotated[
 ]
 BundleProfile = Annotated[
     str | None,
-    typer.Option("--profile", metavar="NAME", help="The device whose requirements in the bundle count."),
+    typer.Option(
+        "--profile", metavar="NAME", help="The device whose requirements count: one of the bundle, or your TOML file."
+    ),
 ]
 Variant = Annotated[
     str | None,

@@ -31,13 +31,17 @@ from edgerkd.core.data_request import DataRequest
 from edgerkd.core.model_request import ModelRequest
 
 if TYPE_CHECKING:
+    from edgerkd.core.manifest import Manifest
     from edgerkd.core.progress import Progress
     from edgerkd.core.run import RunFolder
     from edgerkd.core.verification import VerifyReport
+    from edgerkd.verify.own import Brought
 
 EXIT = {"pass": 0, "fail": 1, "inconclusive": 7, "measured": 0}
 
-_OF_A_MODEL = (*DATA_OPTIONS, *MODEL_OPTIONS, "eps", "norm", "n")
+_OF_A_VERDICT = ("attack", "min_robust", "min_clean")
+_OF_OWN_SAMPLES = ("data", "classes", "skip_bad", "n")
+_OF_A_MODEL = (*(name for name in DATA_OPTIONS if name not in _OF_OWN_SAMPLES), *MODEL_OPTIONS, "norm")
 """What says how a bundle is made of a model; a bundle has it already."""
 
 
@@ -59,6 +63,9 @@ def verify(
     min_clean: MinClean = None,
     min_robust: MinRobust = None,
     measure: Annotated[bool, typer.Option("--measure", help="Report the figures without a verdict.")] = False,
+    no_attack: Annotated[
+        bool, typer.Option("--no-attack", help="Report accuracy, parity and latency alone, without an attack.")
+    ] = False,
     attack: AttackName = "pgd",
     seed: Seed = 0,
     eps: Eps = None,
@@ -73,20 +80,25 @@ def verify(
     from edgerkd.core.requirement import Requirement, check_asked
     from edgerkd.files.atomic import check_writable
     from edgerkd.files.paths import given_path
+    from edgerkd.report.plain import plain_lines
+    from edgerkd.verify.own import Brought
     from edgerkd.verify.run import verify as run
 
     requirement = Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust)
     _check_flags(context, source)
+    measure = measure or no_attack
     with progress() as bars:
         if source is not None and _is_model(source):
             check_data_given(context)
             if not measure:
                 check_asked(requirement)
-            found = replace(model, source=source)
-            folders = _bundle_of(found, request, eps=eps, norm=norm, n=n, seed=seed, progress=bars)
+            model = replace(model, source=source)
+            folders = _bundle_of(model, request, eps=eps, norm=norm, n=n, seed=seed, progress=bars)
+            found, brought = read_bundle(folders.bundle), Brought(made_here=True)
         else:
             folders = bundle_folders(None if source is None else Path(source))
-        found = read_bundle(folders.bundle)
+            found = read_bundle(folders.bundle)
+            brought = _brought(context, found.manifest, request, eps=eps, n=n, progress=bars)
         target = folders.verification(found.key) if out is None else given_path(out)
         check_writable(target)
         report = run(
@@ -97,8 +109,10 @@ def verify(
             profile=profile,
             requirement=requirement,
             measure=measure,
-            attack=attack,
+            attack=None if no_attack else attack,
             seed=seed,
+            brought=brought,
+            heard=lambda plain: bars.say("\n".join(plain_lines(plain))),
             progress=bars,
         )
     _finish(report, target, json=json)
@@ -122,6 +136,25 @@ def _finish(report: "VerifyReport", target: Path, *, json: bool) -> None:
     raise VerdictExit(EXIT[report.verdict])
 
 
+def _brought(
+    context: typer.Context, manifest: "Manifest", request: DataRequest, *, eps: str | None, n: int, progress: "Progress"
+) -> "Brought":
+    """What the verifier brings beside a bundle: images that are drawn by a seed of their own, and a radius."""
+    import secrets
+
+    from edgerkd.jobs.own_samples import load_own_samples
+    from edgerkd.jobs.threat import check_radius
+    from edgerkd.verify.own import Brought
+
+    own_radius = radius(eps)
+    if own_radius is not None:
+        check_radius(own_radius)
+    if not given_flags(context, ("data",)):
+        return Brought(eps=own_radius)
+    samples = load_own_samples(request, manifest, n=n, seed=secrets.randbits(53), progress=progress)
+    return Brought(samples=samples, eps=own_radius)
+
+
 def _is_model(source: str) -> bool:
     """Whether this is an ONNX graph, and no bundle's folder."""
     return source.endswith(".onnx")
@@ -137,6 +170,10 @@ def _check_flags(context: typer.Context, source: str | None) -> None:
             f"{shown(source)} is a file, and verify takes a bundle's folder or an ONNX file: make a bundle of other "
             f"networks first, with `edgerkd bundle`."
         )
+    if given_flags(context, ("no_attack",)) and (others := given_flags(context, _OF_A_VERDICT)):
+        raise typer.BadParameter("is about attacks and verdicts, and --no-attack makes none", param_hint=others[0])
+    if not given_flags(context, ("data",)) and (others := given_flags(context, ("classes", "skip_bad", "n"))):
+        raise typer.BadParameter("is about images of your own: name them with --data", param_hint=others[0])
     flags = given_flags(context, _OF_A_MODEL)
     if flags and (source is None or not _is_model(source)):
         raise typer.BadParameter("is about a network of your own, and a bundle has it already", param_hint=flags[0])

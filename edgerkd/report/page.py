@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgerkd.core.run import RunFolder
 from edgerkd.files.atomic import write_atomic
-from edgerkd.report import sections, studies
+from edgerkd.report import plain_sections, sections, studies
 from edgerkd.report.document import document
 from edgerkd.report.load import Facts, load_facts
 from edgerkd.report.markup import join, tag
@@ -17,6 +17,7 @@ _SECTIONS = (
     sections.verdict,
     sections.key_figures,
     sections.not_done,
+    plain_sections.plain,
     sections.attacks,
     sections.comparison,
     sections.classes,
@@ -27,6 +28,8 @@ _SECTIONS = (
     precision,
     sections.parity,
     sections.latency,
+    plain_sections.timing,
+    plain_sections.who_says_so,
     sections.training,
     sections.provenance,
     sections.limits,

@@ -100,8 +100,9 @@ def key_figures(facts: Facts) -> Markup:
         span = f"95 %: {percent(retained.low)} to {percent(retained.high)}" if retained else "same images"
         tiles = [
             _accuracy_tile("clean accuracy on the engine", report.clean_acc),
-            _accuracy_tile("robust accuracy on the engine", report.robust_acc),
         ]
+        if report.rows:
+            tiles.append(_accuracy_tile("robust accuracy on the engine", report.robust_acc))
         if report.retention is not None:
             tiles.append(tile("of the host's robust accuracy retained", percent(report.retention), span))
         median = f"{milliseconds(report.latency_ms.p50)} ms"
@@ -137,7 +138,7 @@ def attacks(facts: Facts) -> Markup:
     )
     used = [source for source in SOURCES if any(row.source == source for row in rows)]
     parts.append(pairs([(source, SOURCES[source]) for source in used]))
-    if report is not None:
+    if report is not None and report.rows:
         parts.append(
             _attacks(
                 "On the engine", report.rows, report.robust_acc, f"{report.clean_acc.n} images, {report.threat_model}"
@@ -177,6 +178,8 @@ def classes(facts: Facts) -> Markup:
         return NOTHING
     where = "on the engine" if report is not None else "on the host"
     worst = next((c for c in found.classes if c.name == found.worst), None)
+    if report is not None and not report.rows:
+        return NOTHING  # the plain answer has them
     words = (
         [] if worst is None else [f"The worst class is {worst.name}: {worst.robust_acc} of it withstand the attacks."]
     )
@@ -191,7 +194,7 @@ def classes(facts: Facts) -> Markup:
 def gates(facts: Facts) -> Markup:
     """Required and measured."""
     report = facts.verification
-    if report is None:
+    if report is None or not report.gates:
         return NOTHING
     bars = [interval_bar(g.measured, g.low, g.high, g.required) for g in report.gates]
     return section(
@@ -203,7 +206,7 @@ def gates(facts: Facts) -> Markup:
         ),
         data_table(
             gate_table(report),
-            f"{report.clean_acc.n} images, the same the host was measured on",
+            f"{report.clean_acc.n} images",
             graphics=bars,
             notes={GATES[gate]: words for gate, words in GATES_MEANING.items()},
         ),

@@ -6,6 +6,8 @@ from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.units import format_count
 from edgerkd.core.verification import VerifyReport
 from edgerkd.report.load import Facts
+from edgerkd.report.origins import asker_words, figure_mark, origin_lines
+from edgerkd.report.plain import plain_lines, plain_table, samples_words, timing_lines
 from edgerkd.report.text_table import Table, table_text
 from edgerkd.report.words import (
     GATES,
@@ -73,10 +75,16 @@ def class_table(found: ByClass) -> Table:
 def gate_table(report: VerifyReport) -> Table:
     """What was required of the engine, and what it did."""
     rows = tuple(
-        (GATES.get(g.gate, g.gate), f"at least {percent(g.required)}", interval(g.measured, g.low, g.high), g.verdict)
+        (
+            GATES.get(g.gate, g.gate),
+            f"at least {percent(g.required)}",
+            interval(g.measured, g.low, g.high),
+            g.verdict,
+            asker_words(report, g.gate),
+        )
         for g in report.gates
     )
-    return Table(("gate", "required", "measured [95%]", "verdict"), rows)
+    return Table(("gate", "required", "measured [95%]", "verdict", "asked by"), rows)
 
 
 def attack_table(rows: tuple[Row, ...], worst: str) -> Table:
@@ -88,7 +96,12 @@ def attack_table(rows: tuple[Row, ...], worst: str) -> Table:
 def budget_table(report: VerifyReport) -> Table:
     """Each limit of the profile."""
     rows = tuple(
-        (LIMITS.get(b.limit, b.limit), limit_value(b.limit, b.required), limit_value(b.limit, b.measured), judged(b))
+        (
+            LIMITS.get(b.limit, b.limit),
+            limit_value(b.limit, b.required),
+            limit_value(b.limit, b.measured) + figure_mark(report, b.limit),
+            judged(b),
+        )
         for b in report.budget
     )
     return Table(("limit", "at most", "measured", "verdict"), rows)
@@ -102,6 +115,15 @@ def parity_table(report: VerifyReport) -> Table:
         ("largest difference of a logit", f"{parity.max_abs_dlogit:.3g}", f"at most {parity.limit:.3g}"),
         ("same answer", f"{parity.agreement:.2%}", "always, where the host is decided"),
         ("gradient twin gives the same answer", f"{report.twin_agreement:.2%}", ""),
+        *(_slopes(report) if found.points else ()),
+        ("the same network", "yes" if parity.ok else "NO", ""),
+    )
+    return Table(("parity", "measured", "required"), rows)
+
+
+def _slopes(report: VerifyReport) -> tuple[tuple[str, str, str], ...]:
+    found = report.gradients
+    return (
         (
             "twin's slope is the engine's",
             f"{found.agreeing} of {found.points}, {found.disagreeing} wrong, {found.flat} flat",
@@ -112,9 +134,7 @@ def parity_table(report: VerifyReport) -> Table:
             f"{found.correlation:.3f} [{found.low:.3f}, {found.high:.3f}]",
             f"at least {found.required:.2f}",
         ),
-        ("the same network", "yes" if parity.ok else "NO", ""),
     )
-    return Table(("parity", "measured", "required"), rows)
 
 
 def latency_table(report: VerifyReport) -> Table:
@@ -135,20 +155,25 @@ def verdict_lines(report: VerifyReport) -> list[str]:
     lines += [
         f"  engine:  {engine_words(report.engine)}",
         f"  attacks: {report.threat_model}, {report.clean_acc.n} images, seed {report.seed}",
+        f"  images:  {samples_words(report.samples)}",
         f"  bundle:  {report.bundle}, manifest sha256 {report.manifest_sha256[:12]}",
     ]
+    lines += [f"  latency: {line}" for line in timing_lines(report.timing)]
+    lines += [f"  origin:  {line}" for line in origin_lines(report, LIMITS)]
     return lines + [f"  note:    {note}" for note in (*missing_words(report.by_class), *notes(report))]
 
 
 def verification_text(report: VerifyReport, width: int = 80) -> str:
-    """All that `edgerkd verify` found, in tables of `width` columns, the verdict last: there it is read."""
+    """All that `edgerkd verify` found, the plain answer first, in tables of `width` columns, and the verdict last."""
+    attacked = (attack_table(report.rows, str(report.robust_acc)),) if report.rows else ()
+    classes = class_table(report.by_class) if report.rows else plain_table(report.plain)
     tables = (
         gate_table(report),
-        attack_table(report.rows, str(report.robust_acc)),
+        *attacked,
         budget_table(report),
         parity_table(report),
         latency_table(report),
-        class_table(report.by_class),
+        classes,
     )
-    parts = [table_text(table, width) for table in tables if table.rows]
+    parts = ["\n".join(plain_lines(report.plain)), *(table_text(table, width) for table in tables if table.rows)]
     return "\n\n".join([*parts, "\n".join(verdict_lines(report))]) + "\n"

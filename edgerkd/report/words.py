@@ -12,6 +12,7 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import format_count, format_size
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import TWIN_AGREEMENT, Limit, Skipped, Verdict, VerifyReport
+from edgerkd.report.origins import origin_notes
 
 HEADLINES: dict[Verdict, tuple[str, str]] = {
     "pass": ("PASS", "every gate is met and no limit judged here is exceeded"),
@@ -47,6 +48,9 @@ LIMITS = {
     "params": "parameters",
     "macs": "multiply-accumulates",
     "latency_ms": "latency (median)",
+    "latency_p95_ms": "latency (p95)",
+    "latency_p99_ms": "latency (p99)",
+    "energy_mj": "energy",
     "file_bytes": "engine file",
     "peak_bytes": "peak memory",
 }
@@ -90,8 +94,10 @@ def limit_value(limit: str, value: float | None) -> str:
     """A value of the budget in its own unit, exact where it is a count."""
     if value is None:
         return "-"
-    if limit == "latency_ms":
+    if limit.startswith("latency"):
         return f"{milliseconds(value)} ms"
+    if limit == "energy_mj":
+        return f"{value:.3g} mJ"
     if limit.endswith("_bytes"):
         return f"{format_size(round(value))} ({value:,.0f} B)" if value >= 1024 else f"{value:,.0f} B"
     return f"{value:,.0f}"
@@ -142,6 +148,8 @@ def reasons(report: VerifyReport) -> tuple[str, ...]:
         for g in report.gates
         if g.verdict == "inconclusive"
     ]
+    if not report.rows:  # nothing was attacked, nothing is judged
+        return tuple(failed)
     if all(row.source == "replay" for row in report.rows):
         open_.append("only stored examples were replayed: nothing was made against this engine")
     if report.twin_agreement < TWIN_AGREEMENT:
@@ -185,11 +193,12 @@ def notes(report: VerifyReport) -> tuple[str, ...]:
             "of the classes, and which output holds the scores"
         )
     made = tuple(row.attack for row in report.rows if row.source != "replay")
-    if report.reference is not None and made != report.reference.attacks:
+    if report.rows and report.reference is not None and made != report.reference.attacks:
         found.append(
             f"the host attacked by {', '.join(map(title_of, report.reference.attacks))}, this engine was attacked by "
             f"{', '.join(map(title_of, made))}: if the latter is stronger, the gates are harder to pass than they say"
         )
+    found += origin_notes(report)
     if report.target is not None and not report.target.reached:
         found.append(
             f"this verdict is about {report.engine.backend} on {device_words(report.engine.device)}; "

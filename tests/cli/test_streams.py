@@ -173,7 +173,7 @@ from edgerkd.verify import evidence
 def slow(*given):
     Path("attacked").touch()
     time.sleep(30)
-evidence.measure_latency = slow
+evidence.measure_timing = slow
 main()
 """
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.architecture import Architecture, Cost
 from edgerkd.core.by_class import ByClass, ClassAccuracy
+from edgerkd.core.conditions import Conditions, Energy, Timing
 from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve
 from edgerkd.core.data_request import Augmentation, DataFacts, DataRequest, Preprocessing
 from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
@@ -14,9 +15,12 @@ from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
+from edgerkd.core.judged_samples import JudgedSamples
 from edgerkd.core.manifest import MANIFEST, Manifest
 from edgerkd.core.method import MethodFacts
 from edgerkd.core.model_spec import ModelSpec
+from edgerkd.core.origin import origins_of
+from edgerkd.core.plain import ClassAnswers, ModelComparison, PlainAnswer, mcnemar
 from edgerkd.core.profile import Budget, Device, Gates, Profile
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -171,6 +175,42 @@ GRADIENTS = GradientCheck(
 )
 
 
+SAMPLES = JudgedSamples(
+    source="bundle", data="digits", n=503, of=505, repeated=2, stored=0, seed=None, sha256="5a" * 32
+)
+
+PLAIN = PlainAnswer(
+    engine_acc=accuracy(486, 503),
+    classes=(
+        ClassAnswers(name="zero", engine_acc=accuracy(61, 67), model_acc=accuracy(62, 67)),
+        ClassAnswers(name="one", engine_acc=accuracy(70, 73), model_acc=accuracy(71, 73)),
+    ),
+    model=ModelComparison(
+        model_acc=accuracy(487, 503), engine_alone=3, model_alone=11, same_answer=0.9821, chance=mcnemar(3, 11)
+    ),
+    causes=(),
+    layer=None,
+)
+
+TIMING = Timing(
+    warmup=43,
+    settled=True,
+    before=Conditions(governors=("schedutil",), clocks_hz={"cpu": 2_910_000_000}, celsius={"toy_thermal": 47.5}),
+    after=Conditions(governors=("schedutil",), clocks_hz={"cpu": 2_930_000_000}, celsius={"toy_thermal": 48.5}),
+    energy=Energy(source="Toy meter", millijoules=0.7183, runs=1_433, seconds=1.0625),
+)
+
+ORIGINS = origins_of(
+    {
+        **dict.fromkeys(("clean_acc", "robust_acc"), "teacher"),
+        **dict.fromkeys(("retention", "params", "macs", "file_bytes", "latency_ms"), "profile"),
+    },
+    samples_brought=False,
+    eps_brought=False,
+    profile_brought=False,
+)
+
+
 def verification(verdict: Verdict = "pass") -> VerifyReport:
     """What verify would have found; its gates fit the verdict."""
     robust = accuracy({"pass": 451, "fail": 214, "inconclusive": 389, "measured": 451}[verdict], 503)
@@ -206,6 +246,8 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         ),
         build=BuildLog(),
         skipped=(Skipped(backend="trt", problem="libnvinfer.so was not found"),),
+        samples=SAMPLES,
+        plain=PLAIN,
         parity=Parity(n=1006, max_abs_dlogit=3.43e-6, limit=0.00171, agreement=1.0, ok=True),
         twin_agreement=0.9992,
         gradients=GRADIENTS,
@@ -222,7 +264,9 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         retention=0.9953,
         gates=() if verdict == "measured" else gates,
         latency_ms=Latency(p50=0.0423, p95=0.0517, p99=0.0931, batch=1, runs=222),
+        timing=TIMING,
         budget=() if verdict == "measured" else budget,
+        origins=ORIGINS,
         seed=13,
         probe_seed=8_191,
     )
