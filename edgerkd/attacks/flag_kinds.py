@@ -130,7 +130,8 @@ RISES = FlagKind(
 MODEL_UNKNOWN = FlagKind(
     id="model-unknown",
     title="",
-    words="whether the engine differs from the model is not known: nothing here runs the model's float32 graph",
+    words="whether the engine differs from the model on these {n} images is not known: nothing here runs the model's "
+    "float32 graph",
 )
 OTHER_PRECISION = FlagKind(
     id="other-precision",

@@ -43,4 +43,5 @@ def open_onnx(graph: bytes, backend: Backend | None = None) -> LiveEngine:
     with TemporaryDirectory() as folder:  # an engine holds what it has read
         path = Path(folder, "model.onnx")
         path.write_bytes(graph)
-        return (backend or load_backend("onnx")).open(path)
+        backend = backend or load_backend("onnx")
+        return backend.open(path)

@@ -22,10 +22,10 @@ class Conditions(Record):
 
     power_mode: Name | None = None
     governors: tuple[Name, ...] = ()
-    clocks_hz: dict[Name, Count] = field(default_factory=dict[str, int])
-    celsius: dict[Name, Celsius] = field(default_factory=dict[str, float])
+    clocks_hz: dict[str, Count] = field(default_factory=dict[str, int])
+    celsius: dict[str, Celsius] = field(default_factory=dict[str, float])
     held_back: tuple[Name, ...] = ()
-    slowdowns: dict[Name, Amount] = field(default_factory=dict[str, int])
+    slowdowns: dict[str, Amount] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgerkd.core.budget import limits
-from edgerkd.core.ranges import Name
 from edgerkd.core.record import Record
 from edgerkd.core.requirement import Requirement
 
@@ -59,9 +58,9 @@ class Origins(Record):
     measured, and `thresholds` who asks for it.
     """
 
-    fields: dict[Name, Origin]
-    figures: dict[Name, Origin]
-    thresholds: dict[Name, Asker]
+    fields: dict[str, Origin]
+    figures: dict[str, Origin]
+    thresholds: dict[str, Asker]
 
 
 def origins_of(

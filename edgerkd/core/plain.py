@@ -73,8 +73,8 @@ class PlainAnswer(Record):
 def mcnemar(first_alone: int, second_alone: int) -> float:
     """The two-sided exact p-value for pairs of which so many were answered right by one network alone.
 
-    Under equal accuracy each such pair is a fair coin. Source: McNemar 1947, Psychometrika 12, in its exact form:
-    Dietterich 1998, Neural Computation 10, section 3.1, by the binomial distribution in place of its chi-square.
+    Under equal accuracy each such pair is a fair coin. Source: McNemar 1947, Psychometrika 12; the exact conditional
+    test of Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91.
     """
     n = first_alone + second_alone
     tail = sum(comb(n, k) for k in range(min(first_alone, second_alone) + 1))

@@ -86,7 +86,7 @@ def _raspberry(root: Path) -> tuple[str, ...]:
 def _slowdowns(root: Path) -> dict[str, int]:
     """Counters: Intel's of thermal events, a Jetson's of over-current events.
 
-    Sources: kernel.org, ABI/testing/sysfs-devices-system-cpu, thermal_throttle; NVIDIA, Jetson Linux Developer Guide,
+    Sources: kernel.org, admin-guide/thermal/intel_thermal_throttle; NVIDIA, Jetson Linux Developer Guide,
     "Jetson Orin Series: OC event counters", soctherm_oc's oc*_event_cnt.
     """
     found: dict[str, int] = {}

@@ -42,7 +42,7 @@ def ask(session: Session) -> PlainAnswer:
     causes: list[Flag] = []
     layer = comparison = None
     if model is None or host is None:
-        causes.append(kinds.MODEL_UNKNOWN.raised())
+        causes.append(kinds.MODEL_UNKNOWN.raised(n=len(images)))
     else:
         assert model_right is not None
         comparison = _compared(right, model_right, logits, model)
