@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+from edgerkd.core.errors import MissingGatesError
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.origin import Asker, askers
 from edgerkd.core.profile import Budget, Profile
-from edgerkd.core.requirement import Requirement, combined, required_by
+from edgerkd.core.requirement import Requirement, check_asked, combined, required_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,16 @@ class Asking:
     own_profile: bool
     own_radius: bool
     caller: Requirement | None
+
+    def check(self) -> None:
+        """Raises MissingGatesError where nothing is asked that an attack could answer, at another radius no less."""
+        required = self.required(floor=0.0)
+        check_asked(required)
+        if self.own_radius and required.min_robust_acc is None:
+            raise MissingGatesError(
+                "--eps: no gate says what would be good enough at another radius than the bundle's, for which its own "
+                "thresholds were set: give --min-robust, like --min-robust 0.4, or take --measure."
+            )
 
     def required(self, *, floor: float) -> Requirement:
         """All of it; shares of what the teacher reached are never below `floor`."""

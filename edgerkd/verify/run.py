@@ -16,7 +16,7 @@ from edgerkd.core.origin import Origins, origins_of
 from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
-from edgerkd.core.requirement import Requirement, check_asked, choose_profile
+from edgerkd.core.requirement import Requirement, choose_profile
 from edgerkd.core.verification import Target, VerifyReport
 from edgerkd.files.profiles import is_file, load_profile
 from edgerkd.verify.asking import Asking
@@ -70,7 +70,7 @@ def verify(
         caller=requirement,
     )
     if not measure:  # asked before any work is done; the thresholds themselves follow from the samples
-        check_asked(asking.required(floor=0.0))
+        asking.check()
     with open_session(
         bundle, engines=engines, profile=chosen, backend=backend, variant=variant, brought=brought
     ) as session:

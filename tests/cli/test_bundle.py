@@ -140,9 +140,9 @@ def test_bad_input_is_one_clear_error(here, edgerkd, arguments, code, message):
 
 
 def test_what_is_about_a_network_is_refused_for_a_bundle(here, edgerkd):
-    """Catches a radius or data that a finished bundle quietly ignores."""
+    """Catches a normalization or an output that a finished bundle quietly ignores."""
     assert edgerkd("bundle", "mine.onnx", *ASKED, "--min-robust", "0.5").code == 0
-    for flags in (("--eps", "1/255"), ("--data", "data.npz"), ("--output", "x"), ("-n", "5")):
+    for flags in (("--norm", "L2"), ("--data", "data.npz", "--size", "8"), ("--output", "x")):
         ended = edgerkd("verify", "bundles/mine", *flags)
         assert ended.code == 2, ended.out
         assert "a bundle has it already" in ended.err
