@@ -166,21 +166,35 @@ def verify_bundle(
     min_clean: float | None = None,
     min_robust: float | None = None,
     measure: bool = False,
-    attack: str = "pgd",
+    attack: str | None = "pgd",
     seed: int = 0,
+    data: "str | Path | DataRequest | None" = None,
+    n: int = 500,
+    eps: str | float | None = None,
     engines: str | Path | None = None,
     progress: "Progress | None" = None,
 ) -> "VerifyReport":
     """Attack a bundle's engine on this machine and decide, as `edgerkd verify` does; nothing but engines is written.
 
-    Engines are kept in `engines`, beside the bundle if not given. Raises as verify/run.py says.
+    Engines are kept in `engines`, beside the bundle if not given. With `data`, `n` of your own images at most are drawn
+    and judged in place of the bundle's; `eps` is a radius of your own, `profile` a name in the bundle or a TOML file.
+    Without an `attack` accuracy, parity and latency are reported alone. Raises as verify/run.py says, and as
+    jobs/own_samples.py says of the data.
     """
     from edgerkd.bundle.read import Bundle, read_bundle
     from edgerkd.core.progress import Silent
     from edgerkd.core.requirement import Requirement
+    from edgerkd.jobs.own_samples import bring
     from edgerkd.verify.run import verify
 
     found = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+    brought = bring(
+        None if data is None else _request(data),
+        found.manifest,
+        n=n,
+        eps=None if eps is None else _radius(eps),
+        progress=progress or Silent(),
+    )
     return verify(
         found,
         engines=found.path.resolve().parent / "engines" if engines is None else Path(engines),
@@ -191,6 +205,7 @@ def verify_bundle(
         measure=measure,
         attack=attack,
         seed=seed,
+        brought=brought,
         progress=progress or Silent(),
     )
 

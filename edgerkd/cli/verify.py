@@ -31,11 +31,9 @@ from edgerkd.core.data_request import DataRequest
 from edgerkd.core.model_request import ModelRequest
 
 if TYPE_CHECKING:
-    from edgerkd.core.manifest import Manifest
     from edgerkd.core.progress import Progress
     from edgerkd.core.run import RunFolder
     from edgerkd.core.verification import VerifyReport
-    from edgerkd.verify.own import Brought
 
 EXIT = {"pass": 0, "fail": 1, "inconclusive": 7, "measured": 0}
 
@@ -80,6 +78,7 @@ def verify(
     from edgerkd.core.requirement import Requirement, check_asked
     from edgerkd.files.atomic import check_writable
     from edgerkd.files.paths import given_path
+    from edgerkd.jobs.own_samples import bring
     from edgerkd.report.plain import plain_lines
     from edgerkd.verify.own import Brought
     from edgerkd.verify.run import verify as run
@@ -98,7 +97,8 @@ def verify(
         else:
             folders = bundle_folders(None if source is None else Path(source))
             found = read_bundle(folders.bundle)
-            brought = _brought(context, found.manifest, request, eps=eps, n=n, progress=bars)
+            given = request if given_flags(context, ("data",)) else None
+            brought = bring(given, found.manifest, n=n, eps=radius(eps), progress=bars)
         target = folders.verification(found.key) if out is None else given_path(out)
         check_writable(target)
         report = run(
@@ -134,25 +134,6 @@ def _finish(report: "VerifyReport", target: Path, *, json: bool) -> None:
     if not report.parity.ok:
         raise ParityError(f"{parity_words(report)}; the report is in {target}")
     raise VerdictExit(EXIT[report.verdict])
-
-
-def _brought(
-    context: typer.Context, manifest: "Manifest", request: DataRequest, *, eps: str | None, n: int, progress: "Progress"
-) -> "Brought":
-    """What the verifier brings beside a bundle: images that are drawn by a seed of their own, and a radius."""
-    import secrets
-
-    from edgerkd.jobs.own_samples import load_own_samples
-    from edgerkd.jobs.threat import check_radius
-    from edgerkd.verify.own import Brought
-
-    own_radius = radius(eps)
-    if own_radius is not None:
-        check_radius(own_radius)
-    if not given_flags(context, ("data",)):
-        return Brought(eps=own_radius)
-    samples = load_own_samples(request, manifest, n=n, seed=secrets.randbits(53), progress=progress)
-    return Brought(samples=samples, eps=own_radius)
 
 
 def _is_model(source: str) -> bool:

@@ -1,5 +1,6 @@
 """`verify --data`: labelled images of the verifier's own, checked against a bundle's model. Works without torch."""
 
+import secrets
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,12 +10,29 @@ from edgerkd.core.data_request import DataRequest
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.progress import Progress
+from edgerkd.core.units import Radius
 from edgerkd.data.load import load_samples
 from edgerkd.data.samples import Checked
 from edgerkd.data.split import draw
-from edgerkd.verify.own import OwnSamples
+from edgerkd.jobs.threat import check_radius
+from edgerkd.verify.own import Brought, OwnSamples
 
 _SHOWN = 5  # names of classes in a message
+
+
+def bring(
+    request: DataRequest | None, manifest: Manifest, *, n: int, eps: Radius | None, progress: Progress
+) -> Brought:
+    """What the verifier brings beside a bundle: images, drawn by a seed that nobody could foresee, and a radius.
+
+    Raises as `load_own_samples` does, and ConfigError for a radius of 0.
+    """
+    if eps is not None:
+        check_radius(eps)
+    if request is None:
+        return Brought(eps=eps)
+    seed = secrets.randbits(53)
+    return Brought(samples=load_own_samples(request, manifest, n=n, seed=seed, progress=progress), eps=eps)
 
 
 def load_own_samples(request: DataRequest, manifest: Manifest, *, n: int, seed: int, progress: Progress) -> OwnSamples:

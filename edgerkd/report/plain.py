@@ -15,8 +15,7 @@ def plain_lines(plain: PlainAnswer) -> tuple[str, ...]:
         f"accuracy of the engine: {plain.engine_acc} on {plain.engine_acc.n} images, before any attack",
         *_model_lines(plain),
         *_class_lines(plain),
-        *(f"a cause may be {flag_words(cause)}" for cause in plain.causes if plain.model is not None),
-        *(flag_words(cause) for cause in plain.causes if plain.model is None),
+        *_cause_lines(plain),
         *_layer_lines(plain),
     )
 
@@ -33,6 +32,15 @@ def _model_lines(plain: PlainAnswer) -> tuple[str, ...]:
         f"accuracy of the model in float32: {model.model_acc}; {model.same_answer:.2%} of the answers are the same; "
         f"{alone}: {verdict} (McNemar's exact test, p = {model.chance:.2g})",
     )
+
+
+def _cause_lines(plain: PlainAnswer) -> tuple[str, ...]:
+    """Why answers may differ, where any does; why it is not known, where the model was not asked."""
+    if plain.model is None:
+        return tuple(map(flag_words, plain.causes))
+    if plain.model.same_answer == 1.0:
+        return ()
+    return tuple(f"a cause may be {flag_words(cause)}" for cause in plain.causes)
 
 
 def _class_lines(plain: PlainAnswer) -> tuple[str, ...]:

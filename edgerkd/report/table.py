@@ -152,9 +152,10 @@ def verdict_lines(report: VerifyReport) -> list[str]:
     """The verdict with its scope: without the scope it means nothing."""
     lines = [headline(report), f"  {HEADLINES[report.verdict][1]}"]
     lines += [f"  because: {reason}" for reason in reasons(report)]
+    made = f"{report.threat_model}, {report.clean_acc.n} images, seed {report.seed}" if report.rows else "none"
     lines += [
         f"  engine:  {engine_words(report.engine)}",
-        f"  attacks: {report.threat_model}, {report.clean_acc.n} images, seed {report.seed}",
+        f"  attacks: {made}",
         f"  images:  {samples_words(report.samples)}",
         f"  bundle:  {report.bundle}, manifest sha256 {report.manifest_sha256[:12]}",
     ]

@@ -35,6 +35,9 @@ class FakeCuda(ModuleType):
         self.streams: dict[int, list] = {}
         self.allocations = self.copies = 0
         self.driver = 13000
+        self.events = 0
+        self.times: dict[int, float | None] = {}
+        self.worked = 0.0  # milliseconds that the device has computed
 
     def _answer(self, name, *values):
         return (self.cudaError_t(self.fail.get(name, 0)), *values)
@@ -89,6 +92,27 @@ class FakeCuda(ModuleType):
         self.copies += 1
         self.streams[stream].append(copy)
         return self._answer("cudaMemcpyAsync")
+
+    def cudaEventCreate(self):
+        self.events += 1
+        self.times[self.events] = None
+        return self._answer("cudaEventCreate", self.events)
+
+    def cudaEventDestroy(self, event):
+        del self.times[event]
+        return self._answer("cudaEventDestroy")
+
+    def cudaEventRecord(self, event, stream):
+        self.streams[stream].append(lambda: self.times.update({event: self.worked}))
+        return self._answer("cudaEventRecord")
+
+    def cudaEventSynchronize(self, event):
+        for stream in self.streams:
+            self.cudaStreamSynchronize(stream)
+        return self._answer("cudaEventSynchronize")
+
+    def cudaEventElapsedTime(self, start, end):
+        return self._answer("cudaEventElapsedTime", self.times[end] - self.times[start])
 
     def cudaStreamSynchronize(self, stream):
         queue, self.streams[stream] = self.streams[stream], []
@@ -183,6 +207,7 @@ class FakeContext:
         return True
 
     def _compute(self, batch):
+        self.trt.cuda.worked += 0.25 * batch
         memory = self.trt.cuda.memory
         arrays = []
         for name, shape in self.trt.inputs.items():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from edgerkd.bundle.backend import TimedEngine
 from edgerkd.core.engine import DeviceRecord
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd_exporters.tensorrt import TensorRTBackend
@@ -92,6 +93,18 @@ def test_buffers_are_taken_once(trt, cuda, plan):
         for size in (1, 9):
             engine(*batch(size))
         assert cuda.allocations == len(cuda.memory) == 4
+
+
+def test_the_devices_own_time_is_that_of_one_execution(trt, cuda, plan):
+    """Copies that are timed as well, work that is timed before it is done, and events that are never freed."""
+    with TensorRTBackend().open(plan) as engine:
+        assert isinstance(engine, TimedEngine)
+        assert [engine.device_ms(*batch(size)) for size in (1, 3, 1)] == [0.25, 0.75, 0.25]
+        with pytest.raises(EngineError, match=r"was built for 4 images at once, got 5"):
+            engine.device_ms(*batch(5))
+    assert cuda.events == 6
+    assert cuda.times == {}
+    check_free(cuda)
 
 
 def test_strided_arrays_are_read_in_their_own_order(trt, plan):

@@ -660,6 +660,12 @@ def _set(*keys, value):
     [
         (_set("model", "cost", "params", value=1), "1 parameters are claimed, and fp32.onnx has"),
         (_set("model", "cost", "macs", value=1), "1 multiply-adds are claimed"),
+        (_set("model", "cost", "macs", value=209_455), "209,455 multiply-adds are claimed, and fp32.onnx was seen to"),
+        (_set("model", "cost", "params", value=9_000), "9,000 parameters are claimed, and fp32.onnx was seen to need"),
+        (
+            _set("model", "cost", "peak_bytes", value=38_000),
+            "38,000 bytes of peak memory are claimed, and fp32.onnx was",
+        ),
         (_set("model", "cost", "peak_bytes", value=4), "1 bytes of peak memory are claimed"),
         (
             _set("reference", "clean_acc", value={"value": 0.2, "n": 20, "low": 0.1, "high": 0.3}),
