@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edgerkd.cli.output import show_verification
+from edgerkd.core.engine import DeviceRecord
 from edgerkd.core.verification import Latency
 from edgerkd.report.table import comparison_rows, conditions, verdict_lines, verification_text
 from edgerkd.report.words import reasons
@@ -113,6 +114,52 @@ def test_the_verdict_is_unmistakable_and_has_its_scope(verdict, meaning):
     assert "  attacks: Linf 9/255, 503 images, seed 13" in lines
     words = "\n".join(lines)
     assert [word for word in ("PASS", "FAIL", "INCONCLUSIVE", "MEASURED") if word in words] == [verdict.upper()]
+
+
+CPU = DeviceRecord(kind="cpu", name="Toy CPU", machine="toy64")
+GPU = DeviceRecord(kind="gpu", name="Toy GPU", capability="9.9")
+
+
+@pytest.mark.parametrize("verdict", ["pass", "fail", "inconclusive", "measured"])
+@pytest.mark.parametrize(
+    ("device", "reached", "about"),
+    [
+        (CPU, None, "on onnx 1.77.2 (this CPU)"),
+        (CPU, True, "on onnx 1.77.2 (this CPU)"),
+        (CPU, False, "on onnx 1.77.2 (this CPU); toy-board itself is not verified"),
+        (GPU, None, "on onnx 1.77.2 (this Toy GPU)"),
+        (GPU, True, "on onnx 1.77.2 (this Toy GPU)"),
+        (GPU, False, "on onnx 1.77.2 (this Toy GPU); toy-board itself is not verified"),
+    ],
+)
+def test_the_first_line_names_what_the_verdict_is_about(verdict, device, reached, about):
+    """Catches a pass on a server that reads like one on the profile's device, whatever the verdict and the machine."""
+    report = samples.verification(verdict)
+    assert report.target is not None
+    target = None if reached is None else replace(report.target, reached=reached)
+    found = replace(report, engine=replace(report.engine, device=device), target=target)
+    first = verdict_lines(found)[0]
+    assert first == f"{verdict.upper()} {about}"
+    assert ("toy-board" in first) == ("itself is not verified" in first)
+    assert any("run `edgerkd verify` there" in line for line in verdict_lines(found)) is (reached is False)
+
+
+def test_every_figure_says_who_says_it():
+    """Catches parameters of the manifest's that read as if counted here, and gates whose asker nobody knows."""
+    report = samples.verification()
+    lines = "\n".join(verdict_lines(report))
+    measured, claimed = (
+        next(line for line in lines.splitlines() if line.startswith(f"  origin:  {words}"))
+        for words in ("measured here", "claimed by the bundle")
+    )
+    assert "robust accuracy" in measured
+    assert "engine file" in measured
+    assert "parameters" in claimed
+    assert "host's and teacher's accuracies" in claimed
+    assert "brought by the verifier" not in lines
+    brought = replace(report, origins=replace(report.origins, fields={**report.origins.fields, "samples": "brought"}))
+    assert "  origin:  brought by the verifier: images and labels" in verdict_lines(brought)
+    assert "19,234 (claimed)" in verification_text(report)
 
 
 def test_broken_parity_is_loud():
