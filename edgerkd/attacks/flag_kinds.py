@@ -167,7 +167,7 @@ STORED = FlagKind(
 UNSTEADY = FlagKind(
     id="unsteady-latency",
     title="latency",
-    words="{reason}: it cannot be held against a limit",
+    words="{reason} while it was measured: it cannot be held against a limit",
 )
 
 KINDS: dict[str, FlagKind] = {

@@ -79,6 +79,13 @@ class Timing(Record):
         return tuple(dict.fromkeys((*self.before.held_back, *self.after.held_back, *counted)))
 
     @property
+    def trouble(self) -> str:
+        """What was not steady, in words; nothing where all was."""
+        moved = [f"the clock of {name} moved by {share:.0%}" for name, share in self.moved.items()]
+        back = [f"the machine was slowed down ({', '.join(self.held_back)})"] if self.held_back else []
+        return " and ".join([*moved, *back])
+
+    @property
     def steady(self) -> bool:
         """Whether the latency may be held against a limit."""
         return not self.moved and not self.held_back

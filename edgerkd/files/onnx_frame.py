@@ -66,7 +66,7 @@ def _unsigned_quantisers(onnx: memoryview) -> list[str]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
     """One node: its operator, the names of what goes in and comes out, and its attributes that are whole numbers or
-    tensors.
+    tensors. Bytes of a name that are no text are kept as lone surrogates.
     """
 
     kind: str
@@ -86,8 +86,8 @@ def _facts(node: _Message) -> NodeFacts:
     attributes = [_message(part) for part in _of(node, 5)]
     return NodeFacts(
         kind=_text(node, 4),
-        inputs=tuple(bytes(name).decode(errors="replace") for name in _of(node, 1)),
-        outputs=tuple(bytes(name).decode(errors="replace") for name in _of(node, 2)),
+        inputs=tuple(bytes(name).decode(errors="surrogateescape") for name in _of(node, 1)),
+        outputs=tuple(bytes(name).decode(errors="surrogateescape") for name in _of(node, 2)),
         numbers={_text(each, 1): each[3][0] for each in attributes if 3 in each and isinstance(each[3][0], int)},
         tensors=tuple(_values(node)),
     )
@@ -99,11 +99,11 @@ def tensor_dims(tensor: _Message) -> list[int]:
 
 
 def tensor_name(tensor: _Message) -> str:
-    return _name_of(tensor).decode(errors="replace")
+    return _name_of(tensor).decode(errors="surrogateescape")
 
 
 def _text(message: _Message, number: int) -> str:
-    return b"".join(map(bytes, _of(message, number))).decode(errors="replace")
+    return b"".join(map(bytes, _of(message, number))).decode(errors="surrogateescape")
 
 
 def count_weights(onnx: bytes) -> int:

@@ -5,6 +5,7 @@ and names of the second part count, and lists go on where they ended. So a graph
 file. Source: https://protobuf.dev/programming-guides/encoding/#last-one-wins
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -74,11 +75,19 @@ def count_layer_weights(onnx: bytes) -> int:
 
 
 def with_outputs(onnx: bytes, tensors: Sequence[str]) -> bytes:
-    """The same graph with these tensors as further outputs, behind its own, in this order and as float32."""
-    added = b""
+    """The same graph with these tensors as further outputs, behind its own, in this order and as float32.
+
+    The outputs are named after the graph's digest: no graph can have such a name already, and so escape.
+    """
+    added, digest = b"", hashlib.sha256(onnx).hexdigest()[:16]
     for number, tensor in enumerate(tensors):
-        name = f"edgerkd layer {number}".encode()
-        cast = _field(1, tensor.encode()) + _field(2, name) + _field(4, b"Cast") + _field(5, _CAST_TO_FLOAT)
+        name = f"{digest} {number}".encode()
+        cast = (
+            _field(1, tensor.encode(errors="surrogateescape"))
+            + _field(2, name)
+            + _field(4, b"Cast")
+            + _field(5, _CAST_TO_FLOAT)
+        )
         added += _field(_NODE, cast) + _field(_OUTPUT, _field(1, name) + _field(2, _FLOAT))
     return onnx + _field(_GRAPH, added)
 

@@ -103,6 +103,8 @@ def timing_lines(timing: Timing) -> tuple[str, ...]:
     """How the latency was measured, and what it costs: conditions before and after, the device alone, energy."""
     settled = "" if timing.settled else ", which had not settled"
     found = [f"after {timing.warmup} runs of warm-up{settled}: {_between(timing.before, timing.after)}"]
+    if not timing.steady:
+        found.append(f"not steady: {timing.trouble}")
     if timing.device_ms is not None:
         device = timing.device_ms
         found.append(f"on the device alone: p50 {device.p50:.3g} ms, p95 {device.p95:.3g} ms, p99 {device.p99:.3g} ms")
@@ -125,5 +127,4 @@ def _between(before: Conditions, after: Conditions) -> str:
     ]
     if before.celsius and after.celsius:
         parts.append(f"hottest zone {max(before.celsius.values()):.0f} to {max(after.celsius.values()):.0f} C")
-    parts += [f"slowed down: {name}" for name in dict.fromkeys((*before.held_back, *after.held_back))]
     return "; ".join(parts) or "this machine tells neither clocks nor temperatures"

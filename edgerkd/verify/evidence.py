@@ -61,7 +61,7 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: 
     )
     generator = np.random.default_rng(probe_seed)
     classifier, classes = session.classifier, len(session.bundle.manifest.model.classes)
-    n, stored = len(samples), session.stored
+    n, stored = len(samples), session.reference_samples
     compared = len(stored) * (1 if stored.images_adv is None else 2)
     with progress.stage(f"verify on {session.live.backend}", compared + n * len(attacks)) as advance:
         parity, agreement = compare(session, generator)
@@ -116,7 +116,7 @@ def compare(session: Session, generator: np.random.Generator) -> tuple[Parity, f
     Every image is shown in the attacks' batches, and some that are drawn in small ones, as a device is served: an
     engine that is another network for single images is not the one that is attacked.
     """
-    samples, reference, limits = session.stored, session.reference, session.variant.parity
+    samples, reference, limits = session.reference_samples, session.reference, session.variant.parity
     images = samples.images
     shown = images if samples.images_adv is None else np.concatenate([images, samples.images_adv])
     host = reference.logits

@@ -9,6 +9,7 @@ import numpy as np
 from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.core.plain import LayerDifference
 from edgerkd.core.precision import Precision
+from edgerkd.core.text import LONGEST_NAME, printable
 from edgerkd.files.onnx_layers import Layer, count_layer_weights, layers_of, with_outputs
 
 OpenGraph = Callable[[bytes], LiveEngine]
@@ -78,7 +79,11 @@ def first_difference(
         share = relative_difference(a, b)
         if share > limit:
             return LayerDifference(
-                layer=layer.output[:200], kind=layer.kind, place=place, of=len(shared), share=min(share, 1e6)
+                layer=printable(layer.output, LONGEST_NAME) or "?",
+                kind=layer.kind,
+                place=place,
+                of=len(shared),
+                share=min(share, 1e6),
             )
     return None
 

@@ -43,11 +43,4 @@ def unsteady(judged: tuple[Limit, ...], timing: Timing) -> tuple[Flag, ...]:
     asked = any(limit.limit in _OF_TIME and limit.measured is not None for limit in judged)
     if timing.steady or not asked:
         return ()
-    return (UNSTEADY.raised(reason=steadiness(timing)),)
-
-
-def steadiness(timing: Timing) -> str:
-    """What was not steady, in words; nothing where all was."""
-    moved = [f"the clock of {name} moved by {share:.0%}" for name, share in timing.moved.items()]
-    back = [f"the machine was slowed down ({', '.join(timing.held_back)})"] if timing.held_back else []
-    return " and ".join([*moved, *back]) + (" while it was measured" if moved or back else "")
+    return (UNSTEADY.raised(reason=timing.trouble),)

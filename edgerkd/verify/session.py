@@ -29,8 +29,8 @@ class Session:
     """`live` and `twin` are loaded; `facts` says what they are, `skipped` which better backends do not work here.
 
     `log_probabilities`: the engine was built from a graph that ends in a softmax, and what it gives are logarithms.
-    `samples` are judged, as `judged` says whose they are, within `threat_model`. What `reference` answers are `stored`,
-    the bundle's own, which tell whether the engine is the model, whoever brought the samples.
+    `samples` are judged, as `judged` says whose they are, within `threat_model`. What `reference` answers are
+    `reference_samples`, the bundle's own, which tell whether the engine is the model, whoever brought the samples.
     """
 
     bundle: Bundle
@@ -38,7 +38,7 @@ class Session:
     samples: StoredSamples
     judged: JudgedSamples
     threat_model: ThreatModel
-    stored: StoredSamples
+    reference_samples: StoredSamples
     reference: Reference
     live: LiveEngine
     twin: LiveEngine
@@ -111,7 +111,7 @@ def open_session(
             samples=samples,
             judged=judged,
             threat_model=threat_model,
-            stored=stored,
+            reference_samples=stored,
             reference=reference,
             live=live,
             twin=twin,

@@ -52,6 +52,23 @@ def test_tensors_inside_are_read_and_the_answers_stay(tmp_path):
     assert read_tensors(GRAPH, open_onnx, [], shown) == {}
 
 
+@pytest.mark.parametrize("name", [b"edgerkd layer 0", b"\xff\xfe\xff", b"\x1b[31mred"])
+def test_no_name_hides_a_layer(name):
+    """Catches a tensor named so that its layer cannot be read, by which costs would escape, or a terminal be written."""
+    nodes = [("Conv", ["x", "k"], ["~" * len(name)], CONV[0][3]), ("Relu", ["~" * len(name)], ["r"], {}), *CONV[2:]]
+    ends = {"inputs": [("x", F, ["n", 3, 8, 8])], "outputs": [("z", F, ["n", 4])]}
+    content, other = (
+        graph(*nodes, **ends, weights={**WEIGHTS, "k": kernel}).replace(b"~" * len(name), name)
+        for kernel in (KERNEL, KERNEL * 2)
+    )
+    assert layers_of(content)[0].output.encode(errors="surrogateescape") == name
+    assert seen_cost(content, open_onnx, (3, 8, 8)).macs == seen_cost(GRAPH, open_onnx, (3, 8, 8)).macs
+    found = first_difference(other, content, open_onnx, open_onnx, images(), 1e-3)
+    assert found is not None
+    assert found.place == 1
+    assert found.layer.isprintable()
+
+
 def test_multiply_adds_are_counted_by_what_was_seen():
     """Catches strides, padding or channels ignored: 16 places, each a kernel for each of its outputs, and the head."""
     found = seen_cost(GRAPH, open_onnx, (3, 8, 8))
