@@ -54,7 +54,7 @@ def test_tensors_inside_are_read_and_the_answers_stay(tmp_path):
 
 @pytest.mark.parametrize("name", [b"edgerkd layer 0", b"\xff\xfe\xff", b"\x1b[31mred"])
 def test_no_name_hides_a_layer(name):
-    """Catches a tensor named so that its layer cannot be read, by which costs would escape, or a terminal be written."""
+    """Catches a tensor named so that its layer cannot be read, or that reaches a terminal as it is."""
     nodes = [("Conv", ["x", "k"], ["~" * len(name)], CONV[0][3]), ("Relu", ["~" * len(name)], ["r"], {}), *CONV[2:]]
     ends = {"inputs": [("x", F, ["n", 3, 8, 8])], "outputs": [("z", F, ["n", 4])]}
     content, other = (
