@@ -1,4 +1,4 @@
-"""ONNX Runtime on an NVIDIA GPU, by CUDA's kernels or TensorRT's. Written by its interface: no verification ran on a GPU yet."""
+"""ONNX Runtime on an NVIDIA GPU, by CUDA's kernels or TensorRT's. Written by its interface: nothing verified on one yet."""
 
 from dataclasses import replace
 from pathlib import Path
