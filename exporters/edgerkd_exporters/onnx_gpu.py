@@ -1,4 +1,4 @@
-"""ONNX Runtime on an NVIDIA GPU, by CUDA's kernels or TensorRT's. Written by its interface: nothing verified on one yet."""
+"""ONNX Runtime on an NVIDIA GPU, by CUDA's kernels or TensorRT's. By its interface: nothing was verified on one yet."""
 
 from dataclasses import replace
 from pathlib import Path
