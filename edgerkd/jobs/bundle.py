@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgerkd.attacks.assess import Outcomes
 from edgerkd.attacks.suite import attacks_of
+from edgerkd.bundle.keys import Signer
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import StoredSamples
@@ -76,8 +77,10 @@ class Judged:
     labels: NDArray[np.int64]
 
 
-def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Asked, *, progress: Progress) -> Bundle:
-    """Adopt the model, measure it on images drawn from the data, and write the bundle.
+def make_bundle(
+    folder: Path, model: ModelRequest, data: DataRequest, asked: Asked, *, signer: Signer, progress: Progress
+) -> Bundle:
+    """Adopt the model, measure it on images drawn from the data, and write the bundle, signed.
 
     What was decided of model and data is said first. Raises ConfigError for a model that is no image classifier or does
     not fit the data, ExportError for one without a gradient twin, ArtefactError for damaged files.
@@ -132,7 +135,7 @@ def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Ask
         rejected=chosen.rejected,
     )
     variants = [*(tried.variant(samples) for tried in chosen.tried), made]
-    write_bundle(folder, manifest, variants=variants, samples=samples)
+    write_bundle(folder, manifest, variants=variants, samples=samples, signer=signer)
     return read_bundle(folder)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from edgerkd.attacks.suite import attacks_of
+from edgerkd.bundle.keys import Signer
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.write import make_variant, write_bundle
@@ -52,9 +53,10 @@ def export(
     format: str,
     precision: Precisions = "auto",
     profiles: tuple[Profile, ...] = (),
+    signer: Signer,
     progress: Progress,
 ) -> Exported:
-    """Write the run's bundle for the backend `format`, and its engine where that can build here.
+    """Write the run's bundle for the backend `format`, signed, and its engine where that can build here.
 
     With `auto` the precision is the fastest on the profile's device whose robustness holds; float32 comes along. The
     bundle carries the requirements of the run's profile, then of further `profiles`. Raises UnknownNameError for a
@@ -117,7 +119,7 @@ def export(
         rejected=chosen.rejected,
     )
     variants = [*(tried.variant(attacked.samples) for tried in chosen.tried), made]
-    write_bundle(run.bundle, manifest, variants=variants, samples=attacked.samples)
+    write_bundle(run.bundle, manifest, variants=variants, samples=attacked.samples, signer=signer)
     bundle = read_bundle(run.bundle)
     try:
         backend.check_build()

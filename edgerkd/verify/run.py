@@ -1,6 +1,7 @@
 """`edgerkd verify`: attack the deployed engine and decide."""
 
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,12 @@ from edgerkd.core.manifest import Manifest
 from edgerkd.core.profile import Budget, Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import Requirement, check_asked, choose_profile, combined, required_by
+from edgerkd.core.trust import Trust
 from edgerkd.core.verification import Limit, Target, VerifyReport
+from edgerkd.verify.circumstances import circumstances
 from edgerkd.verify.evidence import Evidence, gather
 from edgerkd.verify.session import Session, open_session
+from edgerkd.verify.trust import backed
 from edgerkd.verify.verdict import decide, gates_of, retention_interval
 
 
@@ -34,6 +38,7 @@ def verify(
     attack: str = "pgd",
     seed: int = 0,
     probe_seed: int | None = None,
+    trust: Trust | None = None,
     progress: Progress,
 ) -> VerifyReport:
     """Build the engine if need be, attack it on the bundle's images, and decide.
@@ -41,7 +46,8 @@ def verify(
     `attack` is a name that attacks/suite.py knows; the stored examples are replayed first in any case. What is required
     comes from the bundle's profile, then from its maker, then from the caller's `requirement`: a later one counts. With
     `measure` nothing is required. Where the twin's gradients are checked is drawn anew each time, and recorded; who
-    repeats a verification gives that `probe_seed`.
+    repeats a verification gives that `probe_seed`. What the verifier knows of the bundle is `trust` (verify/trust.py):
+    without it a pass is only `pass as claimed`.
 
     Raises MissingGatesError where nothing is required and `measure` was not asked, ArtefactError for damaged samples,
     MissingDependencyError where no backend works, EngineError where the engine fails.
@@ -50,7 +56,7 @@ def verify(
     chosen = choose_profile(manifest.profiles, profile)
     named, notices = attacks_named(attack, classes=len(manifest.model.classes))
     if not measure:  # asked before any work is done; the thresholds themselves follow from the samples
-        check_asked(_required(manifest, chosen, requirement, floor=0.0))
+        check_asked(required_of(manifest, chosen, requirement, floor=0.0))
     with open_session(bundle, engines=engines, profile=chosen, backend=backend, variant=variant) as session:
         probed = secrets.randbits(53) if probe_seed is None else probe_seed
         evidence = gather(session, named, seed=seed, probe_seed=probed, progress=progress)
@@ -60,8 +66,8 @@ def verify(
             evidence.outcomes.clean,
             evidence.outcomes.robust,
         )
-        required = _required(manifest, chosen, requirement, floor=floor_above(chance_of(classes)))
-        return _report(
+        required = required_of(manifest, chosen, requirement, floor=floor_above(chance_of(classes)))
+        found = _report(
             session,
             evidence,
             classes,
@@ -73,9 +79,16 @@ def verify(
             seed=seed,
             probe_seed=probed,
         )
+    believed = trust or Trust()
+    return replace(
+        found,
+        verdict=backed(found.verdict, believed),
+        trust=believed,
+        made=circumstances(requirement or Requirement()),
+    )
 
 
-def _required(manifest: Manifest, profile: Profile | None, asked: Requirement | None, *, floor: float) -> Requirement:
+def required_of(manifest: Manifest, profile: Profile | None, asked: Requirement | None, *, floor: float) -> Requirement:
     """The profile's gates, then those of the bundle's maker, then the caller's."""
     own = Requirement() if profile is None else required_by(profile, manifest.reference, floor=floor)
     return combined(own, manifest.requirement, asked)
