@@ -7,7 +7,7 @@ TYPE_CHECKING = False  # type checkers take it for true; importing typing would 
 if TYPE_CHECKING:
     from edgerkd.api import attack, distill_student, make_bundle, read_report, verify_bundle
 
-__version__: str = "0.1.0"
+__version__ = "0.1.0"
 
 __all__ = ("__version__", "attack", "distill_student", "make_bundle", "read_report", "verify_bundle")
 

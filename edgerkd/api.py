@@ -134,7 +134,7 @@ def make_bundle(
     `calibration` names images that fp16 and int8 are made by, without labels; some of the data's if None. `sign` is the
     file of a private key; the user's own key if None. Raises as jobs/bundle.py and bundle/keys.py say.
     """
-    from edgerkd.bundle.keys import load_signer, own_signer
+    from edgerkd.bundle.keys import load_signer
     from edgerkd.core.model_request import BUNDLES, ModelRequest
     from edgerkd.core.progress import Silent
     from edgerkd.core.requirement import Requirement
@@ -156,7 +156,7 @@ def make_bundle(
         calibration=None if calibration is None else str(calibration),
     )
     folder = BUNDLES / request.name if out is None else Path(out)
-    signer = own_signer() if sign is None else load_signer(Path(sign))
+    signer = None if sign is None else load_signer(Path(sign))
     return job(folder, request, _request(data), asked, signer=signer, progress=progress or Silent())
 
 

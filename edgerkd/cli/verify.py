@@ -211,7 +211,6 @@ def _bundle_of(
     model: ModelRequest, request: DataRequest, *, eps: str | None, norm: str, n: int, seed: int, progress: "Progress"
 ) -> "RunFolder":
     """A bundle made on the spot. The host attacks nothing: what is attacked is the engine, next."""
-    from edgerkd.bundle.keys import own_signer
     from edgerkd.core.model_request import BUNDLES
     from edgerkd.core.requirement import Requirement
     from edgerkd.jobs.bundle import Asked, make_bundle
@@ -226,5 +225,5 @@ def _bundle_of(
         seed=seed,
         attack=None,
     )
-    made = make_bundle(BUNDLES / model.name, model, request, asked, signer=own_signer(), progress=progress)
+    made = make_bundle(BUNDLES / model.name, model, request, asked, progress=progress)
     return bundle_folders(made.path)

@@ -5,7 +5,6 @@ import sys
 
 import torch
 
-from edgerkd.bundle.keys import own_signer
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.errors import EngineError
 from edgerkd.core.evaluation import Evaluation
@@ -55,7 +54,7 @@ def demo(*, profile_name: str, seed: int, progress: Progress) -> tuple[RunFolder
         progress=progress,
     )
     write_atomic(run.baseline, encode_json(standard_student(decode_json(RunRecord, run.recipe), progress=progress)))
-    exported = export(run, format="trt", signer=own_signer(), progress=progress)
+    exported = export(run, format="trt", progress=progress)
     with progress.stage("verify: attacking the engine, without torch", 0):
         command = [sys.executable, "-m", "edgerkd", "verify", str(run.bundle), "--seed", str(seed), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

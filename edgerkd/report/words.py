@@ -26,9 +26,9 @@ HEADLINES: dict[Verdict, tuple[str, str]] = {
 }
 
 GROUNDS = {
-    "signature": "signed by a key you trust",
-    "sha256": "the digest you expected",
-    "samples": "judged on samples of your own",
+    "signature": "a signature by a key you trust",
+    "sha256": "the digest that you expected",
+    "samples": "samples of your own",
 }
 
 NETWORKS = {
@@ -184,8 +184,8 @@ def signature_words(trust: Trust) -> str:
 
 def trust_words(trust: Trust) -> str:
     """What a verdict rests on beside what was measured."""
-    grounds = ", ".join(GROUNDS[ground] for ground in trust.grounds) or "the bundle's own word alone"
-    return f"rests on: {grounds}; {signature_words(trust)}"
+    grounds = " and ".join(GROUNDS[ground] for ground in trust.grounds) or "the bundle's own word alone"
+    return f"the verdict rests on {grounds}: {signature_words(trust)}"
 
 
 def gradient_words(found: GradientCheck) -> str:

@@ -2,8 +2,7 @@
 
 import platform
 from datetime import datetime, timezone
-
-import numpy as np
+from importlib.metadata import version
 
 from edgerkd import __version__
 from edgerkd.core.circumstances import Circumstances
@@ -16,7 +15,7 @@ def circumstances(asked: Requirement) -> Circumstances:
     jetson = find_jetson()
     return Circumstances(
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        versions={"edgerkd": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        versions={"edgerkd": __version__, "python": platform.python_version(), "numpy": version("numpy")},
         power_mode=None if jetson is None else jetson.power_mode,
         asked=asked,
     )
