@@ -90,9 +90,11 @@ def load_key(path: Path) -> Key:
     serialization = _serialization()
     from cryptography.exceptions import UnsupportedAlgorithm
 
-    content = _read(path, forbidden=0o002, fix="chmod o-w")
+    content, mode = _read(path)
     if b"PRIVATE KEY" in content:
         raise ConfigError(f"{shown(path)} is a private key: name the public one, which may be given away.")
+    if mode & 0o002:
+        raise ConfigError(f"{shown(path)}: others may change this key (mode {mode:04o}): `chmod o-w {shown(path)}`.")
     try:
         return _checked(serialization.load_pem_public_key(content))
     except (ValueError, UnsupportedAlgorithm) as e:
@@ -116,7 +118,7 @@ def load_signer(path: Path) -> Signer:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-    content = read_private(path)
+    content, mode = _read(path)
     try:
         private = serialization.load_pem_private_key(content, password=None)
         if not isinstance(private, EllipticCurvePrivateKey):
@@ -131,6 +133,7 @@ def load_signer(path: Path) -> Signer:
             f"{shown(path)} is not a private key that can sign ({_reason(e)}): make one with "
             "`openssl ecparam -name prime256v1 -genkey -noout -out key.pem`."
         ) from e
+    _check_private(path, mode)
     return Signer(private)
 
 
@@ -159,7 +162,14 @@ def config_folder() -> Path:
 
 def read_private(path: Path) -> bytes:
     """A file that its owner alone may read. Raises ConfigError for one that others may."""
-    return _read(path, forbidden=0o077, fix="chmod 600")
+    content, mode = _read(path)
+    _check_private(path, mode)
+    return content
+
+
+def _check_private(path: Path, mode: int) -> None:
+    if mode & 0o077:
+        raise ConfigError(f"{shown(path)}: others may use this key (mode {mode:04o}): `chmod 600 {shown(path)}`.")
 
 
 def _make(path: Path) -> None:
@@ -195,15 +205,10 @@ def _serialization() -> ModuleType:
     return serialization
 
 
-def _read(path: Path, *, forbidden: int, fix: str) -> bytes:
-    """The file, if none of the `forbidden` permissions is given. It is the open file that is asked, not its name."""
+def _read(path: Path) -> tuple[bytes, int]:
+    """What a file holds and its permissions. It is the open file that is asked, not its name."""
     with open_file(path, limit=_LIMIT) as file:
-        if (mode := os.fstat(file.fileno()).st_mode & 0o777) & forbidden:
-            raise ConfigError(
-                f"{shown(path)}: others may {'change' if forbidden == 0o002 else 'use'} this key (mode {mode:04o}): "
-                f"`{fix} {shown(path)}`."
-            )
-        return file.read()
+        return file.read(), os.fstat(file.fileno()).st_mode & 0o777
 
 
 def _ecdsa(size: int) -> "ECDSA":

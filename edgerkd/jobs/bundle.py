@@ -88,10 +88,9 @@ def make_bundle(
 ) -> Bundle:
     """Adopt the model, measure it on images drawn from the data, and write the bundle.
 
-    The `signer` signs it, or else the user's own key.
-
-    What was decided of model and data is said first. Raises ConfigError for a model that is no image classifier or does
-    not fit the data, ExportError for one without a gradient twin, ArtefactError for damaged files.
+    What was decided of model and data is said first. The `signer` signs it, or else the user's own key. Raises
+    ConfigError for a model that is no image classifier or does not fit the data, ExportError for one without a gradient
+    twin, ArtefactError for damaged files.
     """
     check_writable(folder.with_name(f"{folder.name}.bundle"))
     backend, signer = load_backend(asked.format), signer or own_signer()

@@ -58,12 +58,11 @@ def export(
 ) -> Exported:
     """Write the run's bundle for the backend `format`, and its engine where that can build here.
 
-    The `signer` signs it, or else the user's own key.
-
     With `auto` the precision is the fastest on the profile's device whose robustness holds; float32 comes along. The
-    bundle carries the requirements of the run's profile, then of further `profiles`. Raises UnknownNameError for a
-    backend that is not known, ArtefactError for a damaged student, ExportError for a network without a gradient twin or
-    a precision that it cannot have, ParityError where the exported graph is not the student.
+    bundle carries the requirements of the run's profile, then of further `profiles`. The `signer` signs it, or else the
+    user's own key. Raises UnknownNameError for a backend that is not known, ArtefactError for a damaged student,
+    ExportError for a network without a gradient twin or a precision that it cannot have, ParityError where the exported
+    graph is not the student.
     """
     backend, signer = load_backend(format), signer or own_signer()
     check_writable(run.path / "bundle.json")

@@ -13,7 +13,7 @@ from edgerkd.core.gradient_check import REQUIRED, STRAY, GradientCheck, allowed_
 from edgerkd.core.requirement import Requirement, choose_profile
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Verdict, VerifyReport
-from edgerkd.verify.run import required_of
+from edgerkd.verify.run import required_of, target_of
 from edgerkd.verify.trust import backed
 from edgerkd.verify.verdict import decide, gates_of
 
@@ -116,6 +116,8 @@ def _gates(report: VerifyReport) -> Iterator[str]:
     triple = None if report.retention is None else (report.retention, 0.0, math.inf)
     if retention is not None and report.retention is not None:
         triple = (report.retention, retention.low, retention.high)
+        if retention.measured != report.retention:
+            yield f"retention: {report.retention}, and gates.retention measured {retention.measured}"
         if not retention.low <= retention.measured <= retention.high:
             yield "gates.retention: its interval does not hold what was measured"
     expected = gates_of(report.requirement, clean=report.clean_acc, robust=report.robust_acc, retention=triple)
@@ -190,10 +192,8 @@ def _required(report: VerifyReport, bundle: Bundle) -> Iterator[str]:
     except ConfigError:
         yield f"target.profile: the bundle has no profile {target and target.profile}"
         return
-    if (profile is None) is not (target is None):
-        yield "target: the bundle is for a device, and the report names none"
-    elif profile and target and (target.title, target.backend) != (profile.title, profile.backends[0]):
-        yield "target: not as the bundle's profile has it"
+    if target != target_of(profile, report.engine):
+        yield "target: not the device of the bundle's profile, or not reached by this engine as it says"
     asked = Requirement() if report.made is None else report.made.asked
     floor = floor_above(chance_of(report.by_class))
     if report.verdict != "measured" and report.requirement != required_of(manifest, profile, asked, floor=floor):
