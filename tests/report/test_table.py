@@ -58,6 +58,8 @@ PASS on onnx 1.77.2 (this CPU); toy-board itself is not verified
   attacks: Linf 9/255, 503 images, seed 13
   bundle:  toy-run, manifest sha256 abababababab
   note:    no image of two: nothing here is about these classes
+  note:    the verdict rests on a signature by a key you trust: the bundle is signed by the key \
+fafafafafafafafafafafafafafafafafafafafafafafafafafafafafafafafa
   note:    trt is not used: libnvinfer.so was not found
   note:    this verdict is about onnx on toy64 CPU (Toy CPU @ 1 GHz); Toy Board 3000 runs trt: \
 run `edgerkd verify` there, latency is judged there too
