@@ -105,15 +105,15 @@ bench-distill: $(HOST)  ## a training step against a plain published loop; ARGS=
 	$(PY) bench/distill.py $(ARGS)
 
 pins: $(DEV)  ## solve the requirement files anew, each package at least a week old
-	$(PINS) --python-version 3.10 pyproject.toml --extra ort -o requirements/device.txt
-	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort \
+	$(PINS) --python-version 3.10 pyproject.toml --extra ort --extra sign -o requirements/device.txt
+	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort --extra sign \
 	  -c requirements/device.txt -c requirements/pair.in -o requirements/host.txt
-	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort --extra dev \
+	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort --extra sign --extra dev \
 	  -c requirements/host.txt -o requirements/dev.txt
 	$(PINS) --python-version 3.11 pyproject.toml --extra peers -c requirements/dev.txt -o requirements/peers.txt
 	$(PINS) --python-version 3.11 pyproject.toml requirements/zoo.in -c requirements/dev.txt -o requirements/zoo.txt
 	$(PINS) --python-version 3.11 --resolution lowest-direct pyproject.toml requirements/lowest.in requirements/build.in \
-	  --extra ort -o requirements/lowest.txt
+	  --extra ort --extra sign -o requirements/lowest.txt
 
 clean:  ## remove what builds and tests leave; .venv stays
 	rm -rf build dist .coverage .pytest_cache .ruff_cache .hypothesis .import_linter_cache

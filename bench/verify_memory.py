@@ -12,7 +12,7 @@ from shutil import copytree
 from machine import machine_facts, show_machine
 
 AIM_MB = 300
-VERDICTS = {0: "pass", 1: "fail", 7: "inconclusive"}
+VERDICTS = {0: "pass", 1: "fail", 7: "inconclusive", 8: "pass as claimed"}
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ Everything is imported when it is first used: `import edgerkd` costs next to not
 torch, and attacks on a torch module no onnx. See docs/guide/python-api.md.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -124,15 +124,17 @@ def make_bundle(
     attack: str | None = "pgd",
     seed: int = 0,
     out: str | Path | None = None,
+    sign: str | Path | None = None,
     progress: "Progress | None" = None,
 ) -> "Bundle":
     """A bundle from a network of your own, as `edgerkd bundle` makes it; returned once it is written and checked.
 
     `model` and `data` are what the command takes, or a `ModelRequest` and a `DataRequest` (edgerkd.core.model_request,
     edgerkd.core.data_request), which say more. `min_robust` 0.4 asks for a robust accuracy of at least 40 %.
-    `calibration` names images that fp16 and int8 are made by, without labels; some of the data's if None. Raises as
-    jobs/bundle.py says.
+    `calibration` names images that fp16 and int8 are made by, without labels; some of the data's if None. `sign` is the
+    file of a private key; the user's own key if None. Raises as jobs/bundle.py and bundle/keys.py say.
     """
+    from edgerkd.bundle.keys import load_signer
     from edgerkd.core.model_request import BUNDLES, ModelRequest
     from edgerkd.core.progress import Silent
     from edgerkd.core.requirement import Requirement
@@ -154,7 +156,8 @@ def make_bundle(
         calibration=None if calibration is None else str(calibration),
     )
     folder = BUNDLES / request.name if out is None else Path(out)
-    return job(folder, request, _request(data), asked, progress=progress or Silent())
+    signer = None if sign is None else load_signer(Path(sign))
+    return job(folder, request, _request(data), asked, signer=signer, progress=progress or Silent())
 
 
 def verify_bundle(
@@ -172,20 +175,25 @@ def verify_bundle(
     n: int = 500,
     eps: str | float | None = None,
     engines: str | Path | None = None,
+    trust: Sequence[str | Path] = (),
+    expect_sha256: str | None = None,
     progress: "Progress | None" = None,
 ) -> "VerifyReport":
     """Attack a bundle's engine on this machine and decide, as `edgerkd verify` does; nothing but engines is written.
 
     Engines are kept in `engines`, beside the bundle if not given. With `data`, `n` of your own images at most are drawn
     and judged in place of the bundle's; `eps` is a radius of your own, `profile` a name in the bundle or a TOML file.
-    Without an `attack` accuracy, parity and latency are reported alone. Raises as verify/run.py says, and as
-    jobs/own_samples.py says of the data.
+    Without an `attack` accuracy, parity and latency are reported alone. `trust` are files of public keys of which one
+    must have signed the bundle, `expect_sha256` is the digest that its manifest must have. Raises as verify/run.py and
+    verify/trust.py say, and as jobs/own_samples.py says of the data.
     """
+    from edgerkd.bundle.keys import load_key
     from edgerkd.bundle.read import Bundle, read_bundle
     from edgerkd.core.progress import Silent
     from edgerkd.core.requirement import Requirement
     from edgerkd.jobs.own_samples import bring
     from edgerkd.verify.run import verify
+    from edgerkd.verify.trust import trust_in
 
     found = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
     brought = bring(
@@ -206,6 +214,7 @@ def verify_bundle(
         attack=attack,
         seed=seed,
         brought=brought,
+        trust=trust_in(found, keys=[load_key(Path(key)) for key in trust], sha256=expect_sha256),
         progress=progress or Silent(),
     )
 

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgerkd.bundle.samples import Reference, StoredSamples, fit_problems, read_reference, read_samples
+from edgerkd.bundle.signature import IGNORED, SIGNATURE
 from edgerkd.core.errors import ArtefactError, problems_text
 from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
 from edgerkd.core.variant import Variant
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json
-from edgerkd.files.paths import find_kind, shown
+from edgerkd.files.paths import check_folder, find_kind, shown
 
 _ANEW = "copy the bundle again, or make it anew with `edgerkd export` or `edgerkd bundle`"
 
@@ -60,12 +61,24 @@ def read_bundle(path: Path) -> Bundle:
     needed = [manifest.samples, *(name for variant in manifest.variants for name in variant.files)]
     problems = [f"{name}: not listed in the manifest" for name in needed if name not in manifest.files]
     problems += [problem for name, entry in manifest.files.items() if (problem := _problem(path, name, entry))]
+    problems += _unlisted(path, manifest)
     names = [variant.name for variant in manifest.variants]
     problems += [f"{MANIFEST}: the variant {name}: not a plain name" for name in names if not _is_plain(name)]
     problems += [f"{MANIFEST}: names the variant {name} twice" for name in {n for n in names if names.count(n) > 1}]
     if problems:
         raise ArtefactError(f"{problems_text(shown(path), problems)}\n{_ANEW}")
     return Bundle(path=path, manifest=manifest, sha256=sha256_of(manifest_path, error=ArtefactError))
+
+
+def _unlisted(path: Path, manifest: Manifest) -> list[str]:
+    """What lies in the folder and has no digest: a graph could take its weights from there."""
+    check_folder(path, error=ArtefactError)
+    known = {*manifest.files, MANIFEST, SIGNATURE, *IGNORED}
+    return [
+        f"{shown(each.name)}: not listed in the manifest: remove it"
+        for each in path.iterdir()
+        if each.name not in known
+    ]
 
 
 def _is_plain(name: str) -> bool:

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgerkd.bundle.keys import Signer
 from edgerkd.bundle.samples import Reference, StoredSamples, arrays_bytes
+from edgerkd.bundle.signature import SIGNATURE, sign
 from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
 from edgerkd.core.precision import Placement, Precision, PrecisionSearch
 from edgerkd.core.variant import PARITY, ParityLimits, Variant
@@ -56,9 +58,14 @@ def make_variant(
 
 
 def write_bundle(
-    folder: Path, manifest: Manifest, *, variants: Sequence[MadeVariant], samples: StoredSamples
+    folder: Path,
+    manifest: Manifest,
+    *,
+    variants: Sequence[MadeVariant],
+    samples: StoredSamples,
+    signer: Signer | None = None,
 ) -> Manifest:
-    """Write all files and the manifest, which gets the digest of each of them.
+    """Write all files and the manifest, which gets the digest of each of them, and the `signer`'s signature of all.
 
     An old bundle in `folder` is replaced only once the new one is complete. Returns the manifest written.
     """
@@ -72,4 +79,8 @@ def write_bundle(
             files[name] = FileEntry(size=len(content), sha256=sha256_of(new / name))
         complete = replace(manifest, variants=tuple(made.variant for made in variants), files=files)
         write_atomic(new / MANIFEST, encode_json(complete))
+        if signer is not None:
+            digests = {name: entry.sha256 for name, entry in files.items()}
+            digests[MANIFEST] = sha256_of(new / MANIFEST)
+            write_atomic(new / SIGNATURE, sign(folder.name, digests, signer))
     return complete

@@ -17,11 +17,13 @@ from edgerkd.cli.options import (
     Norm,
     PrecisionAsked,
     Seed,
+    Sign,
     given_flags,
     radius,
+    signer_of,
     with_data,
 )
-from edgerkd.cli.output import Json, emit_json, progress, put_line
+from edgerkd.cli.output import Json, emit_json, identity_lines, progress, put_line
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.model_request import BUNDLES, ModelRequest
 
@@ -61,6 +63,7 @@ def bundle(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="The bundle's folder; bundles/NAME if not given.")
     ] = None,
+    sign: Sign = None,
     json: Json = False,
 ) -> None:
     """Make a bundle from a network of your own, with the images it is to be verified on."""
@@ -84,15 +87,18 @@ def bundle(
         precision=precision,
         calibration=calibration,
     )
-    folder = BUNDLES / found.name if out is None else given_path(out)
+    folder, signer = BUNDLES / found.name if out is None else given_path(out), signer_of(sign)
     with progress() as bars:
-        made = make_bundle(folder, found, request, asked, progress=bars)
+        made = make_bundle(folder, found, request, asked, signer=signer, progress=bars)
     if json:
         emit_json(made.manifest)
         return
     for line in bundle_lines(made.manifest):
         put_line(line)
-    put_line(f"bundle: {made.path}\nnext: edgerkd verify {made.path}")
+    put_line(f"bundle: {made.path}")
+    for line in identity_lines(made, signer):
+        put_line(line)
+    put_line(f"next: edgerkd verify {made.path}")
 
 
 def check_data_given(context: typer.Context) -> None:

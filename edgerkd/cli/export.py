@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerkd.cli.options import PrecisionAsked, Run, run_folder
-from edgerkd.cli.output import Json, emit_json, note, progress, put_line
+from edgerkd.cli.options import PrecisionAsked, Run, Sign, run_folder, signer_of
+from edgerkd.cli.output import Json, emit_json, identity_lines, note, progress, put_line
 
 if TYPE_CHECKING:
     from edgerkd.jobs.export import Exported
@@ -24,6 +24,7 @@ def export(
         list[str] | None,
         typer.Option("--profile", metavar="NAME", help="One more device whose requirements the bundle carries."),
     ] = None,
+    sign: Sign = None,
     json: Json = False,
 ) -> None:
     """Export a run's student as a bundle for the device, and build its engine where that is possible here."""
@@ -32,15 +33,19 @@ def export(
     from edgerkd.report.words import precision_lines
 
     folder, profiles = run_folder(run), tuple(load_profile(name) for name in profile or ())
+    signer = signer_of(sign)
     with progress() as bars:
-        exported = job(folder, format=format, precision=precision, profiles=profiles, progress=bars)
+        exported = job(folder, format=format, precision=precision, profiles=profiles, signer=signer, progress=bars)
     if json:
         note(engine_line(exported))
         emit_json(exported.bundle.manifest)
         return
     for line in precision_lines(exported.bundle.manifest):
         put_line(line)
-    put_line(f"{engine_line(exported)}\nbundle: {exported.bundle.path}\nnext: edgerkd verify")
+    put_line(f"{engine_line(exported)}\nbundle: {exported.bundle.path}")
+    for line in identity_lines(exported.bundle, signer):
+        put_line(line)
+    put_line("next: edgerkd verify")
 
 
 def engine_line(exported: "Exported") -> str:

@@ -13,6 +13,7 @@ from edgerkd.core.precision import Precisions
 from edgerkd.core.run import RunFolder, latest_run
 
 if TYPE_CHECKING:
+    from edgerkd.bundle.keys import Key, Signer
     from edgerkd.core.units import Radius
 
 Run = Annotated[
@@ -89,6 +90,20 @@ BundleProfile = Annotated[
 Variant = Annotated[
     str | None,
     typer.Option("--variant", metavar="NAME", help="The bundle's variant; the first that fits if not given."),
+]
+Sign = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign", metavar="KEY", help="The private key (PEM) that signs the bundle; one of your own if not given."
+    ),
+]
+Trusted = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust",
+        metavar="KEY",
+        help="A public key (PEM) that must have signed it; repeatable; your own key if not given.",
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="The file to write the result to, if not the usual one.")
@@ -204,6 +219,22 @@ def run_folder(run: Path | None, flag: str = "--run") -> RunFolder:
     if find_kind(found.recipe) is None:
         raise ConfigError(f"{flag}: {shown(run)} is not a run's folder, because run.json is missing there.")
     return found
+
+
+def signer_of(key: Path | None) -> "Signer":
+    """The signer that --sign named, or the user's own. Asked before any work is done."""
+    from edgerkd.bundle.keys import load_signer, own_signer
+    from edgerkd.files.paths import given_path
+
+    return own_signer() if key is None else load_signer(given_path(key))
+
+
+def trusted_keys(keys: list[Path] | None) -> "tuple[Key, ...]":
+    """The keys that --trust named."""
+    from edgerkd.bundle.keys import load_key
+    from edgerkd.files.paths import given_path
+
+    return tuple(load_key(given_path(key)) for key in keys or ())
 
 
 def radius(eps: str | None) -> "Radius | None":

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import rich.progress
     from rich.text import Text
 
+    from edgerkd.bundle.keys import Signer
+    from edgerkd.bundle.read import Bundle
     from edgerkd.core.verification import VerifyReport
     from edgerkd.report.text_table import Table
 
@@ -78,6 +80,15 @@ def _coloured(text: "Text") -> str:
     return buffer.getvalue()
 
 
+def identity_lines(bundle: "Bundle", signer: "Signer") -> tuple[str, str]:
+    """What a verifier elsewhere can hold a bundle to."""
+    from edgerkd.bundle.keys import PUBLIC, config_folder, own_key
+
+    own = own_key()
+    where = f", {config_folder() / PUBLIC}" if own is not None and own.fingerprint == signer.key.fingerprint else ""
+    return f"manifest: sha256 {bundle.sha256}", f"signed: key {signer.key.fingerprint}{where}"
+
+
 def show_verification(report: "VerifyReport") -> None:
     """Write a verdict with its evidence to stdout, the verdict coloured on a terminal."""
     from rich.text import Text
@@ -86,9 +97,9 @@ def show_verification(report: "VerifyReport") -> None:
     from edgerkd.report.words import HEADLINES
 
     text = Text(verification_text(report, line_width()))
-    colour = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "measured": "bold"}[
-        report.verdict
-    ]
+    colour = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "measured": "bold"}.get(
+        report.verdict, "bold yellow"
+    )
     text.highlight_regex(rf"(?m)^{HEADLINES[report.verdict][0]} on .*$", colour)
     put(_coloured(text))
 

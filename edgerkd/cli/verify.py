@@ -1,8 +1,9 @@
 """`edgerkd verify`: is the deployed engine robust? Runs without torch."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -20,27 +21,32 @@ from edgerkd.cli.options import (
     Norm,
     Out,
     Seed,
+    Trusted,
     Variant,
     bundle_folders,
     given_flags,
     radius,
+    trusted_keys,
     with_data,
 )
-from edgerkd.cli.output import Json, emit_json, progress, put_line, show_verification
+from edgerkd.cli.output import Json, emit_json, note, progress, put_line, show_verification
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.model_request import ModelRequest
 
 if TYPE_CHECKING:
+    from edgerkd.bundle.keys import Key, Signer
     from edgerkd.core.progress import Progress
     from edgerkd.core.run import RunFolder
-    from edgerkd.core.verification import VerifyReport
+    from edgerkd.core.verification import Verdict, VerifyReport
 
-EXIT = {"pass": 0, "fail": 1, "inconclusive": 7, "measured": 0}
+EXIT = {"pass": 0, "fail": 1, "inconclusive": 7, "measured": 0, "pass as claimed": 8}
 
 _OF_A_VERDICT = ("attack", "min_robust", "min_clean")
 _OF_OWN_SAMPLES = ("data", "classes", "skip_bad", "n")
 _OF_A_MODEL = (*(name for name in DATA_OPTIONS if name not in _OF_OWN_SAMPLES), *MODEL_OPTIONS, "norm")
 """What says how a bundle is made of a model; a bundle has it already."""
+_OF_A_CHECK = {"source", "check", "trust", "json"}
+"""What can be said beside --check."""
 
 
 @with_model
@@ -70,9 +76,18 @@ def verify(
     norm: Norm = "Linf",
     n: Images = 500,
     out: Out = None,
+    trust: Trusted = None,
+    expect_sha256: Annotated[
+        str | None,
+        typer.Option("--expect-sha256", metavar="HEX", help="The SHA-256 that the bundle's manifest.json must have."),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", metavar="REPORT", help="An earlier report to check in place of a verification."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Attack the deployed engine on this machine, and exit with pass (0), fail (1) or inconclusive (7)."""
+    """Attack the deployed engine here, and exit with pass (0), fail (1), inconclusive (7) or pass as claimed (8)."""
     from edgerkd.bundle.read import read_bundle
     from edgerkd.cli.bundle import check_data_given
     from edgerkd.core.requirement import Requirement, check_asked
@@ -82,7 +97,12 @@ def verify(
     from edgerkd.report.plain import plain_lines
     from edgerkd.verify.own import Brought
     from edgerkd.verify.run import verify as run
+    from edgerkd.verify.trust import trust_in
 
+    keys = trusted_keys(trust)
+    if check is not None:
+        _check_report(context, check, source, keys, json=json)
+    expected = None if expect_sha256 is None else _digest(expect_sha256)
     requirement = Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust)
     _check_flags(context, source)
     measure = measure or no_attack
@@ -99,6 +119,7 @@ def verify(
             found = read_bundle(folders.bundle)
             given = request if given_flags(context, ("data",)) else None
             brought = bring(given, found.manifest, n=n, eps=radius(eps), progress=bars)
+        believed = trust_in(found, keys=keys, sha256=expected)
         target = folders.verification(found.key) if out is None else given_path(out)
         check_writable(target)
         report = run(
@@ -113,27 +134,71 @@ def verify(
             seed=seed,
             brought=brought,
             heard=lambda plain: bars.say("\n".join(plain_lines(plain))),
+            trust=believed,
             progress=bars,
         )
     _finish(report, target, json=json)
 
 
 def _finish(report: "VerifyReport", target: Path, *, json: bool) -> None:
-    """Show the report, keep it, and end with the verdict's exit code."""
-    from edgerkd.core.errors import ParityError
-    from edgerkd.files.atomic import write_atomic
-    from edgerkd.files.decode import encode_json
-    from edgerkd.report.words import parity_words
+    """Show the report, keep it, signed, and end with the verdict's exit code."""
+    from edgerkd.verify.signed_report import write_report
 
     try:
         emit_json(report) if json else show_verification(report)
     finally:  # what was hard to come by is kept even where nobody can read it now, and the other way round
-        write_atomic(target, encode_json(report))
+        write_report(target, report, _reporter())
     if not json:
         put_line(f"evidence: {target}")
+    _end(report, report.verdict, target)
+
+
+def _end(report: "VerifyReport", verdict: "Verdict", target: Path) -> NoReturn:
+    from edgerkd.core.errors import ParityError
+    from edgerkd.report.words import parity_words
+
     if not report.parity.ok:
         raise ParityError(f"{parity_words(report)}; the report is in {target}")
-    raise VerdictExit(EXIT[report.verdict])
+    raise VerdictExit(EXIT[verdict])
+
+
+def _reporter() -> "Signer | None":
+    """Who answers for the report; nobody where this machine has no key and can keep none, which is said."""
+    from edgerkd.bundle.keys import own_signer
+    from edgerkd.core.errors import EdgerkdError
+
+    try:
+        return own_signer()
+    except EdgerkdError as e:
+        note(f"note: the report is not signed: {e}")
+        return None
+
+
+def _check_report(
+    context: typer.Context, check: Path, source: str | None, keys: "tuple[Key, ...]", *, json: bool
+) -> NoReturn:
+    """Check an earlier report, against the bundle too where one is named; end with its verdict's exit code."""
+    from edgerkd.bundle.read import read_bundle
+    from edgerkd.files.paths import given_path
+    from edgerkd.verify.signed_report import check_report
+
+    if flags := given_flags(context, {p.name for p in context.command.params if p.name} - _OF_A_CHECK):
+        raise typer.BadParameter("says nothing of a report that was made earlier", param_hint=flags[0])
+    path = given_path(check)
+    checked = check_report(path, None if source is None else read_bundle(given_path(source)), keys)
+    emit_json(checked.report) if json else show_verification(checked.report)
+    whose = (
+        "a key you trust" if checked.trusted else "a key that is not known here; --trust KEY would settle whose it is"
+    )
+    (note if json else put_line)(f"checked: as the key {checked.key} signed it, {whose}")
+    _end(checked.report, checked.verdict, path)
+
+
+def _digest(text: str) -> str:
+    """The digest written, in lower case. Raises BadParameter for what is no SHA-256."""
+    if re.fullmatch("[0-9a-fA-F]{64}", text) is None:
+        raise typer.BadParameter("a SHA-256 has 64 hexadecimal digits", param_hint="--expect-sha256")
+    return text.lower()
 
 
 def _is_model(source: str) -> bool:
@@ -178,4 +243,5 @@ def _bundle_of(
         seed=seed,
         attack=None,
     )
-    return bundle_folders(make_bundle(BUNDLES / model.name, model, request, asked, progress=progress).path)
+    made = make_bundle(BUNDLES / model.name, model, request, asked, progress=progress)
+    return bundle_folders(made.path)

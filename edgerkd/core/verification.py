@@ -1,10 +1,11 @@
 """What `verify` found, as plain data: facts alone, from which report/ makes words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.by_class import ByClass
+from edgerkd.core.circumstances import Circumstances
 from edgerkd.core.conditions import Timing
 from edgerkd.core.engine import BuildLog, Engine
 from edgerkd.core.evaluation import Row
@@ -17,10 +18,12 @@ from edgerkd.core.ranges import Amount, Count, Name, Positive, Sha256, Share, We
 from edgerkd.core.record import Record
 from edgerkd.core.requirement import ReferenceResult, Requirement
 from edgerkd.core.threat import ThreatModel
+from edgerkd.core.trust import Trust
 
 Judgement = Literal["pass", "fail", "inconclusive"]
-Verdict = Literal["pass", "fail", "inconclusive", "measured"]
-"""`measured`: figures were asked for, and no judgement."""
+Verdict = Literal["pass", "fail", "inconclusive", "measured", "pass as claimed"]
+"""`measured`: figures were asked for, and no judgement. `pass as claimed`: all is met, and nothing that the verifier
+trusts backs the bundle."""
 
 TWIN_AGREEMENT = 0.999
 """Share of equal answers below which the twin is not the engine. Ours."""
@@ -132,3 +135,5 @@ class VerifyReport(Record):
     origins: Origins
     seed: Amount
     probe_seed: Amount
+    trust: Trust = field(default_factory=Trust)
+    made: Circumstances | None = None

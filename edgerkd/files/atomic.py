@@ -24,8 +24,8 @@ _SUFFIX = ".part"
 _FRESH = 10.0  # seconds within which an empty temporary file may not be locked yet; ours
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Replace `path` by `content`; on any failure the old file stays as it was.
+def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
+    """Replace `path` by `content`, with the permissions `mode`; on any failure the old file stays as it was.
 
     Raises StorageError where it cannot be written (disk full, no permission, a folder of that name).
     """
@@ -42,7 +42,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-                new.chmod(0o644)
+                new.chmod(mode)
                 new.replace(path)
         except BaseException:
             new.unlink(missing_ok=True)

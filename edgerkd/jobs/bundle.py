@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgerkd.attacks.assess import Outcomes
 from edgerkd.attacks.suite import attacks_of
+from edgerkd.bundle.keys import Signer, own_signer
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import StoredSamples
@@ -76,14 +77,23 @@ class Judged:
     labels: NDArray[np.int64]
 
 
-def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Asked, *, progress: Progress) -> Bundle:
+def make_bundle(
+    folder: Path,
+    model: ModelRequest,
+    data: DataRequest,
+    asked: Asked,
+    *,
+    signer: Signer | None = None,
+    progress: Progress,
+) -> Bundle:
     """Adopt the model, measure it on images drawn from the data, and write the bundle.
 
-    What was decided of model and data is said first. Raises ConfigError for a model that is no image classifier or does
-    not fit the data, ExportError for one without a gradient twin, ArtefactError for damaged files.
+    What was decided of model and data is said first. The `signer` signs it, or else the user's own key. Raises
+    ConfigError for a model that is no image classifier or does not fit the data, ExportError for one without a gradient
+    twin, ArtefactError for damaged files.
     """
     check_writable(folder.with_name(f"{folder.name}.bundle"))
-    backend = load_backend(asked.format)
+    backend, signer = load_backend(asked.format), signer or own_signer()
     if asked.attack is not None:
         attacks_of(asked.attack)  # a wrong name should not wait for the work before it
     check_source(model)
@@ -132,7 +142,7 @@ def make_bundle(folder: Path, model: ModelRequest, data: DataRequest, asked: Ask
         rejected=chosen.rejected,
     )
     variants = [*(tried.variant(samples) for tried in chosen.tried), made]
-    write_bundle(folder, manifest, variants=variants, samples=samples)
+    write_bundle(folder, manifest, variants=variants, samples=samples, signer=signer)
     return read_bundle(folder)
 
 

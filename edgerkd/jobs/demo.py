@@ -26,7 +26,7 @@ from edgerkd.jobs.teachers import fitting_teachers, train_teacher
 from edgerkd.models.build import build
 from edgerkd.models.hardware import one_thread
 
-VERDICTS = (0, 1, 7)  # verify's exit codes that come with a verdict
+VERDICTS = (0, 1, 7, 8)  # verify's exit codes that come with a verdict
 DIGITS = DataRequest(source="digits")
 EPOCHS, STEPS = 20, 3
 """Of the teacher's training, and of its inner attack. Ours: 40 % of the time of 30 epochs of ten steps, for a student

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from edgerkd.attacks.suite import attacks_of
+from edgerkd.bundle.keys import Signer, own_signer
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.write import make_variant, write_bundle
@@ -52,16 +53,18 @@ def export(
     format: str,
     precision: Precisions = "auto",
     profiles: tuple[Profile, ...] = (),
+    signer: Signer | None = None,
     progress: Progress,
 ) -> Exported:
     """Write the run's bundle for the backend `format`, and its engine where that can build here.
 
     With `auto` the precision is the fastest on the profile's device whose robustness holds; float32 comes along. The
-    bundle carries the requirements of the run's profile, then of further `profiles`. Raises UnknownNameError for a
-    backend that is not known, ArtefactError for a damaged student, ExportError for a network without a gradient twin or
-    a precision that it cannot have, ParityError where the exported graph is not the student.
+    bundle carries the requirements of the run's profile, then of further `profiles`. The `signer` signs it, or else the
+    user's own key. Raises UnknownNameError for a backend that is not known, ArtefactError for a damaged student,
+    ExportError for a network without a gradient twin or a precision that it cannot have, ParityError where the exported
+    graph is not the student.
     """
-    backend = load_backend(format)
+    backend, signer = load_backend(format), signer or own_signer()
     check_writable(run.path / "bundle.json")
     record = decode_json(RunRecord, run.recipe)
     student = load_network(run.trained)
@@ -117,7 +120,7 @@ def export(
         rejected=chosen.rejected,
     )
     variants = [*(tried.variant(attacked.samples) for tried in chosen.tried), made]
-    write_bundle(run.bundle, manifest, variants=variants, samples=attacked.samples)
+    write_bundle(run.bundle, manifest, variants=variants, samples=attacked.samples, signer=signer)
     bundle = read_bundle(run.bundle)
     try:
         backend.check_build()

@@ -64,7 +64,7 @@ def verdict(facts: Facts) -> Markup:
             class_="verdict",
         )
     word, meaning = HEADLINES[report.verdict]
-    kind, why = report.verdict, list(reasons(report))
+    kind, why = report.verdict.replace(" ", "-"), list(reasons(report))
     if facts.stale:
         word, kind = f"{word}, OUT OF DATE", "inconclusive"
         why.insert(0, "the run's bundle has been exported again since: this verdict is about the earlier one")

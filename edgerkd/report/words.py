@@ -9,6 +9,7 @@ from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.precision import PrecisionSearch, Retention
 from edgerkd.core.threat import ThreatModel
+from edgerkd.core.trust import Trust
 from edgerkd.core.units import format_count, format_size
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import TWIN_AGREEMENT, Limit, Skipped, Verdict, VerifyReport
@@ -19,6 +20,16 @@ HEADLINES: dict[Verdict, tuple[str, str]] = {
     "fail": ("FAIL", "at least one requirement is not met: this engine is not shown to be robust"),
     "inconclusive": ("INCONCLUSIVE", "nothing failed, but the evidence is not enough: this is not a pass"),
     "measured": ("MEASURED", "figures alone, for no threshold was asked: this is not a pass"),
+    "pass as claimed": (
+        "PASS AS CLAIMED",
+        "every gate is met by what the bundle brings, and nothing that you trust backs the bundle: this is not a pass",
+    ),
+}
+
+GROUNDS = {
+    "signature": "a signature by a key you trust",
+    "sha256": "the digest that you expected",
+    "samples": "samples of your own",
 }
 
 NETWORKS = {
@@ -159,7 +170,30 @@ def reasons(report: VerifyReport) -> tuple[str, ...]:
     if not report.gradients.ok:
         open_.append(f"the gradients that led the attacks cannot be trusted: {gradient_words(report.gradients)}")
     open_ += [f"the figure cannot be trusted: {flag_words(flag)}" for flag in report.flags]
+    if report.verdict == "pass as claimed":
+        open_.append(
+            f"{signature_words(report.trust)}, and its images and gates are its own claims. What would settle it: "
+            "--trust KEY, the maker's public key; --expect-sha256 HEX, the manifest's digest as the maker told you; or "
+            "--data DATA, samples of your own"
+        )
     return (*failed, *open_)
+
+
+def signature_words(trust: Trust) -> str:
+    """Who signed the bundle, as far as this machine could tell."""
+    if trust.signature == "none":
+        return "the bundle is not signed"
+    if trust.key is None:
+        return "the bundle is signed, which was not checked, for cryptography is missing (pip install 'edgerkd[sign]')"
+    if trust.signature == "unchecked":
+        return f"the bundle names the key {trust.key}, by which its signature cannot be checked: it is not here"
+    return f"the bundle is signed by the key {trust.key}"
+
+
+def trust_words(trust: Trust) -> str:
+    """What a verdict rests on beside what was measured."""
+    grounds = " and ".join(GROUNDS[ground] for ground in trust.grounds) or "the bundle's own word alone"
+    return f"the verdict rests on {grounds}: {signature_words(trust)}"
 
 
 def gradient_words(found: GradientCheck) -> str:
@@ -185,7 +219,12 @@ def parity_words(report: VerifyReport) -> str:
 
 def notes(report: VerifyReport) -> tuple[str, ...]:
     """What a reader should know of the verdict's making, and what it is not about."""
-    found = [*skipped_words(report.skipped), *build_words(report.build), *map(flag_words, report.notices)]
+    found = [
+        trust_words(report.trust),
+        *skipped_words(report.skipped),
+        *build_words(report.build),
+        *map(flag_words, report.notices),
+    ]
     chance = chance_of(report.by_class)
     if report.clean_acc.low <= floor_above(chance):
         found.append(

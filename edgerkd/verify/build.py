@@ -19,6 +19,7 @@ from edgerkd.core.verification import Skipped
 from edgerkd.files.atomic import sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.verify.doctor import Jetson, find_jetson
+from edgerkd.verify.seal import is_sealed, seal
 
 FALLBACK = "onnx"
 MAX_BATCH = 64
@@ -85,15 +86,15 @@ def build_engine(
 ) -> BuiltEngine:
     """Engines of a variant and its twin, below `folder`, under the bundle's name and digest.
 
-    An earlier build of the same bundle is kept, unless it is to be built `again`; those of an older bundle of the same
-    name are removed. An engine that the bundle brings is taken as it is.
+    An earlier build of the same bundle by this user is kept, unless it is to be built `again`; those of an older bundle
+    of the same name are removed. An engine that the bundle brings is taken as it is.
 
     Raises MissingDependencyError where the backend cannot build here, EngineError where it fails.
     """
     target = folder / bundle.key / backend.name / variant.name
     brought = bundle.path / variant.engine if variant.engine else None
     engine, twin = brought or target / f"engine{backend.suffix}", target / f"twin{backend.suffix}"
-    record = None if again else _earlier(target / RECORD, bundle, engine, twin)
+    record = None if again else _earlier(target / RECORD, bundle, backend, variant, engine, twin)
     if record is not None and backend.suffix == ".onnx" and not _are_the_graphs(record, bundle, variant):
         record = None
     if record is None:
@@ -113,6 +114,7 @@ def build_engine(
             jetson=find_jetson(),
         )
         write_atomic(target / RECORD, encode_json(record))
+        seal(target / RECORD)
         _remove_older(folder, bundle)
     return BuiltEngine(engine=engine, twin=twin, record=record)
 
@@ -135,17 +137,18 @@ def open_engines(
     return engine, twin, built
 
 
-def _earlier(path: Path, bundle: Bundle, engine: Path, twin: Path) -> EngineRecord | None:
-    """The record of an earlier build, if it is of this bundle and its files are as they were."""
+def _earlier(
+    path: Path, bundle: Bundle, backend: Backend, variant: Variant, engine: Path, twin: Path
+) -> EngineRecord | None:
+    """The record of an earlier build, if it is this user's own, of this bundle, and its files are as they were."""
     if not path.exists():
         return None
     try:
+        if not is_sealed(path):
+            return None
         record = decode_json(EngineRecord, path)
-        same = (record.manifest_sha256, record.engine_sha256, record.twin_sha256) == (
-            bundle.sha256,
-            sha256_of(engine),
-            sha256_of(twin),
-        )
+        found = (record.manifest_sha256, record.backend, record.variant, record.engine_sha256, record.twin_sha256)
+        same = found == (bundle.sha256, backend.name, variant.name, sha256_of(engine), sha256_of(twin))
     except (ArtefactError, ConfigError, OSError):
         return None
     return record if same else None

@@ -17,25 +17,32 @@ def judge_limits(
     budget: Budget, session: Session, latency: Latency, timing: Timing, target: Target | None
 ) -> tuple[Limit, ...]:
     """Each limit. A latency is not judged elsewhere than on the device, nor while the machine was not steady."""
-    cost, energy = session.bundle.manifest.model.cost, timing.energy
-    elsewhere = target is not None and not target.reached
+    cost = session.bundle.manifest.model.cost
     measured: dict[str, float | None] = {
         "params": float(cost.params),
         "macs": float(cost.macs),
         "peak_bytes": float(cost.peak_bytes),
         "file_bytes": float(session.engine_bytes),
-        "latency_ms": latency.p50,
-        "latency_p95_ms": latency.p95,
-        "latency_p99_ms": latency.p99,
-        "energy_mj": None if energy is None else energy.millijoules,
+        **on_device(latency, timing, target),
     }
-    found: list[Limit] = []
-    for name, required in limits(budget).items():
-        value = None if elsewhere and name in ON_DEVICE else measured[name]
-        steady = timing.steady or name not in _OF_TIME
-        ok = value <= required if value is not None and steady else None
-        found.append(Limit(limit=name, required=required, measured=value, ok=ok))
-    return tuple(found)
+    return tuple(
+        judge_limit(name, required, measured[name], timing=timing) for name, required in limits(budget).items()
+    )
+
+
+def on_device(latency: Latency, timing: Timing, target: Target | None) -> dict[str, float | None]:
+    """What a device's own limits are held against, by their names; None elsewhere than on the profile's device."""
+    if target is not None and not target.reached:
+        return dict.fromkeys(ON_DEVICE)
+    energy = None if timing.energy is None else timing.energy.millijoules
+    return dict(zip(ON_DEVICE, (latency.p50, latency.p95, latency.p99, energy), strict=True))
+
+
+def judge_limit(name: str, required: float, measured: float | None, *, timing: Timing) -> Limit:
+    """One limit; a time measured while the machine was not steady is not judged."""
+    judged = measured is not None and (timing.steady or name not in _OF_TIME)
+    ok = measured <= required if judged and measured is not None else None
+    return Limit(limit=name, required=required, measured=measured, ok=ok)
 
 
 def unsteady(judged: tuple[Limit, ...], timing: Timing) -> tuple[Flag, ...]:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,17 @@ from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import Requirement, choose_profile
+from edgerkd.core.trust import Trust
 from edgerkd.core.verification import Target, VerifyReport
 from edgerkd.files.profiles import is_file, load_profile
 from edgerkd.verify.asking import Asking
+from edgerkd.verify.circumstances import circumstances
 from edgerkd.verify.evidence import Evidence, gather
 from edgerkd.verify.limits import judge_limits, unsteady
 from edgerkd.verify.own import Brought
 from edgerkd.verify.plain import ask
 from edgerkd.verify.session import Session, open_session
+from edgerkd.verify.trust import backed
 from edgerkd.verify.unattacked import unattacked
 from edgerkd.verify.verdict import decide, gates_of, retention_interval
 
@@ -43,6 +47,7 @@ def verify(
     probe_seed: int | None = None,
     brought: Brought | None = None,
     heard: Callable[[PlainAnswer], None] = lambda plain: None,
+    trust: Trust | None = None,
     progress: Progress,
 ) -> VerifyReport:
     """Build the engine if need be, say how accurate it is, attack it, and decide.
@@ -52,7 +57,9 @@ def verify(
     TOML file's, from the bundle's maker and from the caller (verify/asking.py says which counts). With `measure`
     nothing is required. What is `brought` counts in place of the bundle's samples and radius. Where the twin's
     gradients are checked is drawn anew each time, and recorded; who repeats a verification gives that `probe_seed`.
-    `heard` gets the plain answer before any attack begins.
+    `heard` gets the plain answer before any attack begins. What the verifier knows of the bundle
+    beside its own word is `trust` (verify/trust.py), to which samples of their own are added: without any of it a pass
+    is only `pass as claimed`.
 
     Raises MissingGatesError where nothing is required and `measure` was not asked, ArtefactError for damaged samples,
     MissingDependencyError where no backend works, EngineError where the engine fails.
@@ -86,9 +93,10 @@ def verify(
         weak, notices = notices, (*notices, *_notices(session))
         if attack is None:
             target = target_of(chosen, session.facts)
-            return unattacked(
+            found = unattacked(
                 session, plain, target=target, origins=origins, notices=notices, seed=seed, probe_seed=probed
             )
+            return _backed(found, trust, requirement)
         evidence = gather(session, named, seed=seed, probe_seed=probed, progress=progress)
         classes = by_class(
             manifest.model.classes,
@@ -97,7 +105,7 @@ def verify(
             evidence.outcomes.robust,
         )
         required = asking.required(floor=floor_above(chance_of(classes)))
-        return _report(
+        found = _report(
             session,
             evidence,
             classes,
@@ -111,6 +119,16 @@ def verify(
             seed=seed,
             probe_seed=probed,
         )
+    return _backed(found, trust, requirement)
+
+
+def _backed(found: VerifyReport, trust: Trust | None, asked: Requirement | None) -> VerifyReport:
+    """The report with what its verdict rests on beside the bundle's word: the `trust`, and images of the verifier's."""
+    believed = trust or Trust()
+    if found.samples.source == "verifier":
+        believed = believed.resting_on("samples")
+    verdict = backed(found.verdict, believed)
+    return replace(found, verdict=verdict, trust=believed, made=circumstances(asked or Requirement()))
 
 
 def _report(

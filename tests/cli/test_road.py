@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from edgerkd.bundle.read import read_bundle
+from edgerkd.bundle.signature import SIGNATURE
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.manifest import SAMPLES
 from edgerkd.core.progress import Silent
@@ -170,6 +171,7 @@ def test_a_graph_that_is_no_onnx_exits_5(copied, edgerkd):
     manifest = json.loads((copied / "manifest.json").read_text())
     manifest["files"][graph] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (copied / "manifest.json").write_text(json.dumps(manifest))
+    (copied / SIGNATURE).unlink()
     ended = edgerkd("verify", copied)
     assert ended.code == 5
     assert graph in ended.err
@@ -180,6 +182,7 @@ def test_without_gates_a_verdict_exits_2_and_figures_alone_0(copied, edgerkd):
     """Catches a pass where nothing was asked, figures that count as a failure, and thresholds that go nowhere."""
     manifest = json.loads((copied / "manifest.json").read_text())
     (copied / "manifest.json").write_text(json.dumps({**manifest, "profiles": [], "reference": None}))
+    (copied / SIGNATURE).unlink()
     ended = edgerkd("verify", copied)
     assert (ended.code, ended.out) == (2, "")
     assert "--min-robust" in ended.err

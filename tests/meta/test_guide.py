@@ -124,7 +124,9 @@ def test_every_flag_that_is_named_exists() -> None:
     theirs = {"--system-site-packages", "--no-deps", "--require-hashes", "--onnx", "--saveEngine"}
     for page in PAGES:
         text = re.sub(r"^```.*?^```", "", (GUIDE / page).read_text(), flags=re.MULTILINE | re.DOTALL)
-        named = set(re.findall(r"`(--[a-z][a-z-]+)", text)) | set(re.findall(r"`edgerkd[^`]* (--[a-z][a-z-]+)", text))
+        named = set(re.findall(r"`(--[a-z][a-z0-9-]+)", text)) | set(
+            re.findall(r"`edgerkd[^`]* (--[a-z][a-z0-9-]+)", text)
+        )
         pip = {flag for flag in named if flag in ("--python-version", "--abi")}
         assert named - pip - theirs <= known, page
 

@@ -17,12 +17,12 @@ NEWER = ("3.11", "3.12", "3.13")
 PYTHONS = {"device": ("3.10", *NEWER), "host": NEWER, "dev": NEWER, "peers": NEWER, "zoo": NEWER, "lowest": ("3.11",)}
 """By file, the Pythons that it is for."""
 ROOTS = {
-    "device": {"ort"},
-    "host": {"host", "ort"},
-    "dev": {"host", "ort", "dev"},
+    "device": {"ort", "sign"},
+    "host": {"host", "ort", "sign"},
+    "dev": {"host", "ort", "sign", "dev"},
     "peers": {"peers"},
     "zoo": set(),
-    "lowest": {"ort"},
+    "lowest": {"ort", "sign"},
 }
 """By file, the extras of edgerkd that it installs."""
 MACHINES = ("x86_64", "aarch64")

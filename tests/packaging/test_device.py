@@ -9,7 +9,7 @@ import pytest
 
 from tests.packaging.conftest import Device
 
-EXIT = {"pass": 0, "fail": 1, "inconclusive": 7}  # the design's, written down again on purpose
+EXIT = {"pass as claimed": 8, "fail": 1, "inconclusive": 7}  # the design's, written down again on purpose
 
 
 def test_host_packages_are_absent(device: Device) -> None:
@@ -72,7 +72,9 @@ def _right_verdict(report: dict[str, Any]) -> str:
     if not report["parity"]["ok"] or "fail" in gates or any(limit["ok"] is False for limit in report["budget"]):
         return "fail"
     attacked = any(row["source"] == "direct" for row in report["rows"])
-    return "pass" if gates == {"pass"} and attacked and report["twin_agreement"] >= 0.999 else "inconclusive"
+    # Nobody signed the bundle, and nothing here could tell.
+    passed = gates == {"pass"} and attacked and report["twin_agreement"] >= 0.999
+    return "pass as claimed" if passed else "inconclusive"
 
 
 def test_build(device: Device, carried: str) -> None:

@@ -27,6 +27,7 @@ from edgerkd.core.requirement import ReferenceResult, Requirement
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import ThreatModel
+from edgerkd.core.trust import Trust
 from edgerkd.core.units import Radius
 from edgerkd.core.variance_gap import GAPS, Correlations, EpochGap, GapPoint, Gaps, NetworkGaps, VarianceGapReport
 from edgerkd.core.variant import PARITY, Variant
@@ -269,6 +270,7 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         origins=ORIGINS,
         seed=13,
         probe_seed=8_191,
+        trust=Trust(grounds=("signature",), signature="valid", key="fa" * 32),
     )
 
 

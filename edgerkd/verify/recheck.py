@@ -1,0 +1,226 @@
+"""Whether a report's verdict follows from its own figures, by the rules that made it, and whether it fits a bundle."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from edgerkd.bundle.plugins import load_backend
+from edgerkd.bundle.read import Bundle
+from edgerkd.core.accuracy import Accuracy, wilson_interval
+from edgerkd.core.budget import limits
+from edgerkd.core.by_class import chance_of, floor_above
+from edgerkd.core.errors import ConfigError, MissingDependencyError
+from edgerkd.core.gradient_check import REQUIRED, STRAY, GradientCheck, allowed_disagreements
+from edgerkd.core.requirement import Requirement, choose_profile
+from edgerkd.core.variant import Variant
+from edgerkd.core.verification import Verdict, VerifyReport
+from edgerkd.verify.asking import Asking
+from edgerkd.verify.limits import judge_limit, on_device
+from edgerkd.verify.run import target_of
+from edgerkd.verify.trust import backed
+from edgerkd.verify.verdict import decide, gates_of
+
+_ROUNDING = 1e-9  # of figures that were computed, written as text and read again
+
+
+def problems_of(report: VerifyReport) -> list[str]:
+    """All that does not follow, each with the key it is about."""
+    return [
+        *_accuracies(report),
+        *_classes(report),
+        *_parity(report),
+        *_gradients(report.gradients, report.engine.precision),
+        *_gates(report),
+        *_budget(report),
+        *_trust(report),
+        *_verdict(report),
+    ]
+
+
+def bundle_problems(report: VerifyReport, bundle: Bundle) -> list[str]:
+    """All in the report that is not so in the bundle, each with the key it is about."""
+    manifest = bundle.manifest
+    if report.manifest_sha256 != bundle.sha256:
+        return [
+            f"manifest_sha256: {report.manifest_sha256}, and the bundle's is {bundle.sha256}: this is another bundle"
+        ]
+    alike = {
+        "bundle": (report.bundle, manifest.name),
+        "threat_model": (replace(report.threat_model, eps=manifest.threat_model.eps), manifest.threat_model),
+        "reference": (report.reference, manifest.reference),
+    }
+    found = [f"{key}: {said}, and the bundle has {has}" for key, (said, has) in alike.items() if said != has]
+    names = {each.name for each in report.by_class.classes} | set(report.by_class.missing)
+    if names != set(manifest.model.classes):
+        found.append("by_class: its classes are not the bundle's")
+    variant = next((each for each in manifest.variants if each.name == report.engine.variant), None)
+    if variant is None or variant.precision != report.engine.precision:
+        found.append(f"engine.variant: the bundle has no {report.engine.precision} variant {report.engine.variant}")
+    else:
+        found += _engine(report, bundle, variant)
+    return [*found, *_required(report, bundle)]
+
+
+def _accuracies(report: VerifyReport) -> Iterator[str]:
+    named = {"clean_acc": report.clean_acc, "robust_acc": report.robust_acc}
+    if not report.rows:  # nothing was attacked
+        named = {"clean_acc": report.clean_acc}
+    named |= {f"rows.{number}.robust_acc": row.robust_acc for number, row in enumerate(report.rows)}
+    for number, each in enumerate(report.by_class.classes):
+        named |= {f"by_class.classes.{number}.clean_acc": each.clean_acc}
+        named |= {f"by_class.classes.{number}.robust_acc": each.robust_acc} if report.rows else {}
+    for key, accuracy in named.items():
+        hits = accuracy.value * accuracy.n
+        if abs(hits - round(hits)) > 1e-6:
+            yield f"{key}.value: {accuracy.value} is no whole number of {accuracy.n} images"
+        elif not _near((accuracy.low, accuracy.high), wilson_interval(round(hits), accuracy.n)):
+            yield f"{key}.low, {key}.high: not the 95 % interval of {round(hits)} of {accuracy.n}"
+        if "classes" not in key and accuracy.n != report.clean_acc.n:
+            yield f"{key}.n: {accuracy.n}, and clean_acc.n is {report.clean_acc.n}"
+    for key in ("clean_acc", *(name for name in named if name.startswith("rows."))):
+        if report.robust_acc.value > named[key].value + _ROUNDING:
+            yield f"robust_acc.value: {report.robust_acc.value} is above {key}, and it is the worst case"
+
+
+def _classes(report: VerifyReport) -> Iterator[str]:
+    classes = report.by_class.classes
+    for key, whole, parts in (
+        ("clean_acc", report.clean_acc, [each.clean_acc for each in classes]),
+        ("robust_acc", report.robust_acc, [each.robust_acc for each in classes]),
+    ):
+        if sum(part.n for part in parts) != whole.n or sum(map(_hits, parts)) != _hits(whole):
+            yield f"by_class: the classes' {key} do not add up to {key}"
+    worst = min(classes, key=lambda each: (each.robust_acc.value, each.clean_acc.value), default=None)
+    if report.by_class.worst != (worst and worst.name):
+        yield f"by_class.worst: {report.by_class.worst} is not the least robust class"
+
+
+def _parity(report: VerifyReport) -> Iterator[str]:
+    parity = report.parity
+    if parity.ok != (parity.max_abs_dlogit <= parity.limit and parity.agreement == 1.0):
+        yield f"parity.ok: {parity.ok} does not follow from max_abs_dlogit, limit and agreement"
+    on_the_bundles = report.samples.seed is None  # else the images judged are not those that parity is about
+    if on_the_bundles and parity.n not in (report.clean_acc.n, 2 * report.clean_acc.n):
+        yield f"parity.n: {parity.n} is neither {report.clean_acc.n} images nor these and their adversarial versions"
+
+
+def _gradients(found: GradientCheck, precision: str) -> Iterator[str]:
+    """A network that takes whole pixels is judged as int8 is, whatever its precision (verify/session.py)."""
+    moving = found.points - found.flat
+    if found.agreeing + found.disagreeing != moving:
+        yield "gradients.points: agreeing, disagreeing and flat do not add up to it"
+        return
+    rules = {each: (allowed_disagreements(moving, stray=STRAY[each]), REQUIRED[each]) for each in (precision, "int8")}
+    if (found.allowed, found.required) not in rules.values():
+        yield f"gradients.allowed, gradients.required: not those of {precision}"
+    if found.ok != (not found.failures):
+        yield f"gradients.ok: {found.ok} does not follow from its figures"
+
+
+def _gates(report: VerifyReport) -> Iterator[str]:
+    retention = next((gate for gate in report.gates if gate.gate == "retention"), None)
+    triple = None if report.retention is None else (report.retention, 0.0, math.inf)
+    if retention is not None and report.retention is not None:
+        triple = (report.retention, retention.low, retention.high)
+        if retention.measured != report.retention:
+            yield f"retention: {report.retention}, and gates.retention measured {retention.measured}"
+        if not retention.low <= retention.measured <= retention.high:
+            yield "gates.retention: its interval does not hold what was measured"
+    expected = gates_of(report.requirement, clean=report.clean_acc, robust=report.robust_acc, retention=triple)
+    if [gate.gate for gate in expected] != [gate.gate for gate in report.gates]:
+        yield "gates: not those that requirement asks"
+        return
+    for said, follows in zip(report.gates, expected, strict=True):
+        if said != follows:
+            yield f"gates.{said.gate}: does not follow from requirement and from what was measured"
+
+
+def _budget(report: VerifyReport) -> Iterator[str]:
+    asked = limits(report.requirement.budget)
+    if {each.limit: each.required for each in report.budget} != asked or len(report.budget) != len(asked):
+        yield "budget: not the limits that requirement asks"
+    device = on_device(report.latency_ms, report.timing, report.target)
+    for each in report.budget:
+        if each.measured != device.get(each.limit, each.measured):
+            yield f"budget.{each.limit}.measured: not what latency_ms and timing say"
+        elif each != judge_limit(each.limit, each.required, each.measured, timing=report.timing):
+            yield f"budget.{each.limit}.ok: {each.ok} does not follow from what was measured"
+    latency = report.latency_ms
+    if not latency.p50 <= latency.p95 <= latency.p99:
+        yield "latency_ms: its percentiles are not in order"
+
+
+def _trust(report: VerifyReport) -> Iterator[str]:
+    trust = report.trust
+    if ("signature" in trust.grounds and trust.signature != "valid") or (trust.signature == "valid") > (
+        trust.key is not None
+    ):
+        yield "trust: a signature that counts must be valid, and of a key"
+    if ("samples" in trust.grounds) != (report.samples.source == "verifier"):
+        yield "trust.grounds: samples are a ground where the verifier brought them, and only there"
+
+
+def _verdict(report: VerifyReport) -> Iterator[str]:
+    follows: Verdict = decide(
+        parity=report.parity,
+        gates=report.gates,
+        budget=report.budget,
+        rows=report.rows,
+        twin_agreement=report.twin_agreement,
+        gradients=report.gradients,
+        flags=report.flags,
+    )
+    if not report.requirement.asks_accuracy and report.parity.ok:
+        follows = "measured"
+    follows = backed(follows, report.trust)
+    if report.verdict != follows:
+        yield f"verdict: {report.verdict}, and by its own figures it is {follows}"
+
+
+def _engine(report: VerifyReport, bundle: Bundle, variant: Variant) -> Iterator[str]:
+    """A graph that is its own engine, and an engine that the bundle brings, have a digest there."""
+    try:
+        is_graph = load_backend(report.engine.backend).suffix == ".onnx"
+    except (ConfigError, MissingDependencyError):  # a backend that is not known here
+        is_graph = False
+    name = variant.engine or (variant.graph if is_graph else None)
+    if name is not None and report.engine.sha256 != bundle.manifest.files[name].sha256:
+        yield f"engine.sha256: not that of {name}, which is the engine"
+    cost = bundle.manifest.model.cost
+    counted = {"params": cost.params, "macs": cost.macs, "peak_bytes": cost.peak_bytes}
+    for each in report.budget:
+        if each.limit in counted and each.measured != counted[each.limit]:
+            yield f"budget.{each.limit}.measured: {each.measured}, and the bundle says {counted[each.limit]}"
+
+
+def _required(report: VerifyReport, bundle: Bundle) -> Iterator[str]:
+    """Thresholds that follow from the bundle; not those of a profile that the verifier brought."""
+    manifest, target = bundle.manifest, report.target
+    if report.origins.fields.get("target") == "brought":
+        return
+    try:
+        profile = choose_profile(manifest.profiles, None if target is None else target.profile)
+    except ConfigError:
+        yield f"target.profile: the bundle has no profile {target and target.profile}"
+        return
+    if target != target_of(profile, report.engine):
+        yield "target: not the device of the bundle's profile, or not reached by this engine as it says"
+    asking = Asking(
+        manifest=manifest,
+        profile=profile,
+        own_profile=False,
+        own_radius=report.threat_model.eps != manifest.threat_model.eps,
+        caller=Requirement() if report.made is None else report.made.asked,
+    )
+    if report.verdict != "measured" and report.requirement != asking.required(
+        floor=floor_above(chance_of(report.by_class))
+    ):
+        yield "requirement: not what the bundle, its profile and the verifier (made.asked) ask"
+
+
+def _hits(accuracy: Accuracy) -> int:
+    return round(accuracy.value * accuracy.n)
+
+
+def _near(found: tuple[float, float], expected: tuple[float, float]) -> bool:
+    return all(math.isclose(a, b, abs_tol=_ROUNDING) for a, b in zip(found, expected, strict=True))

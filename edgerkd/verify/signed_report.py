@@ -1,0 +1,111 @@
+"""Reports that their maker answers for, and whether one is still what it was.
+
+The signature lies beside the report, `.sig` after its name, in the form of a bundle's (bundle/signature.py). It holds
+the report as it was signed, so that a change is named by its key.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from edgerkd.bundle.keys import Key, Signer, own_key
+from edgerkd.bundle.read import Bundle
+from edgerkd.bundle.signature import read_signature, sign
+from edgerkd.core.errors import ArtefactError, problems_text
+from edgerkd.core.text import printable
+from edgerkd.core.verification import Verdict, VerifyReport
+from edgerkd.files.atomic import write_atomic
+from edgerkd.files.damage import DAMAGE
+from edgerkd.files.decode import decode_json, decode_plain, encode_json, plain
+from edgerkd.files.paths import TEXT_LIMIT, find_kind, read_file, shown
+from edgerkd.verify.recheck import bundle_problems, problems_of
+
+SUFFIX = ".sig"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A report that holds, signed by the key of this fingerprint, which is trusted here or not."""
+
+    report: VerifyReport
+    key: str
+    trusted: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        """Its own; a pass by somebody unknown is only claimed."""
+        return "pass as claimed" if self.report.verdict == "pass" and not self.trusted else self.report.verdict
+
+
+def signature_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}{SUFFIX}")
+
+
+def write_report(path: Path, report: VerifyReport, signer: Signer | None) -> None:
+    """The report, and its signature where there is a signer; an earlier signature never stands beside a new report."""
+    content = encode_json(report).encode()
+    with suppress(FileNotFoundError):
+        signature_of(path).unlink()
+    write_atomic(path, content)
+    if signer is not None:
+        digest = hashlib.sha256(content).hexdigest()
+        write_atomic(signature_of(path), sign(path.name, {path.name: digest}, signer, {path.name: content}))
+
+
+def check_report(path: Path, bundle: Bundle | None, keys: Sequence[Key]) -> Checked:
+    """The report, where it is as it was signed, its verdict follows from its figures, and it is about the bundle.
+
+    Without `keys` the user's own key is trusted. Raises ArtefactError with all that does not hold, by its key.
+    """
+    report = decode_json(VerifyReport, path)
+    believed = keys or [key for key in (own_key(),) if key is not None]
+    signature = signature_of(path)
+    if find_kind(signature, error=ArtefactError) is None:
+        raise ArtefactError(
+            f"{shown(path)}: nobody signed this report, for {shown(signature.name)} is missing beside it: copy it too."
+        )
+    signed = read_signature(signature, believed)
+    trusted = signed.key in {key.fingerprint for key in believed}
+    if signed.files is None or (keys and not trusted):
+        raise ArtefactError(f"{shown(path)}: signed by the key {signed.key}, which is not one that --trust names.")
+    if len(signed.contents) != 1:
+        raise ArtefactError(f"{shown(signature)}: this is not the signature of one report.")
+    (content,) = signed.contents.values()
+    if changes := _changes(content, path, report):
+        raise ArtefactError(problems_text(f"{shown(path)}: changed since the key {signed.key} signed it", changes[:10]))
+    problems = problems_of(report) + ([] if bundle is None else bundle_problems(report, bundle))
+    if problems:
+        raise ArtefactError(problems_text(f"{shown(path)}, signed by the key {signed.key}", problems[:10]))
+    return Checked(report=report, key=signed.key, trusted=trusted)
+
+
+def _changes(content: bytes, path: Path, report: VerifyReport) -> list[str]:
+    """What is in the report and not in the `content` that was signed, by its key."""
+    if read_file(path, limit=TEXT_LIMIT, error=ArtefactError) == content:
+        return []
+    try:
+        signed = decode_plain(VerifyReport, json.loads(content), signature_of(path))
+    except DAMAGE as e:
+        raise ArtefactError(f"{shown(signature_of(path))}: what was signed is no report.") from e
+    was, now = _leaves(plain(signed)), _leaves(plain(report))
+    keys = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+    return [f"{key}: {now.get(key, 'nothing')} is there, {was.get(key, 'nothing')} was signed" for key in keys] or [
+        "its text, though it says the same"
+    ]
+
+
+def _leaves(data: Any, key: str = "") -> dict[str, str]:  # Any: whatever JSON holds
+    """Every value as JSON, by its key, such as `rows.0.robust_acc.value`."""
+    items: Iterable[tuple[object, Any]] = ()
+    if isinstance(data, dict):
+        items = cast("dict[str, Any]", data).items()
+    elif isinstance(data, list):
+        items = enumerate(cast("list[Any]", data))
+    found: dict[str, str] = {}
+    for name, value in items:
+        found |= _leaves(value, f"{key}.{name}".lstrip("."))
+    return found or {key: printable(json.dumps(data), 80)}
