@@ -44,9 +44,11 @@ def bundle_problems(report: VerifyReport, bundle: Bundle) -> list[str]:
         return [
             f"manifest_sha256: {report.manifest_sha256}, and the bundle's is {bundle.sha256}: this is another bundle"
         ]
+    own_radius = report.origins.fields.get("threat_model") == "brought"
+    threat_model = replace(manifest.threat_model, eps=report.threat_model.eps) if own_radius else manifest.threat_model
     alike = {
         "bundle": (report.bundle, manifest.name),
-        "threat_model": (replace(report.threat_model, eps=manifest.threat_model.eps), manifest.threat_model),
+        "threat_model": (report.threat_model, threat_model),
         "reference": (report.reference, manifest.reference),
     }
     found = [f"{key}: {said}, and the bundle has {has}" for key, (said, has) in alike.items() if said != has]
