@@ -6,6 +6,7 @@ VENV := .venv
 PEERS := .venv-peers
 LOWEST := .venv-lowest
 ZOO := .venv-zoo
+PAGE := .venv-page
 ifdef BIN
 HOST :=
 DEV :=
@@ -29,7 +30,7 @@ PINS := $(BIN)/uv pip compile --quiet --no-header --universal --generate-hashes 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-peers test-lowest test-gpu check-zoo cov check fmt lint type arch build bench \
+.PHONY: help setup demo test test-slow test-peers test-lowest test-gpu check-zoo check-page cov check fmt lint type arch build bench \
 	bench-attacks bench-distill bench-ablation pins clean
 
 help:  ## print this list
@@ -60,6 +61,10 @@ test-gpu: $(DEV)  ## the tests for a GPU; fails where none of them ran
 
 check-zoo: $(ZOO)/.ready  ## the twins of published networks against float64 autograd (docs/zoo.md), an hour; ARGS="--only VGG"
 	$(ZOO)/bin/python bench/zoo.py --out docs/zoo.md $(ARGS)
+
+check-page: $(PAGE)/.ready  ## the pages in headless Chromium, with axe-core and pictures in build/page; ARGS="FILE..." for others
+	$(if $(ARGS),,PYTHONPATH=. $(PY) bench/sample_pages.py build/page)
+	$(PAGE)/bin/python bench/check_page.py $(or $(ARGS),build/page/*.html)
 
 cov: $(DEV)  ## the tests with their coverage, half as long again; line by line in build/coverage/index.html
 	$(PY) -m pytest --cov $(BESIDE) --cov-report=html:build/coverage
@@ -112,6 +117,7 @@ pins: $(DEV)  ## solve the requirement files anew, each package at least a week 
 	  -c requirements/host.txt -o requirements/dev.txt
 	$(PINS) --python-version 3.11 pyproject.toml --extra peers -c requirements/dev.txt -o requirements/peers.txt
 	$(PINS) --python-version 3.11 pyproject.toml requirements/zoo.in -c requirements/dev.txt -o requirements/zoo.txt
+	$(PINS) --python-version 3.11 requirements/page.in -o requirements/page.txt
 	$(PINS) --python-version 3.11 --resolution lowest-direct pyproject.toml requirements/lowest.in requirements/build.in \
 	  --extra ort --extra sign -o requirements/lowest.txt
 
@@ -153,6 +159,13 @@ $(ZOO)/.ready: requirements/zoo.txt $(DEV)
 	  >$$($(ZOO)/bin/python -c 'import site; print(site.getsitepackages()[0])')/below.pth
 	$(ZOO)/bin/python $(PINNED) $<
 	$(ZOO)/bin/python $(CHECK)
+	@touch $@
+
+# A browser's driver and axe-core, with nothing of ours; the browser itself is the system's.
+$(PAGE)/.ready: requirements/page.txt $(DEV)
+	$(PY) -m venv --clear $(PAGE)
+	$(PAGE)/bin/python $(PINNED) $<
+	$(PAGE)/bin/python $(CHECK)
 	@touch $@
 
 $(LOWEST)/.ready: requirements/lowest.txt pyproject.toml | $(VENV)/bin/python

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgerkd.bundle.card import CARD, model_card
 from edgerkd.bundle.keys import Signer
 from edgerkd.bundle.samples import Reference, StoredSamples, arrays_bytes
 from edgerkd.bundle.signature import SIGNATURE, sign
 from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
+from edgerkd.core.model_spec import UNKNOWN_LICENSE
 from edgerkd.core.precision import Placement, Precision, PrecisionSearch
 from edgerkd.core.variant import PARITY, ParityLimits, Variant
 from edgerkd.files.atomic import folder_atomic, sha256_of, write_atomic
@@ -63,9 +65,10 @@ def write_bundle(
     *,
     variants: Sequence[MadeVariant],
     samples: StoredSamples,
+    license: str = UNKNOWN_LICENSE,
     signer: Signer | None = None,
 ) -> Manifest:
-    """Write all files and the manifest, which gets the digest of each of them, and the `signer`'s signature of all.
+    """Write all files, a model card, the manifest with the digest of each of them, and the `signer`'s signature of all.
 
     An old bundle in `folder` is replaced only once the new one is complete. Returns the manifest written.
     """
@@ -78,6 +81,9 @@ def write_bundle(
             write_atomic(new / name, content)
             files[name] = FileEntry(size=len(content), sha256=sha256_of(new / name))
         complete = replace(manifest, variants=tuple(made.variant for made in variants), files=files)
+        card = model_card(complete, license=license).encode()
+        write_atomic(new / CARD, card)
+        files[CARD] = FileEntry(size=len(card), sha256=sha256_of(new / CARD))
         write_atomic(new / MANIFEST, encode_json(complete))
         if signer is not None:
             digests = {name: entry.sha256 for name, entry in files.items()}

@@ -12,6 +12,7 @@ from edgerkd.cli.options import (
     AttackName,
     Eps,
     Images,
+    License,
     MinClean,
     MinRobust,
     Norm,
@@ -26,6 +27,7 @@ from edgerkd.cli.options import (
 from edgerkd.cli.output import Json, emit_json, identity_lines, progress, put_line
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.model_request import BUNDLES, ModelRequest
+from edgerkd.core.model_spec import UNKNOWN_LICENSE
 
 
 @with_model
@@ -60,6 +62,7 @@ def bundle(
     n: Images = 500,
     attack: AttackName = "pgd",
     seed: Seed = 0,
+    license: License = UNKNOWN_LICENSE,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="The bundle's folder; bundles/NAME if not given.")
     ] = None,
@@ -86,6 +89,7 @@ def bundle(
         attack=attack,
         precision=precision,
         calibration=calibration,
+        license=license,
     )
     folder, signer = BUNDLES / found.name if out is None else given_path(out), signer_of(sign)
     with progress() as bars:

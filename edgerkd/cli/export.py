@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerkd.cli.options import PrecisionAsked, Run, Sign, run_folder, signer_of
+from edgerkd.cli.options import License, PrecisionAsked, Run, Sign, run_folder, signer_of
 from edgerkd.cli.output import Json, emit_json, identity_lines, note, progress, put_line
+from edgerkd.core.model_spec import UNKNOWN_LICENSE
 
 if TYPE_CHECKING:
     from edgerkd.jobs.export import Exported
@@ -24,6 +25,7 @@ def export(
         list[str] | None,
         typer.Option("--profile", metavar="NAME", help="One more device whose requirements the bundle carries."),
     ] = None,
+    license: License = UNKNOWN_LICENSE,
     sign: Sign = None,
     json: Json = False,
 ) -> None:
@@ -35,7 +37,15 @@ def export(
     folder, profiles = run_folder(run), tuple(load_profile(name) for name in profile or ())
     signer = signer_of(sign)
     with progress() as bars:
-        exported = job(folder, format=format, precision=precision, profiles=profiles, signer=signer, progress=bars)
+        exported = job(
+            folder,
+            format=format,
+            precision=precision,
+            profiles=profiles,
+            license=license,
+            signer=signer,
+            progress=bars,
+        )
     if json:
         note(engine_line(exported))
         emit_json(exported.bundle.manifest)

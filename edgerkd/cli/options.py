@@ -62,6 +62,10 @@ Images = Annotated[
     int,
     typer.Option("-n", "--images", metavar="NUMBER", help="The number of images to verify on, drawn by class.", min=1),
 ]
+License = Annotated[
+    str,
+    typer.Option("--license", metavar="NAME", help="The license that the bundle's model card names, such as mit."),
+]
 MinRobust = Annotated[
     float | None,
     typer.Option("--min-robust", metavar="SHARE", help="The robust accuracy required, such as 0.4.", min=0, max=1),

@@ -76,6 +76,10 @@ def verify(
     norm: Norm = "Linf",
     n: Images = 500,
     out: Out = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", help="A JUnit XML file to write, for CI systems: a test case a gate."),
+    ] = None,
     trust: Trusted = None,
     expect_sha256: Annotated[
         str | None,
@@ -88,6 +92,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Attack the deployed engine here, and exit with pass (0), fail (1), inconclusive (7) or pass as claimed (8)."""
+    from edgerkd.bundle.kept import kept_path
     from edgerkd.bundle.read import read_bundle
     from edgerkd.cli.bundle import check_data_given
     from edgerkd.core.requirement import Requirement, check_asked
@@ -121,7 +126,9 @@ def verify(
             brought = bring(given, found.manifest, n=n, eps=radius(eps), progress=bars)
         believed = trust_in(found, keys=keys, sha256=expected)
         target = folders.verification(found.key) if out is None else given_path(out)
-        check_writable(target)
+        cases = None if junit is None else given_path(junit)
+        for path in (target, kept_path(target), *([cases] if cases else [])):
+            check_writable(path)
         report = run(
             found,
             engines=folders.engines,
@@ -135,19 +142,24 @@ def verify(
             brought=brought,
             heard=lambda plain: bars.say("\n".join(plain_lines(plain))),
             trust=believed,
+            keep=kept_path(target),
             progress=bars,
         )
-    _finish(report, target, json=json)
+    _finish(report, target, cases, json=json)
 
 
-def _finish(report: "VerifyReport", target: Path, *, json: bool) -> None:
+def _finish(report: "VerifyReport", target: Path, junit: Path | None, *, json: bool) -> None:
     """Show the report, keep it, signed, and end with the verdict's exit code."""
+    from edgerkd.files.atomic import write_atomic
+    from edgerkd.report.junit import junit_xml
     from edgerkd.verify.signed_report import write_report
 
     try:
         emit_json(report) if json else show_verification(report)
     finally:  # what was hard to come by is kept even where nobody can read it now, and the other way round
         write_report(target, report, _reporter())
+        if junit is not None:
+            write_atomic(junit, junit_xml(report))
     if not json:
         put_line(f"evidence: {target}")
     _end(report, report.verdict, target)

@@ -9,6 +9,9 @@ from edgerkd.core.errors import ConfigError
 from edgerkd.core.ranges import Length, Name, Within
 from edgerkd.core.record import Record
 
+UNKNOWN_LICENSE = "unknown"
+"""What a model card says where nobody was told: one of the identifiers of Hugging Face's hub."""
+
 Channels = Annotated[int, Within(1, 4)]
 Side = Annotated[int, Within(1, 4096)]
 

@@ -46,6 +46,8 @@ FIELDS: dict[str, Origin | None] = {
     "probe_seed": "measured",
     "trust": "measured",
     "made": "measured",
+    "curve": "measured",
+    "kept": "measured",
 }
 """Of each field of a VerifyReport; None where it depends on what was brought. What is made of several sources has the
 least reliable one: retention is a share of what the bundle says that its model held."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from edgerkd.core.errors import ConfigError, StorageError
 
 RUNS = Path("runs")
+COMPARISON_PAGE = "comparison.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ class RunFolder:
 
     @property
     def page(self) -> Path:
-        return self.path / "report.html"
+        """The report's; that of a bundle which no run made has the bundle's name."""
+        return self.path / ("report.html" if self.recipe.exists() else f"report-{self.bundle_name}.html")
 
 
 def latest_run() -> RunFolder:

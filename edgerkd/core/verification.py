@@ -12,6 +12,7 @@ from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.judged_samples import JudgedSamples
+from edgerkd.core.kept import Histogram, KeptFile, RadiusPoint
 from edgerkd.core.origin import Origins
 from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.ranges import Amount, Count, Name, Positive, Sha256, Share, Weight
@@ -53,6 +54,7 @@ class Latency(Record):
     p99: Positive
     batch: Count
     runs: Count
+    histogram: Histogram | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,3 +139,6 @@ class VerifyReport(Record):
     probe_seed: Amount
     trust: Trust = field(default_factory=Trust)
     made: Circumstances | None = None
+    curve: tuple[RadiusPoint, ...] = ()
+    """Below the radius attacked from a short attack and smaller changes: at most so many images are robust there."""
+    kept: KeptFile | None = None

@@ -17,7 +17,7 @@ from edgerkd.core.data_request import DataRequest, Preprocessing
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.model_request import ModelRequest
-from edgerkd.core.model_spec import ModelSpec
+from edgerkd.core.model_spec import UNKNOWN_LICENSE, ModelSpec
 from edgerkd.core.precision import Placement, Precisions
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
@@ -63,6 +63,7 @@ class Asked:
     attack: str | None
     precision: Precisions = "auto"
     calibration: str | None = None
+    license: str = UNKNOWN_LICENSE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +143,7 @@ def make_bundle(
         rejected=chosen.rejected,
     )
     variants = [*(tried.variant(samples) for tried in chosen.tried), made]
-    write_bundle(folder, manifest, variants=variants, samples=samples, signer=signer)
+    write_bundle(folder, manifest, variants=variants, samples=samples, license=asked.license, signer=signer)
     return read_bundle(folder)
 
 

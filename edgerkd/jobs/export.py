@@ -10,7 +10,7 @@ from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.write import make_variant, write_bundle
 from edgerkd.core.errors import MissingDependencyError
 from edgerkd.core.manifest import Manifest
-from edgerkd.core.model_spec import ModelSpec
+from edgerkd.core.model_spec import UNKNOWN_LICENSE, ModelSpec
 from edgerkd.core.precision import Precisions
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
@@ -53,6 +53,7 @@ def export(
     format: str,
     precision: Precisions = "auto",
     profiles: tuple[Profile, ...] = (),
+    license: str = UNKNOWN_LICENSE,
     signer: Signer | None = None,
     progress: Progress,
 ) -> Exported:
@@ -120,7 +121,7 @@ def export(
         rejected=chosen.rejected,
     )
     variants = [*(tried.variant(attacked.samples) for tried in chosen.tried), made]
-    write_bundle(run.bundle, manifest, variants=variants, samples=attacked.samples, signer=signer)
+    write_bundle(run.bundle, manifest, variants=variants, samples=attacked.samples, license=license, signer=signer)
     bundle = read_bundle(run.bundle)
     try:
         backend.check_build()

@@ -32,6 +32,23 @@ def interval_bar(value: float, low: float, high: float, required: float | None =
     return tag("svg", *parts, class_="bar", viewBox="0 0 200 20", role="img", aria_label=words)
 
 
+def budget_bar(measured: float | None, required: float, judged: str) -> Markup:
+    """What was measured from 0 on, and the upright line of the limit; the bar of what is unknown is empty."""
+    value = measured or 0.0
+    top = 1.15 * max(value, required) or 1.0
+
+    def x(amount: float) -> str:
+        return f"{4 + 192 * amount / top:.1f}"
+
+    words = judged if measured is None else f"{judged}: {measured / required:.2g} of the limit" if required else judged
+    parts = [tag("title", words), tag("line", class_="track", x1=x(0), x2=x(top), y1=10, y2=10)]
+    if measured is not None:
+        kind = "filled exceeded" if measured > required else "filled"
+        parts.append(tag("line", class_=kind, x1=x(0), x2=x(value), y1=10, y2=10))
+    parts.append(tag("line", class_="wish", x1=x(required), x2=x(required), y1=1, y2=19))
+    return tag("svg", *parts, class_="bar", viewBox="0 0 200 20", role="img", aria_label=words)
+
+
 def accuracy_chart(curves: Mapping[str, Points], epochs: int) -> Markup:
     """Shares over epochs 1 to `epochs`, each curve named at its end."""
     ticks = [Tick(value=epoch, label=f"{epoch}") for epoch in sorted({1, (1 + epochs) // 2, epochs})]

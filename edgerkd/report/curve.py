@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Literal, NamedTuple
 
 from edgerkd.attacks.words import flag_words, title_of
+from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve
+from edgerkd.core.units import Radius
 from edgerkd.report.chart import spread
 from edgerkd.report.document import document
-from edgerkd.report.frame import Frame, Tick
+from edgerkd.report.frame import RIGHT, Frame, Tick
 from edgerkd.report.markup import Markup, tag
 from edgerkd.report.parts import bullets, data_table
 from edgerkd.report.table import Table
@@ -31,12 +34,35 @@ def _cells(point: CurvePoint) -> tuple[str, str]:
     return str(point.robust_acc), worst
 
 
+class Line(NamedTuple):
+    """One network in the chart: `kind` is its colour's, and how it is drawn.
+
+    A "curve" was attacked at each radius and has a band; "points" have their intervals and no line; a "bound" is
+    dashed, and its last point alone was attacked.
+    """
+
+    name: str
+    kind: str
+    points: tuple[tuple[Radius, Accuracy], ...]
+    drawn: Literal["curve", "points", "bound"]
+
+
+def line_of(curve: EpsCurve) -> Line:
+    """A network that was attacked at each radius."""
+    return Line(curve.name, curve.name, tuple((p.eps, p.robust_acc) for p in curve.points), "curve")
+
+
 def curve_chart(report: CurveReport) -> Markup:
     """Accuracy from 0 to 1 over the radius, each curve within the band of its 95 % intervals."""
-    radii = [point.eps for point in report.curves[0].points]
+    return radius_chart([line_of(curve) for curve in report.curves], report.norm)
+
+
+def radius_chart(lines: Sequence[Line], norm: str) -> Markup:
+    """The same, of any lines."""
+    radii = sorted({eps for line in lines for eps, _ in line.points})
     frame = Frame(
         title="Robust accuracy against the radius of the attack",
-        axis=f"radius of the attack, {report.norm}",
+        axis=f"radius of the attack, {norm}",
         low=0,
         high=float(radii[-1]),
         # The last label ends where the axis does: beyond it stand the curves' names.
@@ -46,24 +72,38 @@ def curve_chart(report: CurveReport) -> Markup:
         ],
     )
     marks: list[Markup] = []
-    ends = spread([frame.y(curve.points[-1].robust_acc.value) for curve in report.curves], least=30)
-    for curve, end in zip(report.curves, ends, strict=True):
-        marks += _curve_marks(frame, curve, end)
-    words = "; ".join(f"{curve.name}: {_ends(curve.points)}" for curve in report.curves)
+    ends = spread([frame.y(line.points[-1][1].value) for line in lines], least=30)
+    for line, end in zip(lines, ends, strict=True):
+        marks += _line_marks(frame, line, end)
+    words = "; ".join(f"{line.name}: {_ends(line)}" for line in lines)
     return frame.drawn(marks, words)
 
 
-def _curve_marks(frame: Frame, curve: EpsCurve, end: float) -> list[Markup]:
-    points = curve.points
-    upper = [(float(p.eps), p.robust_acc.high) for p in points]
-    lower = [(float(p.eps), p.robust_acc.low) for p in points]
-    middle = [(float(p.eps), p.robust_acc.value) for p in points]
-    words = [f"{curve.name} at {p.eps}: {p.robust_acc}" for p in points]
+def radius_table(lines: Sequence[Line]) -> Table:
+    """A row a radius of the first line, a column a line."""
+    headers = ("radius", *(f"{line.name} robust accuracy [95%]" for line in lines))
+    rows = zip(*(line.points for line in lines), strict=True)
+    return Table(headers, tuple((str(points[0][0]), *(str(accuracy) for _, accuracy in points)) for points in rows))
+
+
+def _line_marks(frame: Frame, line: Line, end: float) -> list[Markup]:
+    upper = [(float(eps), accuracy.high) for eps, accuracy in line.points]
+    lower = [(float(eps), accuracy.low) for eps, accuracy in line.points]
+    middle = [(float(eps), accuracy.value) for eps, accuracy in line.points]
+    words = [f"{line.name} at {eps}: {accuracy}" for eps, accuracy in line.points]
+    drawn: list[Markup] = []
+    if line.drawn == "curve":
+        drawn = [frame.band(line.kind, upper, lower), frame.curve(line.kind, middle)]
+    elif line.drawn == "bound":
+        drawn = [frame.curve(f"{line.kind} bound", middle)]
+    if line.drawn != "curve":
+        shown = slice(None) if line.drawn == "points" else slice(-1, None)
+        drawn += frame.whiskers(line.kind, upper[shown], lower[shown])
+    x = max(frame.x(middle[-1][0]), RIGHT)
     return [
-        frame.band(curve.name, upper, lower),
-        frame.curve(curve.name, middle),
-        *frame.dots(curve.name, middle, words),
-        *frame.name(curve.name, (curve.name, percent(middle[-1][1])), y=end),
+        *drawn,
+        *frame.dots(line.kind, middle, words),
+        *frame.name(line.kind, (line.name, percent(middle[-1][1])), x=x, y=end),
     ]
 
 
@@ -84,8 +124,13 @@ def render_curve(report: CurveReport) -> str:
 
 def curve_parts(report: CurveReport) -> tuple[Markup, ...]:
     """The chart, its figures as a table, and notes."""
+    return curve_chart(report), *curve_figures(report)
+
+
+def curve_figures(report: CurveReport) -> tuple[Markup, ...]:
+    """The figures as a table, and notes."""
     caption = f"of {report.n} images, {', '.join(map(title_of, report.attacks))}; the worst case of each image counts"
-    return curve_chart(report), data_table(curve_table(report), caption), bullets(map(flag_words, report.flags))
+    return data_table(curve_table(report), caption), bullets(map(flag_words, report.flags))
 
 
 def _labelled(radii: Sequence[Fraction]) -> list[Fraction]:
@@ -98,6 +143,6 @@ def _labelled(radii: Sequence[Fraction]) -> list[Fraction]:
     return [*kept, radii[-1]]
 
 
-def _ends(points: Sequence[CurvePoint]) -> str:
-    first, last = points[0], points[-1]
-    return f"{first.robust_acc.value:.1%} at {first.eps}, {last.robust_acc.value:.1%} at {last.eps}"
+def _ends(line: Line) -> str:
+    (first, at_first), (last, at_last) = line.points[0], line.points[-1]
+    return f"{at_first.value:.1%} at {first}, {at_last.value:.1%} at {last}"

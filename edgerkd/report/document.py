@@ -5,11 +5,11 @@ from pathlib import Path
 from edgerkd.report.markup import Markup, tag
 
 _STYLE = Path(__file__).with_name("page.css")
-_NOTHING_FROM_ELSEWHERE = "default-src 'none'; style-src 'unsafe-inline'"
+_NOTHING_FROM_ELSEWHERE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def document(title: str, *parts: Markup) -> str:
-    """The document's text, which needs nothing else: no script, no font, no picture from elsewhere."""
+    """The document's text, which needs nothing else: no script, no font, no picture but those in it."""
     head = tag(
         "head",
         Markup('<meta charset="utf-8">'),

@@ -51,6 +51,20 @@ class Frame:
         """The area between two lines, both from left to right."""
         return tag("polygon", class_=f"band {kind}", points=self._path([*upper, *reversed(lower)]))
 
+    def whiskers(self, kind: str, upper: Sequence[Point], lower: Sequence[Point]) -> list[Markup]:
+        """An upright line from each lower point to its upper one."""
+        return [
+            tag(
+                "line",
+                class_=f"curve {kind}",
+                x1=_text(self.x(x)),
+                x2=_text(self.x(x)),
+                y1=_text(self.y(high)),
+                y2=_text(self.y(low)),
+            )
+            for (x, high), (_, low) in zip(upper, lower, strict=True)
+        ]
+
     def dots(self, kind: str, points: Sequence[Point], words: Sequence[str]) -> list[Markup]:
         """A dot a point, which shows its words under the pointer."""
         return [
@@ -67,7 +81,7 @@ class Frame:
 
     def drawn(self, marks: Sequence[Markup], words: str) -> Markup:
         """The finished chart: title, grid, ticks, axis, then the marks. `words` are for those who cannot see it."""
-        parts = [tag("title", self.title)]
+        parts = [tag("title", self.title), tag("desc", words)]
         for share in (0, 0.25, 0.5, 0.75, 1):
             y = self.y(share)
             parts.append(tag("line", class_="grid", x1=LEFT, x2=RIGHT, y1=_text(y), y2=_text(y)))

@@ -1,5 +1,6 @@
 """The pieces a page is built of: headings, lists, tiles, tables."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
@@ -23,8 +24,14 @@ _TONES = {
 
 
 def section(title: str, *children: Markup) -> Markup:
-    """A part of the page under its heading."""
-    return tag("section", tag("h2", title), *children)
+    """A part of the page under its heading, which the contents name."""
+    name = anchor(title)
+    return tag("section", tag("h2", title, id=name), *children, aria_labelledby=name)
+
+
+def anchor(title: str) -> str:
+    """What a heading is known by within the page."""
+    return re.sub("[^a-z]+", "-", title.lower()).strip("-")
 
 
 def verdict_heading(kind: str, word: str) -> Markup:
@@ -32,7 +39,7 @@ def verdict_heading(kind: str, word: str) -> Markup:
     sign = tag(
         "svg",
         tag("circle", cx=16, cy=16, r=15),
-        tag("path", d=_SIGNS[kind]),
+        tag("path", d=_SIGNS.get(kind, _SIGNS["measured"])),
         class_="sign",
         viewBox="0 0 32 32",
         aria_hidden="true",
@@ -49,6 +56,11 @@ def bullets(lines: Iterable[str]) -> Markup:
 def pairs(items: Iterable[tuple[str, str]]) -> Markup:
     """Names and what they stand for."""
     return tag("dl", *(join(tag("dt", key), tag("dd", value)) for key, value in items))
+
+
+def figures(items: Iterable[tuple[str, str]]) -> Markup:
+    """The same of figures: an interval is smaller than what it belongs to."""
+    return pairs((key, _cell(value)) for key, value in items)
 
 
 def many_pairs(items: Iterable[tuple[str, str]]) -> Markup:
@@ -72,11 +84,11 @@ def data_table(
     """A table in a frame; `graphics` is one more column, `notes` go below the names of rows.
 
     On a narrow page it becomes one block a row, or scrolls by itself where `kind` is "scrolls". The
-    last column of kind "stacks sources" is long text.
+    last column of kind "stacks sources" is long text, and so may be all of "stacks wraps".
     """
     headers = [tag("th", header, scope="col") for header in table.headers]
     if graphics:
-        headers.append(tag("td"))
+        headers.append(tag("th", "drawn", scope="col"))
     rows: list[Markup] = []
     for number, (name, *cells) in enumerate(table.rows):
         note = (notes or {}).get(name)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgerkd.bundle.backend import FloatArray, LiveEngine, TimedEngine
 from edgerkd.core.conditions import DeviceLatency, Timing
+from edgerkd.core.kept import histogram_of
 from edgerkd.core.verification import Latency
 from edgerkd.verify.conditions import read_conditions
 from edgerkd.verify.doctor import find_jetson
@@ -71,7 +72,8 @@ def _milliseconds(engine: LiveEngine, images: FloatArray, runs: int) -> NDArray[
 
 def _latency(taken: NDArray[np.float64], images: FloatArray) -> Latency:
     p50, p95, p99 = (float(value) for value in np.percentile(taken, (50, 95, 99)))
-    return Latency(p50=p50, p95=p95, p99=p99, batch=len(images), runs=len(taken))
+    histogram = histogram_of(taken.tolist(), p95=p95)
+    return Latency(p50=p50, p95=p95, p99=p99, batch=len(images), runs=len(taken), histogram=histogram)
 
 
 def _device_ms(engine: LiveEngine, images: FloatArray) -> DeviceLatency | None:

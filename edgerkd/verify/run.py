@@ -24,6 +24,7 @@ from edgerkd.files.profiles import is_file, load_profile
 from edgerkd.verify.asking import Asking
 from edgerkd.verify.circumstances import circumstances
 from edgerkd.verify.evidence import Evidence, gather
+from edgerkd.verify.keep import with_kept
 from edgerkd.verify.limits import judge_limits, unsteady
 from edgerkd.verify.own import Brought
 from edgerkd.verify.plain import ask
@@ -48,6 +49,7 @@ def verify(
     brought: Brought | None = None,
     heard: Callable[[PlainAnswer], None] = lambda plain: None,
     trust: Trust | None = None,
+    keep: Path | None = None,
     progress: Progress,
 ) -> VerifyReport:
     """Build the engine if need be, say how accurate it is, attack it, and decide.
@@ -59,7 +61,7 @@ def verify(
     gradients are checked is drawn anew each time, and recorded; who repeats a verification gives that `probe_seed`.
     `heard` gets the plain answer before any attack begins. What the verifier knows of the bundle
     beside its own word is `trust` (verify/trust.py), to which samples of their own are added: without any of it a pass
-    is only `pass as claimed`.
+    is only `pass as claimed`. Outcomes and a few images are kept in the file `keep`.
 
     Raises MissingGatesError where nothing is required and `measure` was not asked, ArtefactError for damaged samples,
     MissingDependencyError where no backend works, EngineError where the engine fails.
@@ -105,7 +107,7 @@ def verify(
             evidence.outcomes.robust,
         )
         required = asking.required(floor=floor_above(chance_of(classes)))
-        found = _report(
+        report = _report(
             session,
             evidence,
             classes,
@@ -119,6 +121,7 @@ def verify(
             seed=seed,
             probe_seed=probed,
         )
+        found = with_kept(report, session, evidence, keep, progress=progress)
     return _backed(found, trust, requirement)
 
 

@@ -72,7 +72,7 @@ def test_each_value_has_a_word_for_what_it_is(path):
     """Catches an option whose value shows as nothing, and an argument named like a variable."""
     for parameter in LEAVES[path].params:
         if parameter.param_type_name == "argument" or not parameter.is_flag:
-            assert re.fullmatch(r"[A-Z]+([=:|][A-Z]+)?", parameter.metavar or ""), parameter.name
+            assert re.fullmatch(r"[A-Z]+([=:| ][A-Z]+)?", parameter.metavar or ""), parameter.name
 
 
 @pytest.mark.parametrize("path", [path for path in COMMANDS if path not in LEAVES], ids=named)

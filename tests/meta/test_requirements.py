@@ -14,7 +14,11 @@ from packaging.utils import canonicalize_name
 
 FOLDER = Path(__file__).parents[2] / "requirements"
 NEWER = ("3.11", "3.12", "3.13")
-PYTHONS = {"device": ("3.10", *NEWER), "host": NEWER, "dev": NEWER, "peers": NEWER, "zoo": NEWER, "lowest": ("3.11",)}
+PYTHONS = {
+    "device": ("3.10", *NEWER),
+    **dict.fromkeys(("host", "dev", "peers", "zoo", "page"), NEWER),
+    "lowest": ("3.11",),
+}
 """By file, the Pythons that it is for."""
 ROOTS = {
     "device": {"ort", "sign"},
@@ -22,9 +26,10 @@ ROOTS = {
     "dev": {"host", "ort", "sign", "dev"},
     "peers": {"peers"},
     "zoo": set(),
+    "page": None,
     "lowest": {"ort", "sign"},
 }
-"""By file, the extras of edgerkd that it installs."""
+"""By file, the extras of edgerkd that it installs; None where edgerkd is not installed there."""
 MACHINES = ("x86_64", "aarch64")
 
 
@@ -107,7 +112,9 @@ def check(file: str, found: tuple[Pin, ...], python: str, machine: str) -> list[
     names = [pin.name for pin in applying]
     twice = [f"{name} is pinned twice" for name in sorted({name for name in names if names.count(name) > 1})]
     pinned = {pin.name: pin.version for pin in applying}
-    roots = [("edgerkd", frozenset(ROOTS[file])), *((name, frozenset[str]()) for name in pinned)]
+    extras = ROOTS[file]
+    own = [] if extras is None else [("edgerkd", frozenset(extras))]
+    roots = [*own, *((name, frozenset[str]()) for name in pinned)]
     return twice + sorted(set(gaps(roots, pinned, env)))
 
 

@@ -4,6 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from edgerkd.bundle.kept import Kept
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.architecture import Architecture, Cost
 from edgerkd.core.by_class import ByClass, ClassAccuracy
@@ -16,7 +19,8 @@ from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.judged_samples import JudgedSamples
-from edgerkd.core.manifest import MANIFEST, Manifest
+from edgerkd.core.kept import Histogram, KeptFile, RadiusPoint
+from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
 from edgerkd.core.method import MethodFacts
 from edgerkd.core.model_spec import ModelSpec
 from edgerkd.core.origin import origins_of
@@ -214,7 +218,8 @@ ORIGINS = origins_of(
 
 def verification(verdict: Verdict = "pass") -> VerifyReport:
     """What verify would have found; its gates fit the verdict."""
-    robust = accuracy({"pass": 451, "fail": 214, "inconclusive": 389, "measured": 451}[verdict], 503)
+    robust_hits = {"pass": 451, "fail": 214, "inconclusive": 389, "measured": 451}[verdict]
+    robust = accuracy(robust_hits, 503)
     asked = "pass" if verdict == "measured" else verdict
     gates = (
         Gate(gate="clean_acc", required=0.8831, measured=0.9662, low=0.9466, high=0.9788, verdict="pass"),
@@ -264,13 +269,25 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         ),
         retention=0.9953,
         gates=() if verdict == "measured" else gates,
-        latency_ms=Latency(p50=0.0423, p95=0.0517, p99=0.0931, batch=1, runs=222),
+        latency_ms=Latency(
+            p50=0.0423,
+            p95=0.0517,
+            p99=0.0931,
+            batch=1,
+            runs=222,
+            histogram=Histogram(low=0.0401, high=0.0633, counts=(103, 71, 29, 8), above=11),
+        ),
         timing=TIMING,
         budget=() if verdict == "measured" else budget,
         origins=ORIGINS,
         seed=13,
         probe_seed=8_191,
         trust=Trust(grounds=("signature",), signature="valid", key="fa" * 32),
+        curve=tuple(
+            RadiusPoint(eps=Radius(eps), robust_acc=accuracy(hits, 503))
+            for eps, hits in (("0/255", 486), ("3/255", 479), ("6/255", 467), ("9/255", robust_hits))
+        ),
+        kept=KeptFile(file="verify.images.npz", size=12_345, sha256="fe" * 32),
     )
 
 
@@ -365,9 +382,8 @@ def facts(verdict: Verdict | None = "pass") -> Facts:
     )
 
 
-def write_manifest(folder: Path, **changes) -> None:
-    """The index of a bundle whose other files are not there."""
-    folder.mkdir(parents=True)
+def manifest(**changes) -> Manifest:
+    """The index of a bundle."""
     variant = Variant(
         name="fp32",
         precision="fp32",
@@ -377,7 +393,7 @@ def write_manifest(folder: Path, **changes) -> None:
         reference="fp32.reference.npz",
         parity=PARITY["fp32"],
     )
-    found = Manifest(
+    return Manifest(
         **{
             "name": "toy",
             "dataset": DATA.name,
@@ -389,11 +405,17 @@ def write_manifest(folder: Path, **changes) -> None:
             "profiles": (),
             "requirement": None,
             "reference": None,
-            "versions": {},
+            "versions": {"edgerkd": "0.0.9"},
+            "files": {"fp32.onnx": FileEntry(size=76_543, sha256="ed" * 32)},
             **changes,
         }
     )
-    (folder / MANIFEST).write_text(encode_json(found))
+
+
+def write_manifest(folder: Path, **changes) -> None:
+    """The same as a file, in a bundle whose other files are not there."""
+    folder.mkdir(parents=True)
+    (folder / MANIFEST).write_text(encode_json(manifest(**changes)))
 
 
 VERIFICATION_KEY = "bundle-" + "ab" * 6
@@ -418,3 +440,25 @@ def written(facts: Facts, folder: Path) -> RunFolder:
         if value is not None:
             path.write_text(encode_json(value))
     return run
+
+
+def kept(n: int = 503, *, side: int = 8, channels: int = 1) -> Kept:
+    """What `verify` would have kept of `n` images, two of them with their pixels: one fooled, one held."""
+    generator = np.random.default_rng(3)
+    images = generator.integers(0, 256, (2, channels, side, side), np.uint8)
+    moved = np.divide(images, 255, dtype=np.float32) + np.float32(9 / 255)
+    robust = np.arange(n) % 5 != 3
+    return Kept(
+        ids=np.arange(n, dtype=np.uint64),
+        clean=robust | (np.arange(n) % 2 == 0),
+        robust=robust,
+        distances=np.where(robust, np.inf, 0.02).astype(np.float32),
+        rows=np.array([3, 5]),
+        images=images,
+        images_adv=np.clip(moved, 0, 1),
+        labels=np.array([4, 7]),
+        answers=np.array([4, 7]),
+        answers_adv=np.array([6, 7]),
+        shares=np.array([0.8125, 0.9375], np.float32),
+        shares_adv=np.array([0.6875, 0.5625], np.float32),
+    )

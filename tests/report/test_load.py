@@ -29,7 +29,11 @@ def test_a_missing_file_is_only_absent(tmp_path, name):
     run = samples.written(replace(samples.facts(), **{name: None}), tmp_path)
     found = load_facts(run)
     assert getattr(found, name) is None
-    assert {field.name for field in fields(found) if getattr(found, field.name) is None} == {name, "manifest_sha256"}
+    assert {field.name for field in fields(found) if getattr(found, field.name) is None} == {
+        name,
+        "manifest",
+        "manifest_sha256",
+    }
 
 
 def test_no_metrics_are_no_epochs(tmp_path):

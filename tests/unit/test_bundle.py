@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from edgerkd.bundle import plugins
+from edgerkd.bundle.card import CARD
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import arrays_bytes, fit_problems, read_reference, read_samples
 from edgerkd.bundle.write import make_variant, write_bundle
@@ -21,7 +22,7 @@ from edgerkd.core.manifest import MANIFEST, SAMPLES
 from edgerkd.core.variant import ParityLimits
 from tests.bundles import GRAPH, REFERENCE, TWIN, write_small_bundle
 
-FILES = (GRAPH, TWIN, REFERENCE, SAMPLES)
+FILES = (GRAPH, TWIN, REFERENCE, SAMPLES, CARD)
 
 
 @pytest.fixture(scope="module")
