@@ -25,6 +25,14 @@ def export(
         typer.Option("--profile", metavar="NAME", help="One more device whose requirements the bundle carries."),
     ] = None,
     sign: Sign = None,
+    transfer_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--transfer-from",
+            metavar="RUN|MODEL",
+            help="A run's folder or an ONNX file: adversarial images made against it go into the bundle; repeatable.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Export a run's student as a bundle for the device, and build its engine where that is possible here."""
@@ -35,7 +43,15 @@ def export(
     folder, profiles = run_folder(run), tuple(load_profile(name) for name in profile or ())
     signer = signer_of(sign)
     with progress() as bars:
-        exported = job(folder, format=format, precision=precision, profiles=profiles, signer=signer, progress=bars)
+        exported = job(
+            folder,
+            format=format,
+            precision=precision,
+            profiles=profiles,
+            transfer_from=tuple(transfer_from or ()),
+            signer=signer,
+            progress=bars,
+        )
     if json:
         note(engine_line(exported))
         emit_json(exported.bundle.manifest)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from edgerkd.attacks.words import flag_words
 from edgerkd.core.accuracy import Accuracy
-from edgerkd.core.evaluation import Row
+from edgerkd.core.evaluation import MADE_HERE, Row
 from edgerkd.report.chart import accuracy_chart, interval_bar, small_chart
 from edgerkd.report.load import Facts, undone
 from edgerkd.report.markup import Markup, join, tag
@@ -20,6 +20,7 @@ from edgerkd.report.parts import (
     verdict_heading,
 )
 from edgerkd.report.table import (
+    ANYTIME,
     Table,
     attack_table,
     budget_table,
@@ -40,6 +41,7 @@ from edgerkd.report.words import (
     SOURCES,
     TERMS,
     device_words,
+    judged_words,
     milliseconds,
     missing_words,
     notes,
@@ -50,7 +52,7 @@ from edgerkd.report.words import (
     threat_words,
 )
 
-_BARS = "Bars: the dot is what was measured, the thick line its 95 % interval, the upright line the least required."
+_BARS = "Bars: the dot is what was measured, the thick line its interval, the upright line the least required."
 
 
 def verdict(facts: Facts) -> Markup:
@@ -84,7 +86,7 @@ def verdict(facts: Facts) -> Markup:
                 ("variant", f"{engine.variant}, {engine.precision}"),
                 ("engine file", tag("code", f"sha256 {engine.sha256[:12]}")),
                 ("threat model", f"{report.threat_model}: {threat_words(report.threat_model)}"),
-                ("images", f"{report.clean_acc.n}"),
+                ("images", judged_words(report)),
                 *(("note", note) for note in notes(report)),
             ]
         ),
@@ -97,12 +99,13 @@ def key_figures(facts: Facts) -> Markup:
     report, student = facts.verification, facts.student
     if report is not None:
         retained = next((g for g in report.gates if g.gate == "retention"), None)
-        span = f"95 %: {percent(retained.low)} to {percent(retained.high)}" if retained else "same images"
+        span = f"99 %: {percent(retained.low)} to {percent(retained.high)}" if retained else "same images"
+        level = "99 %" if report.rows else "95 %"
         tiles = [
-            _accuracy_tile("clean accuracy on the engine", report.clean_acc),
+            _accuracy_tile("clean accuracy on the engine", report.clean_acc, level),
         ]
         if report.rows:
-            tiles.append(_accuracy_tile("robust accuracy on the engine", report.robust_acc))
+            tiles.append(_accuracy_tile("robust accuracy on the engine", report.robust_acc, level))
         if report.retention is not None:
             tiles.append(tile("of the host's robust accuracy retained", percent(report.retention), span))
         median = f"{milliseconds(report.latency_ms.p50)} ms"
@@ -141,7 +144,11 @@ def attacks(facts: Facts) -> Markup:
     if report is not None and report.rows:
         parts.append(
             _attacks(
-                "On the engine", report.rows, report.robust_acc, f"{report.clean_acc.n} images, {report.threat_model}"
+                "On the engine",
+                report.rows,
+                report.robust_acc,
+                f"{judged_words(report)}, {report.threat_model}",
+                ANYTIME,
             )
         )
     if student is not None:
@@ -176,7 +183,7 @@ def classes(facts: Facts) -> Markup:
     found = report.by_class if report is not None else student.by_class if student is not None else None
     if found is None:
         return NOTHING
-    where = "on the engine" if report is not None else "on the host"
+    where, level = ("on the engine", ANYTIME) if report is not None else ("on the host", "95%")
     worst = next((c for c in found.classes if c.name == found.worst), None)
     if report is not None and not report.rows:
         return NOTHING  # the plain answer has them
@@ -187,7 +194,7 @@ def classes(facts: Facts) -> Markup:
         "Class by class",
         tag("p", "An average hides a class that is never recognised."),
         bullets([*words, *missing_words(found)]),
-        data_table(class_table(found), f"Accuracy {where}; of a few images the interval is wide"),
+        data_table(class_table(found, level), f"Accuracy {where}; of a few images the interval is wide"),
     )
 
 
@@ -201,12 +208,13 @@ def gates(facts: Facts) -> Markup:
         "Gates",
         tag(
             "p",
-            "A gate passes when the whole 95 % interval is at or above the threshold, fails when all of it is below, "
-            "and is inconclusive in between: then more images are needed.",
+            "A gate passes when its whole interval is at or above the threshold, fails when all of it is below, and is "
+            "inconclusive in between: then more images are needed. The interval holds however often one looks: the "
+            "chance of a wrong pass is at most 1 %, and so is that of a wrong fail.",
         ),
         data_table(
             gate_table(report),
-            f"{report.clean_acc.n} images",
+            judged_words(report),
             graphics=bars,
             notes={GATES[gate]: words for gate, words in GATES_MEANING.items()},
         ),
@@ -324,8 +332,8 @@ def provenance(facts: Facts) -> Markup:
     seeds += [(f"attacks on the {name}", e.seed) for name, e in networks(facts).items()]
     if report is not None:
         seeds += [
-            ("attacks on the engine, bootstrap", report.seed),
-            ("points of the gradient check", report.probe_seed),
+            ("attacks on the engine", report.seed),
+            ("order of the images, points of the gradient check", report.probe_seed),
         ]
     profile = record.profile
     values = [
@@ -382,22 +390,22 @@ def limits(facts: Facts) -> Markup:
         return section("What this report does not show", bullets(lines))
     lines.insert(0, "Another engine file, runtime version, device or precision is another thing: verify it there.")
     lines.append("The device's power mode and temperature are not recorded; they move the latency.")
-    if all(row.source == "replay" for row in report.rows):
+    if all(row.source not in MADE_HERE for row in report.rows):
         lines.append("Only stored images were replayed: a weakness of this engine alone cannot show.")
     if not any(row.source == "query" for row in report.rows):
         lines.append("No attack that only asks questions was run; it would notice gradients that mislead.")
     return section("What this report does not show", bullets(lines))
 
 
-def _accuracy_tile(label: str, accuracy: Accuracy) -> Markup:
-    span = f"95 %: {percent(accuracy.low)} to {percent(accuracy.high)}, {accuracy.n} images"
+def _accuracy_tile(label: str, accuracy: Accuracy, level: str = "95 %") -> Markup:
+    span = f"{level}: {percent(accuracy.low)} to {percent(accuracy.high)}, {accuracy.n} images"
     return tile(label, percent(accuracy.value), span)
 
 
-def _attacks(title: str, rows: Sequence[Row], worst: Accuracy, where: str) -> Markup:
+def _attacks(title: str, rows: Sequence[Row], worst: Accuracy, where: str, level: str = "95%") -> Markup:
     figures = [*(row.robust_acc for row in rows), worst]
     bars = [interval_bar(a.value, a.low, a.high) for a in figures]
-    return join(tag("h3", title), data_table(attack_table(tuple(rows), str(worst)), where, graphics=bars))
+    return join(tag("h3", title), data_table(attack_table(tuple(rows), str(worst), level), where, graphics=bars))
 
 
 def _term(name: str, points: Sequence[tuple[int, float]], epochs: int) -> Markup:
