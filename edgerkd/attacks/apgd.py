@@ -16,6 +16,7 @@ MOMENTUM = 0.75  # alpha, section 3.1
 RISES = 0.75  # rho, section 3.1, condition 1
 STEPS = 100  # of the ensemble's APGD and FAB, section 5
 TARGETS = 9  # of their targeted forms, section 5
+FEW_TARGETS = 3  # ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +187,18 @@ APGD_T = Attack(
     least_classes=4,
     run=partial(apgd, loss=_dlr_targeted, steps=STEPS, targets=TARGETS),
 )
+APGD_T3 = Attack(
+    id="apgd-t3",
+    title="APGD-T, 3 targets",
+    description="Auto-PGD on the targeted difference of logits ratio, 100 steps towards each of 3 wrong classes",
+    sources=(*_SOURCES, "3 of 9 targets: ours"),
+    source="direct",
+    least_classes=4,
+    run=partial(apgd, loss=_dlr_targeted, steps=STEPS, targets=FEW_TARGETS),
+)
 ATTACKS = (
     APGD_CE,
+    APGD_T3,
     Attack(
         id="apgd-dlr",
         title="APGD-DLR",

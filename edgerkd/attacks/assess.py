@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -40,10 +41,12 @@ class Outcomes:
     def robust_acc(self) -> Accuracy:
         return accuracy_from_correct(self.robust.tolist())
 
-    def rows(self, attacks: Sequence[Attack]) -> tuple[Row, ...]:
+    def rows(
+        self, attacks: Sequence[Attack], accuracy: Callable[[Iterable[Any]], Accuracy] = accuracy_from_correct
+    ) -> tuple[Row, ...]:
         """A row for each attack, in the order they ran."""
         return tuple(
-            Row(attack=attack.id, source=attack.source, robust_acc=accuracy_from_correct(kept.tolist()))
+            Row(attack=attack.id, source=attack.source, robust_acc=accuracy(kept.tolist()))
             for attack, kept in zip(attacks, self.resisted, strict=True)
         )
 

@@ -69,6 +69,12 @@ NOISE = FlagKind(
     words="random noise of the same radius raises the loss by {noise:.3g} on average and {steps} "
     "steps of PGD by {pgd:.3g}: the gradients hold little that random guesses do not",
 )
+NOISE_FOOLS = FlagKind(
+    id="noise-fools-as-many",
+    title="noise fools as many as the attacks",
+    words="random points of the ball fool {noise} of {n} images and all attacks together {attacks} more: the attacks "
+    "find little that guessing does not",
+)
 REPEATED = FlagKind(
     id="repeated-images",
     title="",
@@ -83,7 +89,7 @@ QUERIES_GO_FURTHER = FlagKind(
 STRONGER_GOES_FURTHER = FlagKind(
     id="stronger-attack-goes-further",
     title="a stronger attack goes further",
-    words="{steps} steps of APGD fool {fooled} of the first {n} images that the "
+    words="{steps} steps of APGD fool {fooled} of {n} images that the "
     "attacks asked for left standing: ask for a stronger one, such as autoattack",
 )
 TRANSFER = FlagKind(
@@ -173,7 +179,7 @@ UNSTEADY = FlagKind(
 KINDS: dict[str, FlagKind] = {
     kind.id: kind
     for kind in (
-        *(RANDOMISED, SOFTMAX, ZERO_GRADIENTS, SATURATED, WEAKER, LOSS_FALLS, NOISE, QUERIES_GO_FURTHER),
+        *(RANDOMISED, SOFTMAX, ZERO_GRADIENTS, SATURATED, WEAKER, LOSS_FALLS, NOISE, NOISE_FOOLS, QUERIES_GO_FURTHER),
         *(STRONGER_GOES_FURTHER, TRANSFER, ANY_RADIUS, OUTSIDE_BALL, OUTSIDE_RANGE),
         *(TOO_FEW_CLASSES, OVER_REPORTS, RISES, REPEATED),
         *(MODEL_UNKNOWN, OTHER_PRECISION, OTHER_BUILD, OTHER_BACKEND, OTHER_INPUT, NEARER, STORED, UNSTEADY),

@@ -114,6 +114,7 @@ def all_flags(
     transfer = None if images_transfer is None else images_transfer[where]
     flags = (
         *flags_of_rows(found.rows(attacks)),
+        *flags_of_noise(attacks, found),
         *check_within(found.images_adv, inputs),
         *raise_flags(classifier, sample, images_transfer=transfer, held=found.robust[rows], after=after),
     )
@@ -134,6 +135,19 @@ def flags_of_rows(rows: Sequence[Row]) -> tuple[Flag, ...]:
         if white_box and row.source == "query" and _too_many(fooled, n, LOWERS):
             found.append(kinds.QUERIES_GO_FURTHER.raised(attack=row.attack, fooled=fooled, n=n))
     return tuple(found)
+
+
+def flags_of_noise(attacks: Sequence[Attack], found: Outcomes) -> tuple[Flag, ...]:
+    """A flag where random points alone, of which `found` has a row, fool as many images as all other attacks; ours."""
+    rows = [number for number, attack in enumerate(attacks) if attack.source == "noise"]
+    if not rows or len(attacks) == 1:
+        return ()
+    before = found.clean if rows[0] == 0 else found.resisted[rows[0] - 1]
+    noise = int((before & ~found.resisted[rows[0]]).sum())
+    others = int((found.clean & ~found.robust).sum()) - noise
+    if noise < 2 or noise < others:
+        return ()
+    return (kinds.NOISE_FOOLS.raised(noise=noise, n=len(found.clean), attacks=others),)
 
 
 def check_within(images_adv: Array, inputs: AttackInputs) -> tuple[Flag, ...]:

@@ -5,7 +5,7 @@ Source: Andriushchenko et al. 2020, arXiv 1912.00049; the schedule's start as in
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -191,4 +191,8 @@ SQUARE = Attack(
     unit="queries",
     run=partial(square, queries=QUERIES),
 )
-ATTACKS = (SQUARE,)
+SQUARE_500 = replace(
+    SQUARE.with_budget(500, partial(square, queries=500)),
+    description="random search with square patches, 500 queries; it sees no gradient",
+)
+ATTACKS = (SQUARE, SQUARE_500)

@@ -6,11 +6,13 @@ from edgerkd.core.flag import Fact, Flag
 
 
 def title_of(attack: str) -> str:
-    """What is shown for an attack's id, with its budget where the id names one; an unknown one as it is."""
+    """What is shown for an attack's id, with the budget or the origin that the id names; an unknown one as it is."""
     known, colon, budget = attack.partition(":")
     if known not in FACTS:
         return attack
-    return f"{FACTS[known].title}, {budget} {FACTS[known].unit}" if colon else FACTS[known].title
+    if not colon:
+        return FACTS[known].title
+    return f"transfer from {budget}" if known == "transfer" else f"{FACTS[known].title}, {budget} {FACTS[known].unit}"
 
 
 def flag_words(flag: Flag) -> str:

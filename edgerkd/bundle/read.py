@@ -32,6 +32,10 @@ class Bundle:
     def samples(self, variant: Variant) -> tuple[StoredSamples, Reference]:
         """The samples, with a variant's reference logits. Raises ArtefactError where they do not fit the model."""
         samples = read_samples(self.path / self.manifest.samples)
+        stored, named = 0 if samples.transfers is None else len(samples.transfers), len(self.manifest.origins)
+        if stored != named:
+            problem = f"images made against {stored} other networks, and the manifest names {named}"
+            raise ArtefactError(f"{problems_text(self.path / self.manifest.samples, [problem])}\n{_ANEW}")
         return samples, self.reference(variant, samples)
 
     def reference(self, variant: Variant, samples: StoredSamples) -> Reference:

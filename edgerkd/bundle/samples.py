@@ -1,6 +1,7 @@
 """The images a bundle is verified on, with the adversarial versions that the host found, and reference logits."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,13 +21,15 @@ class StoredSamples:
     """`pixels` uint8 and `images_adv` float32 (n, c, h, w), the latter in [0, 1]; `labels` int64 (n,).
 
     `host_robust` (n,) says which images the host's model got right under every attack of the host. Both are None where
-    the host attacked nothing.
+    the host attacked nothing. `transfers` float32 (k, n, c, h, w) are adversarial versions made against k other
+    networks, which the manifest names.
     """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     images_adv: NDArray[np.float32] | None = None
     host_robust: NDArray[np.bool_] | None = None
+    transfers: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,7 +61,12 @@ A = TypeVar("A", StoredSamples, Reference)
 
 def _taken(arrays: A, rows: NDArray[np.int64]) -> A:
     found = {field.name: getattr(arrays, field.name) for field in fields(arrays)}
-    return replace(arrays, **{name: array[rows] for name, array in found.items() if array is not None})
+    taken = {
+        name: array[:, rows] if name == "transfers" else array[rows]
+        for name, array in found.items()
+        if array is not None
+    }
+    return replace(arrays, **taken)
 
 
 _TYPES: dict[str, Any] = {  # Any: NumPy scalar types have no common public type
@@ -66,6 +74,7 @@ _TYPES: dict[str, Any] = {  # Any: NumPy scalar types have no common public type
     "images_adv": np.float32,
     "labels": np.int64,
     "host_robust": np.bool_,
+    "transfers": np.float32,
     "logits": np.float32,
     "logits_adv": np.float32,
 }
@@ -81,17 +90,20 @@ def arrays_bytes(arrays: StoredSamples | Reference) -> bytes:
 
 def read_samples(path: Path) -> StoredSamples:
     """Raises ArtefactError for a file that holds no samples, or arrays of wrong type, length or range."""
-    found = StoredSamples(**_read(path, ("pixels", "labels"), ("images_adv", "host_robust")))
+    found = StoredSamples(**_read(path, ("pixels", "labels"), ("images_adv", "host_robust", "transfers")))
     n = found.labels.shape[0] if found.labels.ndim == 1 else 0
     shape = (n, *found.pixels.shape[1:])
-    problems = _problems(found, n, {"pixels": shape, "labels": (n,), "images_adv": shape, "host_robust": (n,)})
+    k = 0 if found.transfers is None or found.transfers.ndim == 0 else len(found.transfers)
+    shapes = {"pixels": shape, "labels": (n,), "images_adv": shape, "host_robust": (n,), "transfers": (k, *shape)}
+    problems = _problems(found, n, shapes)
     if not problems:
         if found.pixels.ndim != 4:
             problems.append(f"pixels are {found.pixels.shape}: expected (n, c, h, w)")
         if (found.images_adv is None) is not (found.host_robust is None):
             problems.append("images_adv and host_robust go together, and one is missing")
-        if found.images_adv is not None and (found.images_adv.min() < 0 or found.images_adv.max() > 1):
-            problems.append("images_adv must be within [0, 1]")
+        for name, images in (("images_adv", found.images_adv), ("transfers", found.transfers)):
+            if images is not None and images.size and (images.min() < 0 or images.max() > 1):
+                problems.append(f"{name} must be within [0, 1]")
         if found.labels.min() < 0:
             problems.append(f"labels begin at {found.labels.min()}: there are no such classes")
     if problems:
@@ -138,7 +150,7 @@ def _read(path: Path, needed: tuple[str, ...], optional: tuple[str, ...]) -> dic
         return {name: archive.read(name, limit=LIMIT) for name in names}
 
 
-def _problems(found: StoredSamples | Reference, n: int, shapes: dict[str, tuple[int, ...]]) -> list[str]:
+def _problems(found: StoredSamples | Reference, n: int, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Arrays of a wrong type or shape, or with values that are no numbers."""
     problems: list[str] = []
     for name, shape in shapes.items():

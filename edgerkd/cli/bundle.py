@@ -9,6 +9,7 @@ import typer
 from edgerkd.cli.model_options import with_model
 from edgerkd.cli.options import (
     DATA_OPTIONS,
+    DEFAULT_ATTACK,
     AttackName,
     Eps,
     Images,
@@ -60,7 +61,7 @@ def bundle(
         ),
     ] = None,
     n: Images = 500,
-    attack: AttackName = "pgd",
+    attack: AttackName = DEFAULT_ATTACK,
     seed: Seed = 0,
     license: License = UNKNOWN_LICENSE,
     out: Annotated[

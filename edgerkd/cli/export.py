@@ -27,6 +27,14 @@ def export(
     ] = None,
     license: License = UNKNOWN_LICENSE,
     sign: Sign = None,
+    transfer_from: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--transfer-from",
+            metavar="RUN|MODEL",
+            help="A run's folder or an ONNX file: adversarial images made against it go into the bundle; repeatable.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Export a run's student as a bundle for the device, and build its engine where that is possible here."""
@@ -43,6 +51,7 @@ def export(
             precision=precision,
             profiles=profiles,
             license=license,
+            transfer_from=tuple(transfer_from or ()),
             signer=signer,
             progress=bars,
         )

@@ -55,9 +55,11 @@ AttackName = Annotated[
     typer.Option(
         "--attack",
         metavar="NAME",
-        help="The attack: pgd, apgd, autoattack, or a single one; `edgerkd evaluate --list-attacks` names them.",
+        help="The attack: pgd, apgd, apgd-square, autoattack, or one that `edgerkd evaluate --list-attacks` names.",
     ),
 ]
+DEFAULT_ATTACK = "apgd-square"
+"""attacks/suite.py's DEFAULT, which is not imported for a help text."""
 Images = Annotated[
     int,
     typer.Option("-n", "--images", metavar="NUMBER", help="The number of images to verify on, drawn by class.", min=1),

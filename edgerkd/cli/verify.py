@@ -11,6 +11,7 @@ from edgerkd.cli.main import VerdictExit
 from edgerkd.cli.model_options import MODEL_OPTIONS, with_model
 from edgerkd.cli.options import (
     DATA_OPTIONS,
+    DEFAULT_ATTACK,
     AttackName,
     Backend,
     BundleProfile,
@@ -70,7 +71,14 @@ def verify(
     no_attack: Annotated[
         bool, typer.Option("--no-attack", help="Report accuracy, parity and latency alone, without an attack.")
     ] = False,
-    attack: AttackName = "pgd",
+    attack: AttackName = DEFAULT_ATTACK,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Judge all images, with 9 targets for APGD-T and 5,000 queries for Square, before the verdict.",
+        ),
+    ] = False,
     seed: Seed = 0,
     eps: Eps = None,
     norm: Norm = "Linf",
@@ -91,7 +99,10 @@ def verify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Attack the deployed engine here, and exit with pass (0), fail (1), inconclusive (7) or pass as claimed (8)."""
+    """Attack the deployed engine here, and exit with pass (0), fail (1), inconclusive (7) or pass as claimed (8).
+
+    Images are attacked in random order until it is 99 % sure whether every gate is met.
+    """
     from edgerkd.bundle.kept import kept_path
     from edgerkd.bundle.read import read_bundle
     from edgerkd.cli.bundle import check_data_given
@@ -138,6 +149,7 @@ def verify(
             requirement=requirement,
             measure=measure,
             attack=None if no_attack else attack,
+            full=full,
             seed=seed,
             brought=brought,
             heard=lambda plain: bars.say("\n".join(plain_lines(plain))),

@@ -1,6 +1,6 @@
 """Accuracy class by class: an average hides a class that is never recognised."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,8 +27,16 @@ class ByClass(Record):
     worst: Name | None
 
 
-def by_class(names: Sequence[str], labels: Iterable[int], clean: Iterable[Any], robust: Iterable[Any]) -> ByClass:
+def by_class(
+    names: Sequence[str],
+    labels: Iterable[int],
+    clean: Iterable[Any],
+    robust: Iterable[Any],
+    accuracy: Callable[[Iterable[Any]], Accuracy] = accuracy_from_correct,
+) -> ByClass:
     """From each image's label, whether it is answered right (true), and whether it still is under attack.
+
+    `accuracy` gives the intervals.
 
     Of classes equally robust, the less accurate is the worst.
     """
@@ -38,8 +46,8 @@ def by_class(names: Sequence[str], labels: Iterable[int], clean: Iterable[Any], 
     classes = tuple(
         ClassAccuracy(
             name=name,
-            clean_acc=accuracy_from_correct(right for right, _ in own),
-            robust_acc=accuracy_from_correct(resisted for _, resisted in own),
+            clean_acc=accuracy(right for right, _ in own),
+            robust_acc=accuracy(resisted for _, resisted in own),
         )
         for name, own in zip(names, answers, strict=True)
         if own

@@ -11,14 +11,18 @@ from edgerkd.core.ranges import Amount, Count, Name
 from edgerkd.core.record import Record
 from edgerkd.core.threat import ThreatModel
 
-Source = Literal["replay", "direct", "query"]
+Source = Literal["noise", "replay", "transfer", "direct", "query"]
+
+MADE_HERE: frozenset[Source] = frozenset({"direct", "query"})
+"""What was made against the thing itself: without such a row nothing is known of weaknesses that it alone has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row(Record):
     """One attack, by its id: edgerkd/attacks/words.py has its title.
 
-    `source` says where its examples came from: stored, gradients of the thing itself, or queries.
+    `source` says where its examples came from: random points, stored ones of the model itself or of other networks,
+    gradients of the thing itself, or queries. A transfer's id names the other network: `transfer:teacher`.
     """
 
     attack: Name

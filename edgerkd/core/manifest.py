@@ -16,6 +16,7 @@ from edgerkd.core.variant import Variant
 
 MANIFEST = "manifest.json"
 SAMPLES = "samples.npz"
+MOST_ORIGINS = 16  # ours; each is a row of its own, and Judged has a letter a row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,8 @@ class Manifest(Record):
 
     `format` is the backend it was made for. `profiles` are the devices it was made for, the first one by default;
     `requirement` are thresholds of the maker's own, which count before a profile's. `preprocessing` is what pictures
-    need before they are images. `rejected` are searches for a lower precision that led to none.
+    need before they are images. `rejected` are searches for a lower precision that led to none. `origins` are the other
+    networks that adversarial images of the samples were made against.
     """
 
     SCHEMA = 1
@@ -49,6 +51,7 @@ class Manifest(Record):
     reference: ReferenceResult | None
     versions: dict[str, str]
     rejected: tuple[PrecisionSearch, ...] = ()
+    origins: Annotated[tuple[Name, ...], Length(most=MOST_ORIGINS)] = ()
     samples: Name = SAMPLES
     files: dict[str, FileEntry] = field(default_factory=dict[str, FileEntry])
 

@@ -32,6 +32,7 @@ FIELDS: dict[str, Origin | None] = {
     "gradients": "measured",
     "clean_acc": "measured",
     "robust_acc": "measured",
+    "judged": "measured",
     "by_class": "measured",
     "rows": "measured",
     "flags": "measured",

@@ -11,6 +11,7 @@ from edgerkd.core.engine import BuildLog, Engine
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
+from edgerkd.core.judged import Judged
 from edgerkd.core.judged_samples import JudgedSamples
 from edgerkd.core.kept import Histogram, KeptFile, RadiusPoint
 from edgerkd.core.origin import Origins
@@ -101,9 +102,10 @@ class Target(Record):
 class VerifyReport(Record):
     """One verification. `reference` is what the bundle claims that the host measured, `origins` who says the rest.
 
-    `samples` are the images judged, `plain` what the engine answers to them before any attack. Without `rows` nothing
-    was attacked, and `robust_acc` is of no image. `seed` is that of the attacks, `probe_seed` of where the twin's
-    gradients were checked.
+    `samples` are the images there were to judge, of which `judged` says what became of those that were, and `plain`
+    what the engine answers to all of them before any attack. Without `rows` nothing was attacked, and `robust_acc` is
+    of no image. `seed` is that of the attacks, `probe_seed` of the order of the images and of where gradients were
+    checked. The intervals of gates and of accuracies under attack hold at 99 % however early it was decided.
     """
 
     SCHEMA = 1
@@ -125,6 +127,7 @@ class VerifyReport(Record):
     gradients: GradientCheck
     clean_acc: Accuracy
     robust_acc: Accuracy
+    judged: Judged
     by_class: ByClass
     rows: tuple[Row, ...]
     flags: tuple[Flag, ...]

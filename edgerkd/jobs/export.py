@@ -1,9 +1,11 @@
 """`edgerkd export`: a run's student to a bundle, and to an engine where one can be built here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from edgerkd.attacks.suite import attacks_of
+import numpy as np
+
+from edgerkd.attacks.suite import DEFAULT, attacks_of
 from edgerkd.bundle.keys import Signer, own_signer
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
@@ -27,7 +29,8 @@ from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import Attacked, attack_network
 from edgerkd.jobs.distill import load_inputs
 from edgerkd.jobs.graph_parity import check_graph
-from edgerkd.jobs.precision import FloatModel, choose, faster_precisions
+from edgerkd.jobs.precision import QUICK, FloatModel, choose, faster_precisions, quickly_attacked
+from edgerkd.jobs.transfer import others
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.network import Network
 from edgerkd.models.onnx_graph import onnx_from_network
@@ -35,7 +38,6 @@ from edgerkd.models.store import load_network
 from edgerkd.verify.build import build_engine
 
 STORED_IMAGES = 500  # at most; enough for an interval of 4 points either way, and 8 MB of CIFAR-10
-ATTACK = "pgd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +56,15 @@ def export(
     precision: Precisions = "auto",
     profiles: tuple[Profile, ...] = (),
     license: str = UNKNOWN_LICENSE,
+    transfer_from: tuple[str, ...] = (),
     signer: Signer | None = None,
     progress: Progress,
 ) -> Exported:
     """Write the run's bundle for the backend `format`, and its engine where that can build here.
 
     With `auto` the precision is the fastest on the profile's device whose robustness holds; float32 comes along. The
-    bundle carries the requirements of the run's profile, then of further `profiles`. The `signer` signs it, or else the
+    bundle carries the requirements of the run's profile, then of further `profiles`, and adversarial images made
+    against the teacher and against each run or model that `transfer_from` names. The `signer` signs it, or else the
     user's own key. Raises UnknownNameError for a backend that is not known, ArtefactError for a damaged student,
     ExportError for a network without a gradient twin or a precision that it cannot have, ParityError where the exported
     graph is not the student.
@@ -82,25 +86,31 @@ def export(
             threat_model=record.recipe.threat_model,
             seed=record.recipe.seed,
             progress=progress,
-            attack=ATTACK,
+            attack=DEFAULT,
         )
         for name, network in (("student", student), ("teacher", teacher))
     )
+    found = others(transfer_from, images, record, dataset.class_names, progress=progress)
+    origins = {"teacher": taught.outcomes.images_adv, **found}
     graph = onnx_from_network(student)
     check_graph(graph, attacked.samples, attacked.reference)
     made = make_variant("fp32", graph=graph, twin=gradient_twin(graph), reference=attacked.reference)
+    threat_model, seed = record.recipe.threat_model, record.recipe.seed
+    searched = attacked.samples
+    if precision != "fp32":
+        searched = quickly_attacked(graph, searched, threat_model, seed=seed, progress=progress)
     model = FloatModel(
         graph=graph,
-        samples=attacked.samples,
-        calibration=to_float(dataset.train.sample(CALIBRATION, seed=record.recipe.seed).images).numpy(),
-        attacks=attacks_of(ATTACK),
-        threat_model=record.recipe.threat_model,
-        seed=record.recipe.seed,
+        samples=searched,
+        calibration=to_float(dataset.train.sample(CALIBRATION, seed=seed).images).numpy(),
+        attacks=attacks_of(QUICK),
+        threat_model=threat_model,
+        seed=seed,
         retrain=partial(_retrained, student, run, record, dataset, teacher, progress),
     )
     faster = faster_precisions(record.profile.device)
     chosen = choose(model, precision, faster=faster, placement=backend.placement, progress=progress)
-    others = tuple(profile for profile in profiles if profile.name != record.profile.name)
+    further = tuple(profile for profile in profiles if profile.name != record.profile.name)
     manifest = Manifest(
         name=run.path.resolve().name,
         dataset=record.data.name,
@@ -114,14 +124,16 @@ def export(
         threat_model=record.recipe.threat_model,
         format=format,
         variants=(),
-        profiles=(record.profile, *others),
+        profiles=(record.profile, *further),
         requirement=None,
         reference=reference_of(attacked, taught),
         versions=host_versions(),
         rejected=chosen.rejected,
+        origins=tuple(origins),
     )
+    samples = replace(attacked.samples, transfers=np.stack(list(origins.values())))
     variants = [*(tried.variant(attacked.samples) for tried in chosen.tried), made]
-    write_bundle(run.bundle, manifest, variants=variants, samples=attacked.samples, license=license, signer=signer)
+    write_bundle(run.bundle, manifest, variants=variants, samples=samples, license=license, signer=signer)
     bundle = read_bundle(run.bundle)
     try:
         backend.check_build()

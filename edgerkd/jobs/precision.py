@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerkd.attacks.attack import Attack
+from edgerkd.attacks.suite import attacks_of
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import MadeVariant, make_variant
 from edgerkd.core.accuracy import wilson_interval
@@ -32,10 +33,11 @@ from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.graph_attack import attack_graph
 from edgerkd.report.words import search_name, search_words
 from edgerkd.verify.graph import graph_logits, reference_of_graph
-from edgerkd.verify.verdict import retention_interval
 
 PLACEMENTS: tuple[Placement, ...] = ("signed", "unsigned")
+QUICK = "pgd"  # the attack of searches: the default one takes 15 times as long, and each search attacks several graphs
 _MOST = 10_000  # robust images to ask for
+_RESAMPLES = 2000
 Retrain = Callable[[bytes, Rounding], tuple[bytes, int]]
 """From a model's graph and what int8 rounds of it: the graph of one trained to bear that, and for how many epochs."""
 ATTACKED = 3  # graphs of one placement, each with more layers in float32 than the last, before int8 is given up; ours
@@ -77,6 +79,23 @@ class Tried:
             placement=search.placement,
             search=search,
         )
+
+
+def quickly_attacked(
+    graph: bytes, samples: StoredSamples, threat_model: ThreatModel, *, seed: int, progress: Progress
+) -> StoredSamples:
+    """The samples with what the float32 graph makes of the QUICK attack, by which its variants are then judged."""
+    outcomes = attack_graph(
+        graph,
+        gradient_twin(graph),
+        samples,
+        attacks_of(QUICK),
+        threat_model,
+        seed=seed,
+        name="the float32 graph",
+        progress=progress,
+    )
+    return replace(samples, images_adv=outcomes.images_adv, host_robust=outcomes.robust)
 
 
 def faster_precisions(device: Device) -> tuple[Precision, ...]:
@@ -266,3 +285,21 @@ def choose(
             return Chosen(tried=kept, rejected=tuple(rejected))
         progress.say(f"{precision} is not taken: its robustness does not hold")
     return Chosen(rejected=tuple(rejected))
+
+
+def retention_interval(
+    engine: NDArray[np.bool_], host: NDArray[np.bool_], *, generator: np.random.Generator
+) -> tuple[float, float, float]:
+    """Robust accuracy of the engine over the host's on the same images, with a 95 % interval.
+
+    Pairs are resampled together (bootstrap). Where the engine keeps every image the host kept, resampling
+    sees no doubt at all; so the interval is never narrower than the score interval of the share kept.
+    Where the host resists nothing there is nothing to retain: 0, 0, 1.
+    """
+    if not host.any():
+        return 0.0, 0.0, 1.0
+    rows = generator.integers(0, len(host), size=(_RESAMPLES, len(host)))
+    ratios = engine[rows].sum(1) / np.maximum(host[rows].sum(1), 1)
+    low, high = (float(value) for value in np.percentile(ratios, (2.5, 97.5)))
+    least, most = wilson_interval(int((engine & host).sum()), int(host.sum()))
+    return float(engine.sum() / host.sum()), min(low, least), max(high, most)

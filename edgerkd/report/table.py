@@ -17,6 +17,7 @@ from edgerkd.report.words import (
     headline,
     interval,
     judged,
+    judged_words,
     limit_value,
     milliseconds,
     missing_words,
@@ -27,6 +28,8 @@ from edgerkd.report.words import (
 )
 
 MOST, MANY = 20, 10  # classes that a table lists in full, and how many of more; ours
+ANYTIME = "99%"
+"""Of each end of an interval of a verification, however early it was decided."""
 UNLIKE = "These were not measured alike: compare with care."
 
 
@@ -60,8 +63,8 @@ def _titles(evaluation: Evaluation) -> str:
     return ", ".join(title_of(row.attack) for row in evaluation.rows)
 
 
-def class_table(found: ByClass) -> Table:
-    """Class by class, the worst first where there are many: then the ten worst alone."""
+def class_table(found: ByClass, level: str = "95%") -> Table:
+    """Class by class, the worst first where there are many: then the ten worst alone. `level` is the intervals'."""
     classes = sorted(found.classes, key=lambda c: (c.robust_acc.value, c.clean_acc.value))
     shown = classes[:MANY] if len(classes) > MOST else list(found.classes)
     rows = [(c.name, str(c.clean_acc.n), str(c.clean_acc), str(c.robust_acc)) for c in shown]
@@ -69,7 +72,7 @@ def class_table(found: ByClass) -> Table:
         rows.append((f"({len(classes) - len(shown)} more robust)", "", "", ""))
     elif found.worst is not None:
         rows = [(f"{name} (worst)" if name == found.worst else name, *rest) for name, *rest in rows]
-    return Table(("class", "images", "clean acc. [95%]", "robust acc. [95%]"), tuple(rows))
+    return Table(("class", "images", f"clean acc. [{level}]", f"robust acc. [{level}]"), tuple(rows))
 
 
 def gate_table(report: VerifyReport) -> Table:
@@ -84,13 +87,13 @@ def gate_table(report: VerifyReport) -> Table:
         )
         for g in report.gates
     )
-    return Table(("gate", "required", "measured [95%]", "verdict", "asked by"), rows)
+    return Table(("gate", "required", f"measured [{ANYTIME}]", "verdict", "asked by"), rows)
 
 
-def attack_table(rows: tuple[Row, ...], worst: str) -> Table:
-    """Each attack, and the worst case over all of them, which is the robust accuracy."""
+def attack_table(rows: tuple[Row, ...], worst: str, level: str = "95%") -> Table:
+    """Each attack, and the worst case over all of them, which is the robust accuracy. `level` is the intervals'."""
     lines = tuple((title_of(row.attack), row.source, str(row.robust_acc)) for row in rows)
-    return Table(("attack", "source", "robust accuracy [95%]"), (*lines, ("worst case", "all of them", worst)))
+    return Table(("attack", "source", f"robust accuracy [{level}]"), (*lines, ("worst case", "all of them", worst)))
 
 
 def budget_table(report: VerifyReport) -> Table:
@@ -152,7 +155,7 @@ def verdict_lines(report: VerifyReport) -> list[str]:
     """The verdict with its scope: without the scope it means nothing."""
     lines = [headline(report), f"  {HEADLINES[report.verdict][1]}"]
     lines += [f"  because: {reason}" for reason in reasons(report)]
-    made = f"{report.threat_model}, {report.clean_acc.n} images, seed {report.seed}" if report.rows else "none"
+    made = f"{report.threat_model}, {judged_words(report)}, seed {report.seed}" if report.rows else "none"
     lines += [
         f"  engine:  {engine_words(report.engine)}",
         f"  attacks: {made}",
@@ -166,8 +169,8 @@ def verdict_lines(report: VerifyReport) -> list[str]:
 
 def verification_text(report: VerifyReport, width: int = 80) -> str:
     """All that `edgerkd verify` found, the plain answer first, in tables of `width` columns, and the verdict last."""
-    attacked = (attack_table(report.rows, str(report.robust_acc)),) if report.rows else ()
-    classes = class_table(report.by_class) if report.rows else plain_table(report.plain)
+    attacked = (attack_table(report.rows, str(report.robust_acc), ANYTIME),) if report.rows else ()
+    classes = class_table(report.by_class, ANYTIME) if report.rows else plain_table(report.plain)
     tables = (
         gate_table(report),
         *attacked,

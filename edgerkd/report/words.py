@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from edgerkd.attacks.words import flag_words, title_of
 from edgerkd.core.by_class import ByClass, chance_of, floor_above
 from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
+from edgerkd.core.evaluation import MADE_HERE
 from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.precision import PrecisionSearch, Retention
+from edgerkd.core.sequential import images_needed
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.trust import Trust
 from edgerkd.core.units import format_count, format_size
 from edgerkd.core.variant import Variant
-from edgerkd.core.verification import TWIN_AGREEMENT, Limit, Skipped, Verdict, VerifyReport
+from edgerkd.core.verification import TWIN_AGREEMENT, Gate, Limit, Skipped, Verdict, VerifyReport
 from edgerkd.report.origins import origin_notes
 
 HEADLINES: dict[Verdict, tuple[str, str]] = {
@@ -39,8 +41,11 @@ NETWORKS = {
 }
 
 SOURCES = {
+    "noise": "Random points within the radius: a control. Attacks that find hardly more than it are blind.",
     "replay": "Images made earlier, on the host, against the original network, shown to this one again. "
     "It tells what carries over, and cannot find a weakness that only this engine has.",
+    "transfer": "Images made on the host against another network, which it names, shown to this one: they need none of "
+    "its gradients.",
     "direct": "Images made against this very network or engine: its own answers say how well the attack goes, and "
     "exact gradients say how to change each pixel for the worse. The attacker knows everything.",
     "query": "Images found only by asking again and again and watching the answers. No gradient is used, "
@@ -92,7 +97,7 @@ def percent(share: float) -> str:
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A fraction with its 95 % interval, written like an `Accuracy`."""
+    """A fraction with its interval, written like an `Accuracy`."""
     return f"{percent(value)} [{percent(low)}, {percent(high)}]"
 
 
@@ -154,14 +159,14 @@ def reasons(report: VerifyReport) -> tuple[str, ...]:
         if b.ok is False
     ]
     open_ = [
-        f"{GATES.get(g.gate, g.gate)} {percent(g.measured)} lies too near {percent(g.required)} for this many images "
-        f"({percent(g.low)} to {percent(g.high)})"
+        f"{GATES.get(g.gate, g.gate)} {percent(g.measured)} lies too near {percent(g.required)} for "
+        f"{report.judged.n} images ({percent(g.low)} to {percent(g.high)}): {settling_words(report, g)}"
         for g in report.gates
         if g.verdict == "inconclusive"
     ]
     if not report.rows:  # nothing was attacked, nothing is judged
         return tuple(failed)
-    if all(row.source == "replay" for row in report.rows):
+    if all(row.source not in MADE_HERE for row in report.rows):
         open_.append("only stored examples were replayed: nothing was made against this engine")
     if report.twin_agreement < TWIN_AGREEMENT:
         open_.append(
@@ -194,6 +199,27 @@ def trust_words(trust: Trust) -> str:
     """What a verdict rests on beside what was measured."""
     grounds = " and ".join(GROUNDS[ground] for ground in trust.grounds) or "the bundle's own word alone"
     return f"the verdict rests on {grounds}: {signature_words(trust)}"
+
+
+def settling_words(report: VerifyReport, gate: Gate) -> str:
+    """How many images would settle a gate that is open, if what was measured went on."""
+    tally = report.judged.tally(gate.gate)
+    found = None if tally is None else images_needed(tally, report.judged.n, gate.required, gates=len(report.gates))
+    if found is None:
+        return "at this value more images would not settle it"
+    return f"some {_rounded(found):,} images would settle it at this value"
+
+
+def _rounded(n: int) -> int:
+    """Up, to two digits."""
+    step = 10 ** max(0, len(str(n)) - 2)
+    return -(-n // step) * step
+
+
+def judged_words(report: VerifyReport) -> str:
+    """How many images the verdict rests on, and whether that is all of them."""
+    n, of = report.judged.n, report.judged.of
+    return f"all {of} images" if n == of else f"decided after {n} of {of} images, drawn with seed {report.probe_seed}"
 
 
 def gradient_words(found: GradientCheck) -> str:
@@ -231,7 +257,7 @@ def notes(report: VerifyReport) -> tuple[str, ...]:
             f"clean accuracy {report.clean_acc} is near chance ({percent(chance)}): check the normalization, the order "
             "of the classes, and which output holds the scores"
         )
-    made = tuple(row.attack for row in report.rows if row.source != "replay")
+    made = tuple(row.attack for row in report.rows if row.source in MADE_HERE)
     if report.rows and report.reference is not None and made != report.reference.attacks:
         found.append(
             f"the host attacked by {', '.join(map(title_of, report.reference.attacks))}, this engine was attacked by "

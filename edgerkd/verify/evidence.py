@@ -2,40 +2,51 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from string import ascii_lowercase
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import Outcomes, assess, joined
 from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.gradient_check import check_gradients
-from edgerkd.attacks.replay import replayed
+from edgerkd.attacks.noise import NOISE
+from edgerkd.attacks.replay import replayed, transferred
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.core.conditions import Timing
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
+from edgerkd.core.judged import RIGHT, WRONG, Judged
 from edgerkd.core.progress import Progress
+from edgerkd.core.requirement import Requirement
+from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.verification import Latency, Parity
 from edgerkd.verify.latency import measure_timing
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.session import Session
+from edgerkd.verify.verdict import gates_of, settled
 
 BATCH = 64
+LOOK = 50  # images that all attacks are made on before it is asked whether they are enough; ours: a tenth of 500
 SMALL = 32  # images, or all where there are fewer, that are shown one to three at a time; ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """`outcomes` and `rows` are of all attacks; `twin_agreement` is how often engine and twin give the same answer.
+    """`outcomes`, of the `judged` images with their `labels`, and `rows` are of all attacks.
 
-    Only images count on which the engine's margin is above the limit of parity: below it both may be right.
+    `twin_agreement` is how often engine and twin give the same answer. Only images count on which the engine's margin
+    is above the limit of parity: below it both may be right.
     """
 
     parity: Parity
     twin_agreement: float
     gradients: GradientCheck
+    judged: Judged
+    labels: NDArray[np.int64]
     outcomes: Outcomes
     rows: tuple[Row, ...]
     flags: tuple[Flag, ...]
@@ -43,27 +54,41 @@ class Evidence:
     timing: Timing
 
 
-def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: int, progress: Progress) -> Evidence:
-    """Parity first, then the twin's gradients, the stored examples, the `named` attacks, and the latency.
+def gather(
+    session: Session,
+    named: Sequence[Attack],
+    *,
+    requirement: Requirement,
+    full: bool,
+    seed: int,
+    probe_seed: int,
+    progress: Progress,
+) -> Evidence:
+    """Parity first, then the twin's gradients, noise, the stored examples, the `named` attacks, and the latency.
 
-    `seed` is that of the attacks; `probe_seed` says where gradients and masking are looked for: no bundle foresees it.
+    The images are drawn one after the other, some at a time through all attacks, until the gates of the `requirement`
+    are settled, or the engine is not the model; with `full`, or where nothing is required, until all were judged.
+    `seed` is that of the attacks; `probe_seed` says in which order images are drawn, and where gradients and masking
+    are looked for: no bundle foresees it.
 
     Raises ConfigError for samples that make no sense, EngineError for an engine that fails or answers nonsense.
     """
     samples, images = session.samples, session.samples.images
-    attacks = (*_replay(session), *named)
+    attacks = (NOISE, *_stored(session), *named)
+    generator = np.random.default_rng(probe_seed)
+    order = generator.permutation(len(samples))
     inputs = AttackInputs(
-        images=images,
-        labels=samples.labels,
+        images=images[order],
+        labels=samples.labels[order],
         threat_model=session.threat_model,
         seed=seed,
-        index=np.arange(len(samples)),
+        index=order,
     )
-    generator = np.random.default_rng(probe_seed)
     classifier, classes = session.classifier, len(session.bundle.manifest.model.classes)
     n, stored = len(samples), session.reference_samples
     compared = len(stored) * (1 if stored.images_adv is None else 2)
-    with progress.stage(f"verify on {session.live.backend}", compared + n * len(attacks)) as advance:
+    work = compared + n * len(attacks)
+    with progress.stage(f"verify on {session.live.backend}", work) as advance:
         parity, agreement = compare(session, generator)
         advance(compared, "parity")
         check_arrays(inputs.images, inputs.labels, classes=classes)
@@ -75,18 +100,25 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: 
             generator=generator,
             after=lambda done, what: advance(compared, what),
         )
-        chunks = assess(
-            classifier, attacks, inputs, chunk=BATCH, after=lambda done, name: advance(compared + done, name)
-        )
-        outcomes = joined(chunks)
+        looks: list[Outcomes] = []
+        for look in assess(
+            classifier, attacks, inputs, chunk=LOOK, after=lambda done, name: advance(compared + done, name)
+        ):
+            looks.append(look)
+            enough = not parity.ok or settled(gates_of(requirement, _judged(session, order, looks)))
+            if enough and not full:
+                break
+        advance(work, "decided")
+    judged, outcomes = _judged(session, order, looks), joined(looks)
+    seen = order[: judged.n]
     with progress.stage("looking for masked gradients", PROBES) as advance:
         flags = all_flags(
             classifier,
             attacks,
-            inputs,
+            replace(inputs, images=inputs.images[: judged.n], labels=inputs.labels[: judged.n], index=seen),
             outcomes,
             generator=generator,
-            images_transfer=samples.images_adv,
+            images_transfer=None if samples.images_adv is None else samples.images_adv[seen],
             after=advance,
         )
     latency, timing = measure_timing(session.live, images[:1])
@@ -94,20 +126,54 @@ def gather(session: Session, named: Sequence[Attack], *, seed: int, probe_seed: 
         parity=parity,
         twin_agreement=agreement,
         gradients=gradients,
+        judged=judged,
+        labels=samples.labels[seen],
         outcomes=outcomes,
-        rows=outcomes.rows(attacks),
+        rows=outcomes.rows(attacks, accuracy_anytime),
         flags=flags,
         latency=latency,
         timing=timing,
     )
 
 
-def _replay(session: Session) -> tuple[Attack, ...]:
-    """The host's adversarial images, shown again, where the bundle has some."""
-    images_adv = session.samples.images_adv
-    if images_adv is None:
-        return ()
-    return (replayed(images_adv),)
+def _stored(session: Session) -> tuple[Attack, ...]:
+    """The host's adversarial images, shown again: those made against the model itself, then those of other networks.
+
+    Where the engine is a rounded variant, those made against the model in float32 are of another network.
+    """
+    images_adv, transfers, origins = (
+        session.samples.images_adv,
+        session.samples.transfers,
+        session.bundle.manifest.origins,
+    )
+    found: list[Attack] = []
+    if images_adv is not None:
+        found.append(replayed(images_adv) if session.variant.precision == "fp32" else transferred(images_adv, "fp32"))
+    if transfers is not None:
+        found += [transferred(images, origin) for origin, images in zip(origins, transfers, strict=True)]
+    return tuple(found)
+
+
+def _judged(session: Session, order: NDArray[np.int64], looks: Sequence[Outcomes]) -> Judged:
+    """What became of the images drawn so far."""
+    fates = tuple(fates_of(look) for look in looks)
+    seen = order[: sum(map(len, fates))]
+    held = session.samples.host_robust
+    host: tuple[str, ...] | None = None
+    if held is not None:
+        answers = "".join(RIGHT if each else WRONG for each in held[seen])
+        ends = np.cumsum([len(fate) for fate in fates]).tolist()
+        host = tuple(answers[end - len(fate) : end] for fate, end in zip(fates, ends, strict=True))
+    return Judged(of=len(order), images=tuple(seen.tolist()), fates=fates, host=host)
+
+
+def fates_of(found: Outcomes) -> str:
+    """A character an image, as Judged says."""
+    first = (~found.resisted).argmax(0)
+    return "".join(
+        WRONG if not clean else RIGHT if robust else ascii_lowercase[row]
+        for clean, robust, row in zip(found.clean, found.robust, first, strict=True)
+    )
 
 
 def compare(session: Session, generator: np.random.Generator) -> tuple[Parity, float]:

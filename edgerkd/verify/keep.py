@@ -51,7 +51,8 @@ def with_kept(
 
 def keep(session: Session, evidence: Evidence) -> Kept:
     """Asks the engine again, for what it says of the images that are kept and how small a change fools it."""
-    samples, outcomes, classifier = session.samples, evidence.outcomes, session.classifier
+    samples = session.samples.take(np.array(evidence.judged.images))
+    outcomes, classifier = evidence.outcomes, session.classifier
     images, images_adv, labels = samples.images, outcomes.images_adv, samples.labels
     fooled = np.flatnonzero(outcomes.clean & ~outcomes.robust)
     distances = np.where(outcomes.clean, np.inf, 0).astype(np.float32)

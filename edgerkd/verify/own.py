@@ -51,7 +51,7 @@ def judged_samples(
     samples, facts = _of_bundle(stored, rows, data=bundle.manifest.dataset, brought=brought.made_here)
     own = bundle.manifest.threat_model.eps
     if threat_model.eps < own:  # the host's images are outside this radius
-        samples = replace(samples, images_adv=None, host_robust=None)
+        samples = replace(samples, images_adv=None, host_robust=None, transfers=None)
     elif threat_model.eps > own:
         samples = replace(samples, host_robust=None)
     return samples, facts

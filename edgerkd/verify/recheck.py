@@ -8,10 +8,11 @@ from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.budget import limits
-from edgerkd.core.by_class import chance_of, floor_above
+from edgerkd.core.by_class import floor_above
 from edgerkd.core.errors import ConfigError, MissingDependencyError
 from edgerkd.core.gradient_check import REQUIRED, STRAY, GradientCheck, allowed_disagreements
 from edgerkd.core.requirement import Requirement, choose_profile
+from edgerkd.core.sequential import bounds, share
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Verdict, VerifyReport
 from edgerkd.verify.asking import Asking
@@ -28,6 +29,7 @@ def problems_of(report: VerifyReport) -> list[str]:
     return [
         *_accuracies(report),
         *_classes(report),
+        *_judged(report),
         *_parity(report),
         *_gradients(report.gradients, report.engine.precision),
         *_gates(report),
@@ -75,13 +77,35 @@ def _accuracies(report: VerifyReport) -> Iterator[str]:
         hits = accuracy.value * accuracy.n
         if abs(hits - round(hits)) > 1e-6:
             yield f"{key}.value: {accuracy.value} is no whole number of {accuracy.n} images"
-        elif not _near((accuracy.low, accuracy.high), wilson_interval(round(hits), accuracy.n)):
-            yield f"{key}.low, {key}.high: not the 95 % interval of {round(hits)} of {accuracy.n}"
+            continue
+        fixed = wilson_interval(round(hits), accuracy.n)
+        expected = bounds(share(round(hits), accuracy.n)) if report.rows else fixed
+        if not _near((accuracy.low, accuracy.high), expected):
+            yield f"{key}.low, {key}.high: not the interval of {round(hits)} of {accuracy.n}"
         if "classes" not in key and accuracy.n != report.clean_acc.n:
             yield f"{key}.n: {accuracy.n}, and clean_acc.n is {report.clean_acc.n}"
     for key in ("clean_acc", *(name for name in named if name.startswith("rows."))):
         if report.robust_acc.value > named[key].value + _ROUNDING:
             yield f"robust_acc.value: {report.robust_acc.value} is above {key}, and it is the worst case"
+
+
+def _judged(report: VerifyReport) -> Iterator[str]:
+    """What became of each image gives every figure under attack."""
+    judged = report.judged
+    if judged.of != report.samples.n:
+        yield f"judged.of: {judged.of}, and samples.n is {report.samples.n}"
+    if not report.rows:
+        return
+    said = {"clean_acc": report.clean_acc, "robust_acc": report.robust_acc}
+    said |= {f"rows.{number}.robust_acc": row.robust_acc for number, row in enumerate(report.rows)}
+    counted = {"clean_acc": judged.clean, "robust_acc": judged.robust}
+    counted |= {f"rows.{number}.robust_acc": judged.after(number + 1) for number in range(len(report.rows))}
+    for key, accuracy in said.items():
+        if share(_hits(accuracy), accuracy.n) != counted[key]:
+            yield f"{key}: not what became of the images in judged"
+    retention = judged.retention
+    if report.retention != (None if retention is None else retention.value):
+        yield f"retention: {report.retention}, which does not follow from judged"
 
 
 def _classes(report: VerifyReport) -> Iterator[str]:
@@ -102,8 +126,8 @@ def _parity(report: VerifyReport) -> Iterator[str]:
     if parity.ok != (parity.max_abs_dlogit <= parity.limit and parity.agreement == 1.0):
         yield f"parity.ok: {parity.ok} does not follow from max_abs_dlogit, limit and agreement"
     on_the_bundles = report.samples.seed is None  # else the images judged are not those that parity is about
-    if on_the_bundles and parity.n not in (report.clean_acc.n, 2 * report.clean_acc.n):
-        yield f"parity.n: {parity.n} is neither {report.clean_acc.n} images nor these and their adversarial versions"
+    if on_the_bundles and parity.n not in (report.samples.n, 2 * report.samples.n):
+        yield f"parity.n: {parity.n} is neither {report.samples.n} images nor these and their adversarial versions"
 
 
 def _gradients(found: GradientCheck, precision: str) -> Iterator[str]:
@@ -120,15 +144,7 @@ def _gradients(found: GradientCheck, precision: str) -> Iterator[str]:
 
 
 def _gates(report: VerifyReport) -> Iterator[str]:
-    retention = next((gate for gate in report.gates if gate.gate == "retention"), None)
-    triple = None if report.retention is None else (report.retention, 0.0, math.inf)
-    if retention is not None and report.retention is not None:
-        triple = (report.retention, retention.low, retention.high)
-        if retention.measured != report.retention:
-            yield f"retention: {report.retention}, and gates.retention measured {retention.measured}"
-        if not retention.low <= retention.measured <= retention.high:
-            yield "gates.retention: its interval does not hold what was measured"
-    expected = gates_of(report.requirement, clean=report.clean_acc, robust=report.robust_acc, retention=triple)
+    expected = gates_of(report.requirement, report.judged)
     if [gate.gate for gate in expected] != [gate.gate for gate in report.gates]:
         yield "gates: not those that requirement asks"
         return
@@ -214,9 +230,9 @@ def _required(report: VerifyReport, bundle: Bundle) -> Iterator[str]:
         own_radius=report.threat_model.eps != manifest.threat_model.eps,
         caller=Requirement() if report.made is None else report.made.asked,
     )
-    if report.verdict != "measured" and report.requirement != asking.required(
-        floor=floor_above(chance_of(report.by_class))
-    ):
+    counts = [each.engine_acc.n for each in report.plain.classes]
+    floor = floor_above(max(counts) / sum(counts)) if counts else 0.0
+    if report.verdict != "measured" and report.requirement != asking.required(floor=floor):
         yield "requirement: not what the bundle, its profile and the verifier (made.asked) ask"
 
 

@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from edgerkd.attacks.flag_kinds import NEARER, REPEATED, STORED
-from edgerkd.attacks.suite import WEAK, attacks_named
+from edgerkd.attacks.suite import DEFAULT, WEAK, attacks_named
 from edgerkd.bundle.read import Bundle
-from edgerkd.core.by_class import ByClass, by_class, chance_of, floor_above
+from edgerkd.core.by_class import ByClass, by_class, floor_above
 from edgerkd.core.engine import Engine
 from edgerkd.core.flag import Flag
+from edgerkd.core.manifest import Manifest
 from edgerkd.core.origin import Origins, origins_of
 from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import Requirement, choose_profile
+from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.trust import Trust
 from edgerkd.core.verification import Target, VerifyReport
 from edgerkd.files.profiles import is_file, load_profile
@@ -31,7 +33,7 @@ from edgerkd.verify.plain import ask
 from edgerkd.verify.session import Session, open_session
 from edgerkd.verify.trust import backed
 from edgerkd.verify.unattacked import unattacked
-from edgerkd.verify.verdict import decide, gates_of, retention_interval
+from edgerkd.verify.verdict import decide, gates_of
 
 
 def verify(
@@ -43,7 +45,8 @@ def verify(
     profile: str | None = None,
     requirement: Requirement | None = None,
     measure: bool = False,
-    attack: str | None = "pgd",
+    attack: str | None = DEFAULT,
+    full: bool = False,
     seed: int = 0,
     probe_seed: int | None = None,
     brought: Brought | None = None,
@@ -54,12 +57,13 @@ def verify(
 ) -> VerifyReport:
     """Build the engine if need be, say how accurate it is, attack it, and decide.
 
-    `attack` is a name that attacks/suite.py knows; the stored examples are replayed first in any case. Without one
-    nothing is attacked or required. What is required comes from the profile, which is the bundle's of that name or a
-    TOML file's, from the bundle's maker and from the caller (verify/asking.py says which counts). With `measure`
-    nothing is required. What is `brought` counts in place of the bundle's samples and radius. Where the twin's
-    gradients are checked is drawn anew each time, and recorded; who repeats a verification gives that `probe_seed`.
-    `heard` gets the plain answer before any attack begins. What the verifier knows of the bundle
+    `attack` is a name that attacks/suite.py knows; noise comes first and then the stored examples in any case. Without
+    one nothing is attacked or required. What is required comes from the profile, which is the bundle's of that name or
+    a TOML file's, from the bundle's maker and from the caller (verify/asking.py says which counts). With `measure`
+    nothing is required. Images are judged until it is sure whether that is reached; with `full` all are, by the attacks
+    at their full length. What is `brought` counts in place of the bundle's samples and radius. The order of the images,
+    and where the twin's gradients are checked, is drawn anew each time, and recorded; who repeats a verification gives
+    that `probe_seed`. `heard` gets the plain answer before any attack begins. What the verifier knows of the bundle
     beside its own word is `trust` (verify/trust.py), to which samples of their own are added: without any of it a pass
     is only `pass as claimed`. Outcomes and a few images are kept in the file `keep`.
 
@@ -70,7 +74,8 @@ def verify(
     own_profile = profile is not None and is_file(profile)
     chosen = load_profile(profile) if profile and own_profile else choose_profile(manifest.profiles, profile)
     measure = measure or attack is None
-    named, notices = ((), ()) if attack is None else attacks_named(attack, classes=len(manifest.model.classes))
+    classes = len(manifest.model.classes)
+    named, notices = ((), ()) if attack is None else attacks_named(attack, classes=classes, full=full)
     asking = Asking(
         manifest=manifest,
         profile=chosen,
@@ -99,22 +104,19 @@ def verify(
                 session, plain, target=target, origins=origins, notices=notices, seed=seed, probe_seed=probed
             )
             return _backed(found, trust, requirement)
-        evidence = gather(session, named, seed=seed, probe_seed=probed, progress=progress)
-        classes = by_class(
-            manifest.model.classes,
-            session.samples.labels.tolist(),
-            evidence.outcomes.clean,
-            evidence.outcomes.robust,
+        labels = session.samples.labels
+        floor = floor_above(float(np.bincount(labels).max()) / len(labels))
+        required = Requirement() if measure else asking.required(floor=floor)
+        evidence = gather(
+            session, named, requirement=required, full=full, seed=seed, probe_seed=probed, progress=progress
         )
-        required = asking.required(floor=floor_above(chance_of(classes)))
         report = _report(
             session,
             evidence,
-            classes,
             plain=plain,
             origins=origins,
             profile=chosen,
-            requirement=Requirement() if measure else required,
+            requirement=required,
             measure=measure,
             notices=notices,
             doubts=weak if attack in WEAK else (),
@@ -137,7 +139,6 @@ def _backed(found: VerifyReport, trust: Trust | None, asked: Requirement | None)
 def _report(
     session: Session,
     evidence: Evidence,
-    classes: ByClass,
     *,
     plain: PlainAnswer,
     origins: Origins,
@@ -152,11 +153,8 @@ def _report(
     """The evidence judged, as one record."""
     manifest, outcomes = session.bundle.manifest, evidence.outcomes
     target = target_of(profile, session.facts)
-    held = session.samples.host_robust
-    retention = (
-        None if held is None else retention_interval(outcomes.robust, held, generator=np.random.default_rng(seed))
-    )
-    gates = gates_of(requirement, clean=outcomes.clean_acc, robust=outcomes.robust_acc, retention=retention)
+    retention = evidence.judged.retention
+    gates = gates_of(requirement, evidence.judged)
     budget = judge_limits(requirement.budget, session, evidence.latency, evidence.timing, target)
     flags = (*doubts, *evidence.flags, *unsteady(budget, evidence.timing))
     verdict = decide(
@@ -184,13 +182,14 @@ def _report(
         parity=evidence.parity,
         twin_agreement=evidence.twin_agreement,
         gradients=evidence.gradients,
-        clean_acc=outcomes.clean_acc,
-        robust_acc=outcomes.robust_acc,
-        by_class=classes,
+        clean_acc=accuracy_anytime(outcomes.clean.tolist()),
+        robust_acc=accuracy_anytime(outcomes.robust.tolist()),
+        judged=evidence.judged,
+        by_class=_by_class(manifest, evidence),
         rows=evidence.rows,
         flags=flags,
         notices=notices,
-        retention=None if retention is None else retention[0],
+        retention=None if retention is None else retention.value,
         gates=gates,
         latency_ms=evidence.latency,
         timing=evidence.timing,
@@ -199,6 +198,12 @@ def _report(
         seed=seed,
         probe_seed=probe_seed,
     )
+
+
+def _by_class(manifest: Manifest, evidence: Evidence) -> ByClass:
+    outcomes = evidence.outcomes
+    names, labels = manifest.model.classes, evidence.labels.tolist()
+    return by_class(names, labels, outcomes.clean, outcomes.robust, accuracy_anytime)
 
 
 def _notices(session: Session) -> tuple[Flag, ...]:

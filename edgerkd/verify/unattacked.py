@@ -8,6 +8,7 @@ from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.by_class import ByClass, ClassAccuracy
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import judge_gradients
+from edgerkd.core.judged import Judged
 from edgerkd.core.origin import Origins
 from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.requirement import Requirement
@@ -54,6 +55,7 @@ def unattacked(
         gradients=judge_gradients(steepest=(), random=(), flat=(), precision=session.precision),
         clean_acc=plain.engine_acc,
         robust_acc=_NOBODY,
+        judged=Judged(of=len(session.samples), images=(), fates=(), host=None),
         by_class=_classes(plain, manifest.model.classes),
         rows=(),
         flags=(),

@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgerkd.core.accuracy import Accuracy, wilson_interval
-from edgerkd.core.evaluation import Row
+from edgerkd.core.evaluation import MADE_HERE, Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
+from edgerkd.core.judged import Judged
 from edgerkd.core.requirement import Requirement
+from edgerkd.core.sequential import bounds
 from edgerkd.core.verification import TWIN_AGREEMENT, Gate, Judgement, Limit, Parity
-
-_RESAMPLES = 2000
 
 
 def judge(gate: str, *, required: float, measured: float, low: float, high: float) -> Gate:
@@ -21,39 +17,29 @@ def judge(gate: str, *, required: float, measured: float, low: float, high: floa
     return Gate(gate=gate, required=required, measured=measured, low=low, high=high, verdict=verdict)
 
 
-def retention_interval(
-    engine: NDArray[np.bool_], host: NDArray[np.bool_], *, generator: np.random.Generator
-) -> tuple[float, float, float]:
-    """Robust accuracy of the engine over the host's on the same images, with a 95 % interval.
+def gates_of(requirement: Requirement, judged: Judged) -> tuple[Gate, ...]:
+    """Every gate that is asked and was measured, judged. From the counts alone: a report's own can be judged again."""
+    asked = {
+        "clean_acc": requirement.min_clean_acc,
+        "robust_acc": requirement.min_robust_acc,
+        "retention": requirement.min_retention,
+    }
+    found = [
+        (name, required, tally)
+        for name, required in asked.items()
+        if required is not None and (tally := judged.tally(name)) is not None
+    ]
+    gates: list[Gate] = []
+    for name, required, tally in found:
+        low, high = bounds(tally, gates=len(found))
+        gates.append(judge(name, required=required, measured=tally.value, low=low, high=high))
+    return tuple(gates)
 
-    Pairs are resampled together (bootstrap). Where the engine keeps every image the host kept, resampling
-    sees no doubt at all; so the interval is never narrower than the score interval of the share kept.
-    Where the host resists nothing there is nothing to retain: 0, 0, 1.
-    """
-    if not host.any():
-        return 0.0, 0.0, 1.0
-    rows = generator.integers(0, len(host), size=(_RESAMPLES, len(host)))
-    ratios = engine[rows].sum(1) / np.maximum(host[rows].sum(1), 1)
-    low, high = (float(value) for value in np.percentile(ratios, (2.5, 97.5)))
-    least, most = wilson_interval(int((engine & host).sum()), int(host.sum()))
-    return float(engine.sum() / host.sum()), min(low, least), max(high, most)
 
-
-def gates_of(
-    requirement: Requirement, *, clean: Accuracy, robust: Accuracy, retention: tuple[float, float, float] | None
-) -> tuple[Gate, ...]:
-    """Every gate that is asked, judged."""
-    found: list[Gate] = []
-    for name, required, seen in (
-        ("clean_acc", requirement.min_clean_acc, clean),
-        ("robust_acc", requirement.min_robust_acc, robust),
-    ):
-        if required is not None:
-            found.append(judge(name, required=required, measured=seen.value, low=seen.low, high=seen.high))
-    if requirement.min_retention is not None and retention is not None:
-        value, low, high = retention
-        found.append(judge("retention", required=requirement.min_retention, measured=value, low=low, high=high))
-    return tuple(found)
+def settled(gates: Sequence[Gate]) -> bool:
+    """Whether more images cannot be needed: one gate is surely missed, or all are surely met."""
+    verdicts = {gate.verdict for gate in gates}
+    return "fail" in verdicts or verdicts == {"pass"}
 
 
 def decide(
@@ -68,13 +54,12 @@ def decide(
 ) -> Judgement:
     """The verdict. An engine that is not the model the host measured fails, whatever else was found.
 
-    Stored examples cannot show new weaknesses: without a row made against the engine itself there is
-    no pass. Nor is there one where the twin's gradients are not the engine's, or a flag says that the attacks may have
-    been blind. Why it is no pass,
-    report/words.py reads from the same facts.
+    Stored examples cannot show new weaknesses: without a row made against the engine itself there is no pass. Nor is
+    there one where the twin's gradients are not the engine's, or a flag says that the attacks may have been blind. Why
+    it is no pass, report/words.py reads from the same facts.
     """
     if not parity.ok or any(g.verdict == "fail" for g in gates) or any(b.ok is False for b in budget):
         return "fail"
-    blind = all(row.source == "replay" for row in rows) or twin_agreement < TWIN_AGREEMENT
+    blind = all(row.source not in MADE_HERE for row in rows) or twin_agreement < TWIN_AGREEMENT
     blind = blind or not gradients.ok or bool(flags)
     return "inconclusive" if blind or any(g.verdict == "inconclusive" for g in gates) else "pass"

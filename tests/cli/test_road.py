@@ -98,14 +98,27 @@ def test_json_is_one_document_with_what_the_design_promises(road, edgerkd, monke
     assert json.loads(edgerkd("build", "--json").out)["backend"] == "onnx"
 
 
-def test_verify_runs_the_attacks_that_are_named(road, copied, edgerkd):
-    """Catches --attack that goes nowhere, and an unknown name that falls back in silence."""
-    found = json.loads(edgerkd("verify", copied, "--attack", "apgd-ce", "--json").out)
-    assert [(row["attack"], row["source"]) for row in found["rows"]] == [("replay", "replay"), ("apgd-ce", "direct")]
-    assert not any(notice["id"] == "over-reports" for notice in found["notices"])
-    notices = json.loads(report_on(road.folder / "runs" / "latest" / "bundle").read_text())["notices"]
-    assert any(notice["id"] == "over-reports" for notice in notices)
+def test_verify_runs_the_attacks_that_are_named_after_noise_and_what_the_host_stored(road, copied, edgerkd):
+    """Catches --attack that goes nowhere, an unknown name that falls back in silence, and a row without its origin."""
+    found = json.loads(edgerkd("verify", copied, "--attack", "fgsm", "--variant", "fp32", "--json").out)
+    assert [(row["attack"], row["source"]) for row in found["rows"]] == [
+        ("noise", "noise"),
+        ("replay", "replay"),
+        ("transfer:teacher", "transfer"),
+        ("fgsm", "direct"),
+    ]
+    default = json.loads(report_on(road.folder / "runs" / "latest" / "bundle").read_text())
+    assert [row["attack"] for row in default["rows"]][-3:] == ["apgd-ce", "apgd-t3", "square:500"]
+    assert not any(notice["id"] == "over-reports" for notice in default["notices"])
+    assert default["reference"]["attacks"] == ["apgd-ce", "apgd-t3", "square:500"]
     assert edgerkd("verify", copied, "--attack", "apdg").code == 3
+
+
+def test_it_says_after_how_many_images_it_decided(road):
+    """Catches a standard-trained student, which is far from every gate, attacked to the last image."""
+    ended = process(road.folder, "verify", str(road.standard / "bundle"))
+    assert ended.code == 1
+    assert re.search(r"decided after (50|100) of 397 images, drawn with seed \d+", ended.out)
 
 
 def test_a_larger_radius_is_never_easier(road, edgerkd, monkeypatch):

@@ -18,6 +18,7 @@ from edgerkd.core.epoch import Epoch
 from edgerkd.core.evaluation import Evaluation, Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
+from edgerkd.core.judged import Judged
 from edgerkd.core.judged_samples import JudgedSamples
 from edgerkd.core.kept import Histogram, KeptFile, RadiusPoint
 from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
@@ -216,6 +217,19 @@ ORIGINS = origins_of(
 )
 
 
+def judged(clean: int, robust: int, n: int, of: int) -> Judged:
+    """So many images of each fate; the host resists on one more."""
+    fates = "+" * robust + "b" * (clean - robust) + "-" * (n - clean)
+    host = "+" * (robust + 1) + "-" * (n - robust - 1)
+    looks = range(0, n, 50)
+    return Judged(
+        of=of,
+        images=tuple(range(n)),
+        fates=tuple(fates[k : k + 50] for k in looks),
+        host=tuple(host[k : k + 50] for k in looks),
+    )
+
+
 def verification(verdict: Verdict = "pass") -> VerifyReport:
     """What verify would have found; its gates fit the verdict."""
     robust_hits = {"pass": 451, "fail": 214, "inconclusive": 389, "measured": 451}[verdict]
@@ -261,6 +275,7 @@ def verification(verdict: Verdict = "pass") -> VerifyReport:
         notices=(),
         clean_acc=accuracy(486, 503),
         robust_acc=robust,
+        judged=judged(486, round(robust.value * 503), 503, 617),
         by_class=BY_CLASS,
         rows=(
             Row(attack="replay", source="replay", robust_acc=accuracy(463, 503)),

@@ -10,11 +10,13 @@ from torch import nn
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.apgd import apgd
+from edgerkd.attacks.assess import Outcomes
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.flag_kinds import KINDS
-from edgerkd.attacks.flags import PROBES, check_within, flags_of_rows, raise_flags
+from edgerkd.attacks.flags import PROBES, check_within, flags_of_noise, flags_of_rows, raise_flags
 from edgerkd.attacks.losses import margin_targeted
 from edgerkd.attacks.sanity import check_arrays, check_classifier
+from edgerkd.attacks.suite import ATTACKS
 from edgerkd.attacks.words import flag_words
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.errors import ConfigError, EngineError
@@ -335,3 +337,17 @@ def test_a_model_that_cannot_be_attacked_is_refused(model, message):
     check_classifier(Answering([[-1, 1, 1], [3, -4, 2]]), GOOD[0], classes=3)
     with pytest.raises(EngineError, match=message):
         check_classifier(model, GOOD[0], classes=3)
+
+
+@pytest.mark.parametrize(
+    ("by_noise", "by_attack", "raised"), [(2, 1, True), (2, 2, True), (2, 3, False), (1, 0, False), (0, 5, False)]
+)
+def test_noise_that_fools_as_many_as_the_attacks_is_a_doubt(by_noise, by_attack, raised):
+    """Catches an attack that is no better than guessing, and a doubt because of one image."""
+    clean = np.arange(10) < 9
+    after_noise = clean & (np.arange(10) >= by_noise)
+    resisted = np.stack([after_noise, after_noise & (np.arange(10) >= by_noise + by_attack)])
+    found = Outcomes(clean=clean, resisted=resisted, images_adv=np.zeros((10, 1, 2, 2), np.float32))
+    flags = flags_of_noise((ATTACKS["noise"], ATTACKS["fgsm"]), found)
+    assert [flag.id for flag in flags] == ["noise-fools-as-many"] * raised
+    assert flags_of_noise((ATTACKS["fgsm"],), replace(found, resisted=resisted[1:])) == ()

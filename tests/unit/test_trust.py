@@ -31,6 +31,7 @@ from edgerkd.verify.run import verify
 from edgerkd.verify.seal import SECRET, SUFFIX
 from edgerkd.verify.signed_report import check_report, signature_of, write_report
 from edgerkd.verify.trust import backed, trust_in
+from edgerkd.verify.verdict import gates_of
 from tests.bundles import GRAPH, TWIN, write_small_bundle
 from tests.zoo import network
 
@@ -260,12 +261,8 @@ def test_a_report_that_holds_is_told_with_who_signed_it(report, verified, bundle
 
 def test_a_pass_by_somebody_unknown_is_only_claimed(report, verified):
     """Catches a report with exit code 0 by whoever has a key."""
-    passing = replace(
-        verified,
-        verdict="pass",
-        requirement=replace(verified.requirement, min_clean_acc=None, min_robust_acc=0.0, min_retention=None),
-        gates=(replace(next(g for g in verified.gates if g.gate == "robust_acc"), required=0.0, verdict="pass"),),
-    )
+    asked = replace(verified.requirement, min_clean_acc=None, min_robust_acc=0.0, min_retention=None)
+    passing = replace(verified, verdict="pass", requirement=asked, gates=gates_of(asked, verified.judged))
     write_report(report, passing, STRANGER)
     assert check_report(report, None, []).verdict == "pass as claimed"
     assert check_report(report, None, [STRANGER.key]).verdict == "pass"
@@ -304,8 +301,10 @@ CHANGES = [
     (("robust_acc", "high"), 1.0),
     (("by_class", "worst"), "bar 2"),
     (("by_class", "classes", 0, "clean_acc", "n"), 9),
-    (("rows", 0, "robust_acc", "value"), 0.1),
-    (("rows", 1, "source"), "replay"),
+    (("rows", 0, "robust_acc", "value"), 0.15),
+    (("rows", 2, "source"), "replay"),
+    (("judged", "fates"), ["+" * 20]),
+    (("judged", "of"), 21),
     (("retention",), 1.0),
     (("gates", 0, "verdict"), "fail"),
     (("gates", 1, "verdict"), "pass"),
@@ -343,7 +342,7 @@ def test_an_altered_report_is_refused_and_the_key_named(report, keys, value):
 
 FREE = {
     ("engine", "device", "name"),
-    ("rows", 1, "source"),
+    ("rows", 2, "source"),
     ("trust", "grounds"),
     ("trust", "key"),
     ("seed",),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgerkd.attacks.suite import DEFAULT, attacks_named
 from edgerkd.attacks.words import flag_words
 from edgerkd.bundle.read import read_bundle
 from edgerkd.bundle.samples import StoredSamples
@@ -26,6 +27,7 @@ from edgerkd.core.errors import (
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import judge_gradients
+from edgerkd.core.judged import Judged
 from edgerkd.core.profile import Budget, Gates
 from edgerkd.core.progress import Silent
 from edgerkd.core.requirement import (
@@ -44,15 +46,17 @@ from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.paths import read_file
 from edgerkd.files.profiles import load_profile
 from edgerkd.graphs.twin import gradient_twin
+from edgerkd.jobs.precision import retention_interval
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.report.words import notes, reasons
+from edgerkd.verify import evidence
 from edgerkd.verify.build import RECORD, BuiltEngine, build_engine, choose_backend
 from edgerkd.verify.classifier import EngineClassifier
 from edgerkd.verify.distinct import distinct
 from edgerkd.verify.graph import reference_of_graph
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.run import target_of, verify
-from edgerkd.verify.verdict import decide, gates_of, judge, retention_interval
+from edgerkd.verify.verdict import decide, gates_of, judge, settled
 from tests.bundles import GRAPH, TWIN, write_small_bundle
 from tests.zoo import THREAT, network
 
@@ -206,7 +210,9 @@ def verified(bundle, tmp_path_factory) -> VerifyReport:
 
 
 def run(bundle: Path, tmp_path: Path, **changes) -> VerifyReport:
-    return verify(read_bundle(bundle), **{"engines": tmp_path / "engines", **changes}, progress=Silent())
+    """By the attack that the host made, and a quick one: few tests are about the attack."""
+    given = {"engines": tmp_path / "engines", "attack": "pgd", **changes}
+    return verify(read_bundle(bundle), **given, progress=Silent())
 
 
 def built_onnx(bundle: Path, folder: Path, **changes) -> BuiltEngine:
@@ -223,11 +229,12 @@ def test_the_engine_is_attacked_and_every_class_is_reported(bundle, verified, tm
     assert decode_json(VerifyReport, tmp_path / "verify.json") == report
     assert [each.name for each in report.by_class.classes] == ["bar 0", "bar 1", "bar 2"]
     assert sum(each.clean_acc.n for each in report.by_class.classes) == report.clean_acc.n
-    assert [row.source for row in report.rows] == ["replay", "direct", "direct"]
+    assert [row.source for row in report.rows] == ["noise", "replay", "direct", "direct"]
     host = read_bundle(bundle).manifest.reference
     assert report.reference == host
     assert host is not None
-    assert report.clean_acc == host.clean_acc
+    assert (report.clean_acc.value, report.clean_acc.n) == (host.clean_acc.value, host.clean_acc.n)
+    assert report.clean_acc.low < host.clean_acc.low
     assert abs(report.robust_acc.value - host.robust_acc.value) <= 1 / report.robust_acc.n
     assert report.robust_acc.value <= min(row.robust_acc.value for row in report.rows)
     assert report.parity.ok
@@ -341,7 +348,7 @@ def test_a_bundle_without_adversarial_images_is_verified(bundle, tmp_path):
     """Catches a crash, a replay of nothing, and retention of what nobody measured."""
     folder, _ = remade(bundle, tmp_path / "plain", attacked=False, reference=None)
     report = run(folder, tmp_path, requirement=Requirement(min_robust_acc=0.0))
-    assert [row.source for row in report.rows] == ["direct", "direct"]
+    assert [row.source for row in report.rows] == ["noise", "direct", "direct"]
     assert [gate.gate for gate in report.gates] == ["robust_acc"]
     assert report.retention is None
     assert report.reference is None
@@ -454,18 +461,43 @@ def test_measuring_asks_nothing_of_a_bundle_that_would_be_judged(several, tmp_pa
     assert found.requirement == Requirement()
 
 
+def judged(fates: str, host: str | None) -> Judged:
+    return Judged(
+        of=len(fates), images=tuple(range(len(fates))), fates=(fates,), host=None if host is None else (host,)
+    )
+
+
 def test_only_gates_that_are_asked_and_can_be_judged_are():
-    """Catches a gate on what was not measured, and one that is left out."""
-    facts = {"clean": MOST, "robust": HALF}
+    """Catches a gate on what was not measured, one that is left out, and an error that is not shared among them."""
+    seen = judged("+" * 50 + "a" * 40 + "-" * 10, "+" * 55 + "-" * 45)
     every = Requirement(min_clean_acc=0.0, min_robust_acc=0.99, min_retention=0.5)
-    found = gates_of(every, **facts, retention=(0.9, 0.8, 1.0))
+    found = gates_of(every, seen)
     assert [(gate.gate, gate.measured, gate.verdict) for gate in found] == [
-        ("clean_acc", 0.8, "pass"),
+        ("clean_acc", 0.9, "pass"),
         ("robust_acc", 0.5, "fail"),
-        ("retention", 0.9, "pass"),
+        ("retention", pytest.approx(50 / 55), "pass"),
     ]
-    assert [gate.gate for gate in gates_of(every, **facts, retention=None)] == ["clean_acc", "robust_acc"]
-    assert gates_of(Requirement(), **facts, retention=(0.9, 0.8, 1.0)) == ()
+    alone = gates_of(Requirement(min_robust_acc=0.99), seen)
+    assert [gate.gate for gate in alone] == ["robust_acc"]
+    assert alone[0].high < found[1].high
+    assert [gate.gate for gate in gates_of(every, replace(seen, host=None))] == ["clean_acc", "robust_acc"]
+    assert gates_of(Requirement(), seen) == ()
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "enough"),
+    [
+        ((), False),
+        (("pass",), True),
+        (("pass", "inconclusive"), False),
+        (("inconclusive", "fail"), True),
+        (("pass", "pass"), True),
+    ],
+)
+def test_it_stops_when_all_gates_are_met_or_one_is_missed(verdicts, enough):
+    """Catches a stop at the first gate that is met, and one where nothing was asked."""
+    ends = {"pass": (0.6, 0.7), "fail": (0.1, 0.2), "inconclusive": (0.4, 0.6)}
+    assert settled([gate(*ends[verdict]) for verdict in verdicts]) == enough
 
 
 def test_a_latency_is_judged_on_its_own_device_only(bundle, tmp_path):
@@ -686,3 +718,75 @@ def test_claims_that_do_not_fit_the_files_are_refused(tmp_path, change, message)
     write_small_bundle(folder)
     with pytest.raises(ArtefactError, match=re.escape(message)):
         run(claiming(folder, change), tmp_path)
+
+
+def test_rows_come_by_origin_and_those_of_other_networks_have_their_names(bundle, tmp_path):
+    """Catches images of another network shown as the model's own, left out, or given to other clean images."""
+    found = read_bundle(bundle)
+    samples, reference = found.samples(found.manifest.variants[0])
+    assert samples.images_adv is not None
+    blank = np.zeros_like(samples.images_adv)
+    stored = replace(samples, transfers=np.stack([samples.images_adv, blank]))
+    made = make_variant("fp32", graph=read_file(bundle / GRAPH), twin=read_file(bundle / TWIN), reference=reference)
+    manifest = replace(found.manifest, variants=(), origins=("teacher", "black"))
+    folder = tmp_path / "bundle"
+    write_bundle(folder, manifest, variants=[made], samples=stored)
+    report = run(folder, tmp_path, measure=True, attack="fgsm")
+    assert [(row.attack, row.source) for row in report.rows] == [
+        ("noise", "noise"),
+        ("replay", "replay"),
+        ("transfer:teacher", "transfer"),
+        ("transfer:black", "transfer"),
+        ("fgsm", "direct"),
+    ]
+    values = [row.robust_acc.value for row in report.rows]
+    assert values[1] == values[2] >= values[3]
+    for number, row in enumerate(report.rows, 1):
+        assert report.judged.after(number).value == pytest.approx(row.robust_acc.value)
+
+
+def test_images_of_more_or_fewer_networks_than_are_named_are_refused(bundle, tmp_path):
+    """Catches a row under another network's name."""
+    folder, _ = remade(bundle, tmp_path / "named", origins=("teacher",))
+    with pytest.raises(ArtefactError, match="made against 0 other networks, and the manifest names 1"):
+        run(folder, tmp_path)
+
+
+@pytest.fixture
+def looking_at_five(monkeypatch):
+    monkeypatch.setattr(evidence, "LOOK", 5)
+
+
+def test_it_decides_early_in_an_order_of_its_own_and_full_judges_all(bundle, tmp_path, looking_at_five):
+    """Catches an attack to the last image where the first ones tell, a fixed first part, and --full that stops."""
+    hopeless = Requirement(min_clean_acc=0.0, min_robust_acc=1.0)
+    anything = {"requirement": hopeless, "attack": "fgsm"}
+    found = run(bundle, tmp_path, probe_seed=1, **anything)
+    assert found.verdict == "fail"
+    assert found.judged.n < found.judged.of == 20
+    assert sum(each.clean_acc.n for each in found.by_class.classes) == found.judged.n == found.clean_acc.n
+    assert {len(look) for look in found.judged.fates} == {5}
+    again, other = (run(bundle, tmp_path, probe_seed=seed, **anything) for seed in (1, 2))
+    assert again.judged == found.judged
+    assert other.judged.images[:5] != found.judged.images[:5]
+    assert found.gates == gates_of(found.requirement, found.judged), "a report's own counts give its gates"
+    full = run(bundle, tmp_path, full=True, **anything)
+    assert (full.judged.n, sorted(full.judged.images)) == (20, list(range(20)))
+    assert full.verdict == "fail"
+
+
+def test_full_takes_the_attacks_at_their_full_length():
+    """Catches a --full that only judges more images."""
+    assert [attack.id for attack in attacks_named(DEFAULT, classes=10)[0]] == ["apgd-ce", "apgd-t3", "square:500"]
+    assert [attack.id for attack in attacks_named(DEFAULT, classes=10, full=True)[0]] == ["apgd-ce", "apgd-t", "square"]
+
+
+def test_an_open_gate_says_how_many_images_would_settle_it(verified):
+    """Catches an inconclusive verdict that nobody can do anything about."""
+    seen = judged("+" * 60 + "a" * 40, None)
+    gates = gates_of(Requirement(min_robust_acc=0.5), seen)
+    report = replace(verified, judged=seen, gates=gates)
+    (reason,) = [each for each in reasons(report) if "lies too near" in each]
+    assert re.search(r"60.0% lies too near 50.0% for 100 images \(4\d\.\d% to 7\d\.\d%\): some [23]\d0 images", reason)
+    at_it = gates_of(Requirement(min_robust_acc=0.6), seen)
+    assert "more images would not settle it" in str(reasons(replace(report, gates=at_it)))

@@ -9,10 +9,10 @@ from edgerkd.report.chart import interval_bar
 from edgerkd.report.load import Facts
 from edgerkd.report.markup import Markup, join, tag
 from edgerkd.report.parts import NOTHING, bullets, data_table, pairs, section
-from edgerkd.report.table import attack_table, class_table, comparison_rows, conditions, networks
-from edgerkd.report.words import NETWORKS, SOURCES, missing_words, sample_words, threat_words
+from edgerkd.report.table import ANYTIME, attack_table, class_table, comparison_rows, conditions, networks
+from edgerkd.report.words import NETWORKS, SOURCES, judged_words, missing_words, sample_words, threat_words
 
-_BARS = "Bars: the dot is what was measured, the thick line its 95 % interval, the upright line the least required."
+_BARS = "Bars: the dot is what was measured, the thick line its interval, the upright line the least required."
 
 
 def attacks(facts: Facts) -> Markup:
@@ -33,7 +33,11 @@ def attacks(facts: Facts) -> Markup:
     if report is not None and report.rows:
         parts.append(
             _attacks(
-                "On the engine", report.rows, report.robust_acc, f"{report.clean_acc.n} images, {report.threat_model}"
+                "On the engine",
+                report.rows,
+                report.robust_acc,
+                f"{judged_words(report)}, {report.threat_model}",
+                ANYTIME,
             )
         )
     if student is not None:
@@ -68,7 +72,7 @@ def classes(facts: Facts) -> Markup:
     found = report.by_class if report is not None else student.by_class if student is not None else None
     if found is None:
         return NOTHING
-    where = "on the engine" if report is not None else "on the host"
+    where, level = ("on the engine", ANYTIME) if report is not None else ("on the host", "95%")
     worst = next((c for c in found.classes if c.name == found.worst), None)
     if report is not None and not report.rows:
         return NOTHING  # the plain answer has them
@@ -79,11 +83,11 @@ def classes(facts: Facts) -> Markup:
         "Class by class",
         tag("p", "An average hides a class that is never recognised."),
         bullets([*words, *missing_words(found)]),
-        data_table(class_table(found), f"Accuracy {where}; of a few images the interval is wide"),
+        data_table(class_table(found, level), f"Accuracy {where}; of a few images the interval is wide"),
     )
 
 
-def _attacks(title: str, rows: Sequence[Row], worst: Accuracy, where: str) -> Markup:
+def _attacks(title: str, rows: Sequence[Row], worst: Accuracy, where: str, level: str = "95%") -> Markup:
     figures = [*(row.robust_acc for row in rows), worst]
     bars = [interval_bar(a.value, a.low, a.high) for a in figures]
-    return join(tag("h3", title), data_table(attack_table(tuple(rows), str(worst)), where, graphics=bars))
+    return join(tag("h3", title), data_table(attack_table(tuple(rows), str(worst), level), where, graphics=bars))

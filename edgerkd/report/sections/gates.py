@@ -5,7 +5,7 @@ from edgerkd.report.load import Facts
 from edgerkd.report.markup import Markup, tag
 from edgerkd.report.parts import NOTHING, data_table, section
 from edgerkd.report.table import budget_table, gate_table, parity_table
-from edgerkd.report.words import GATES, GATES_MEANING, judged
+from edgerkd.report.words import GATES, GATES_MEANING, judged, judged_words
 
 
 def gates(facts: Facts) -> Markup:
@@ -18,12 +18,13 @@ def gates(facts: Facts) -> Markup:
         "Gates",
         tag(
             "p",
-            "A gate passes when the whole 95 % interval is at or above the threshold, fails when all of it is below, "
-            "and is inconclusive in between: then more images are needed.",
+            "A gate passes when its whole interval is at or above the threshold, fails when all of it is below, and is "
+            "inconclusive in between: then more images are needed. The interval holds however often one looks: the "
+            "chance of a wrong pass is at most 1 %, and so is that of a wrong fail.",
         ),
         data_table(
             gate_table(report),
-            f"{report.clean_acc.n} images",
+            judged_words(report),
             graphics=bars,
             notes={GATES[gate]: words for gate, words in GATES_MEANING.items()},
         ),

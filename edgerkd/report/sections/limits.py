@@ -1,5 +1,6 @@
 """What must not be read into the page."""
 
+from edgerkd.core.evaluation import MADE_HERE
 from edgerkd.report.load import Facts
 from edgerkd.report.markup import Markup
 from edgerkd.report.parts import bullets, section
@@ -22,7 +23,7 @@ def limits(facts: Facts) -> Markup:
         return section("What this report does not show", bullets(lines))
     lines.insert(0, "Another engine file, runtime version, device or precision is another thing: verify it there.")
     lines.append("The device's power mode and temperature are not recorded; they move the latency.")
-    if all(row.source == "replay" for row in report.rows):
+    if all(row.source not in MADE_HERE for row in report.rows):
         lines.append("Only stored images were replayed: a weakness of this engine alone cannot show.")
     if not any(row.source == "query" for row in report.rows):
         lines.append("No attack that only asks questions was run; it would notice gradients that mislead.")

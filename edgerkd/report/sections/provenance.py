@@ -41,8 +41,8 @@ def _seeds(facts: Facts) -> str:
     seeds += [(f"attacks on the {name}", e.seed) for name, e in networks(facts).items()]
     if report is not None:
         seeds += [
-            ("attacks on the engine, bootstrap", report.seed),
-            ("points of the gradient check", report.probe_seed),
+            ("attacks on the engine", report.seed),
+            ("order of the images, points of the gradient check", report.probe_seed),
         ]
     return "; ".join(f"{name}: {seed}" for name, seed in seeds)
 

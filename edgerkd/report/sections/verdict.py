@@ -9,6 +9,7 @@ from edgerkd.report.words import (
     LIMITS,
     device_words,
     headline,
+    judged_words,
     milliseconds,
     notes,
     percent,
@@ -50,7 +51,7 @@ def verdict(facts: Facts) -> Markup:
                 ("variant", f"{engine.variant}, {engine.precision}"),
                 ("engine file", tag("code", f"sha256 {engine.sha256[:12]}")),
                 ("threat model", f"{report.threat_model}: {threat_words(report.threat_model)}"),
-                ("images", f"{report.clean_acc.n}"),
+                ("images", judged_words(report)),
                 *(("note", note) for note in notes(report)),
             ]
         ),
@@ -63,12 +64,13 @@ def key_figures(facts: Facts) -> Markup:
     report, student = facts.verification, facts.student
     if report is not None:
         retained = next((g for g in report.gates if g.gate == "retention"), None)
-        span = f"95 %: {percent(retained.low)} to {percent(retained.high)}" if retained else "same images"
+        span = f"99 %: {percent(retained.low)} to {percent(retained.high)}" if retained else "same images"
+        level = "99 %" if report.rows else "95 %"
         tiles = [
-            _accuracy_tile("clean accuracy on the engine", report.clean_acc),
+            _accuracy_tile("clean accuracy on the engine", report.clean_acc, level),
         ]
         if report.rows:
-            tiles.append(_accuracy_tile("robust accuracy on the engine", report.robust_acc))
+            tiles.append(_accuracy_tile("robust accuracy on the engine", report.robust_acc, level))
         if report.retention is not None:
             tiles.append(tile("of the host's robust accuracy retained", percent(report.retention), span))
         median = f"{milliseconds(report.latency_ms.p50)} ms"
@@ -89,6 +91,6 @@ def not_done(facts: Facts) -> Markup:
     return section("Not done yet", bullets(lines)) if lines else NOTHING
 
 
-def _accuracy_tile(label: str, accuracy: Accuracy) -> Markup:
-    span = f"95 %: {percent(accuracy.low)} to {percent(accuracy.high)}, {accuracy.n} images"
+def _accuracy_tile(label: str, accuracy: Accuracy, level: str = "95 %") -> Markup:
+    span = f"{level}: {percent(accuracy.low)} to {percent(accuracy.high)}, {accuracy.n} images"
     return tile(label, percent(accuracy.value), span)
