@@ -102,7 +102,7 @@ def _judged(report: VerifyReport) -> Iterator[str]:
     counted |= {f"rows.{number}.robust_acc": judged.after(number + 1) for number in range(len(report.rows))}
     for key, accuracy in said.items():
         if share(_hits(accuracy), accuracy.n) != counted[key]:
-            yield f"{key}: not what became of the images in judged"
+            yield f"judged: its counts are not those of {key}"
     retention = judged.retention
     if report.retention != (None if retention is None else retention.value):
         yield f"retention: {report.retention}, which does not follow from judged"
