@@ -126,6 +126,37 @@ OVER_REPORTS = FlagKind(
     title="",
     words="{name} alone over-reports: use --attack autoattack before you believe the figure",
 )
+TWIN_STRAYS = FlagKind(
+    id="gradients-astray-in-the-attack",
+    title="gradients astray",
+    words="of {points} gradients that the attacks were given, {disagreeing} do not tell how the engine's answers "
+    "change there, {flat} lie where nothing changes, and the correlation of random slopes is {correlation:.2f}: the "
+    "attacks were led astray",
+)
+OTHER_LATER = FlagKind(
+    id="other-answers-later",
+    title="other answers later",
+    words="images of the attacks, shown again one to three at a time, give logits up to {difference:.2g} "
+    "apart, where {limit:.2g} is expected: what was attacked is not what answers alone",
+)
+WHOLE_PIXELS = FlagKind(
+    id="other-answers-on-whole-pixels",
+    title="other answers on whole pixels",
+    words="rounded to whole pixel values, as a camera gives them, {jumped} of {n} images of the attacks get quite "
+    "other logits: what was attacked is not what sees pictures",
+)
+RESCALED = FlagKind(
+    id="logits-rescaled",
+    title="logits rescaled",
+    words="in the attacks the logits have {ratio:.2g} times the spread that they have on clean images: the losses "
+    "follow their size, and not which is the largest",
+)
+SMALLER_RADIUS = FlagKind(
+    id="smaller-radius-fools-more",
+    title="a smaller radius goes further",
+    words="at {share:.2g} of the radius PGD fools {fooled} of {n} images that the attacks left standing, and all that "
+    "it finds is within the ball",
+)
 RISES = FlagKind(
     id="rises-with-radius",
     title="",
@@ -181,6 +212,7 @@ KINDS: dict[str, FlagKind] = {
     for kind in (
         *(RANDOMISED, SOFTMAX, ZERO_GRADIENTS, SATURATED, WEAKER, LOSS_FALLS, NOISE, NOISE_FOOLS, QUERIES_GO_FURTHER),
         *(STRONGER_GOES_FURTHER, TRANSFER, ANY_RADIUS, OUTSIDE_BALL, OUTSIDE_RANGE),
+        *(TWIN_STRAYS, OTHER_LATER, WHOLE_PIXELS, RESCALED, SMALLER_RADIUS),
         *(TOO_FEW_CLASSES, OVER_REPORTS, RISES, REPEATED),
         *(MODEL_UNKNOWN, OTHER_PRECISION, OTHER_BUILD, OTHER_BACKEND, OTHER_INPUT, NEARER, STORED, UNSTEADY),
     )

@@ -43,8 +43,10 @@ LOWERS = 0.002  # by how much queries may lower what white-box attacks leave: 0.
 TRANSFERS = 0.05  # the same for images from elsewhere, where longer attacks may have found them
 GREY = 0.5  # radius in L-inf at which every image can be made plain grey
 HOLDS = 0.1  # share of images that may hold at that radius: a lopsided linear model truly holds a few
-SAMPLE = 32  # images that are probed: up to 160 gradients and 340 forward passes each
-PROBES = 6  # `after` hears of so many, or fewer where there is nothing to attack
+SMALLER = (1 / 8, 1 / 2)  # shares of the radius that are tried as well, in so many steps of PGD; ours
+SMALLER_STEPS = 10
+SAMPLE = 32  # images that are probed: up to 180 gradients and 360 forward passes each
+PROBES = 7  # `after` hears of so many, or fewer where there is nothing to attack
 
 
 def raise_flags(
@@ -61,7 +63,7 @@ def raise_flags(
     `after` hears (probes done, of PROBES at most; what was looked at). What needs an attack is asked of the images
     that are classified right, and only where the radius is above 0.
 
-    Costs an image at most 161 passes forward and backward and 40 + QUERIES forward; where logits saturate 40 and 4
+    Costs an image at most 181 passes forward and backward and 62 + QUERIES forward; where logits saturate 40 and 4
     more. Expects what `check_arrays` and `check_classifier` let pass.
     `held` (n,) says which images the attacks of the figure in doubt left standing.
     """
@@ -82,6 +84,7 @@ def raise_flags(
             "more steps": lambda: _steps(classifier, part),
             "queries and transfer": lambda: _beyond_white_box(classifier, part, transfer, held_part),
             "a large radius": lambda: _large_radius(classifier, part),
+            "smaller radii": lambda: _smaller_radii(classifier, part, held_part),
         }
     found: list[Flag] = []
     for number, (what, probe) in enumerate(probes.items(), 1):
@@ -280,6 +283,23 @@ def _large_radius(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag
         yield kinds.ANY_RADIUS.raised(
             held=int(held.sum()), n=len(held), eps=eps, norm=inputs.norm, by_grey=int(by_grey.sum())
         )
+
+
+def _smaller_radii(classifier: Classifier, inputs: AttackInputs, held: NDArray[np.bool_] | None) -> Iterator[Flag]:
+    """PGD within parts of the ball, on the images that were `held` in all of it: what it fools there, it fools.
+
+    It goes further only where the model is another one close to an image than at the surface, where attacks go.
+    """
+    if held is None:
+        return
+    for share in SMALLER:
+        left = held & True
+        for x in _ascent(classifier, inputs, inputs.images, eps=share * inputs.eps, steps=SMALLER_STEPS):
+            left &= ~_look(classifier, x, inputs.labels).fooled
+        fooled = int((held & ~left).sum())
+        if _too_many(fooled, len(held), TRANSFERS):
+            yield kinds.SMALLER_RADIUS.raised(share=share, fooled=fooled, n=len(held))
+            return
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

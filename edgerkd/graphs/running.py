@@ -8,13 +8,17 @@ import numpy as np
 
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.text import LONGEST_NAME, printable
+from edgerkd.files.onnx_operators import check_operators
 from edgerkd.graphs.values import Model
 
 Run = Callable[[Sequence[Any]], list[Any]]
 
 
 def runner(model: Model, *, where: str) -> Run:
-    """A function from the graph's inputs, in order, to its outputs. It raises ConfigError where the graph fails."""
+    """A function from the graph's inputs, in order, to its outputs. It raises ConfigError where the graph fails.
+
+    Raises ArtefactError for a graph with operators that no runtime is shown (`check_operators`).
+    """
     names = [value.name for value in model.graph.input]
     run = _prepared(model, where)
 
@@ -28,6 +32,8 @@ def runner(model: Model, *, where: str) -> Run:
 
 
 def _prepared(model: Model, where: str) -> Callable[[dict[str, Any]], Sequence[Any]]:
+    content = model.SerializeToString()
+    check_operators(content, where=where)
     try:
         ort = importlib.import_module("onnxruntime")
     except (ImportError, OSError):
@@ -40,7 +46,7 @@ def _prepared(model: Model, where: str) -> Callable[[dict[str, Any]], Sequence[A
     # As written: an optimised graph is another one, and keeps no tensor that is looked at.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as e:
         raise ConfigError(f"{where}: it cannot be run by onnxruntime {ort.__version__}: {_reason(e)}") from e
     return lambda inputs: session.run(None, inputs)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgerkd.bundle.backend import Backend, LiveEngine
+from edgerkd.bundle.backend import Backend
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.engine import BuildLog
@@ -19,6 +19,7 @@ from edgerkd.core.verification import Skipped
 from edgerkd.files.atomic import sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.verify.doctor import Jetson, find_jetson
+from edgerkd.verify.isolated import EngineProcess, IsolatedEngine
 from edgerkd.verify.seal import is_sealed, seal
 
 FALLBACK = "onnx"
@@ -121,20 +122,30 @@ def build_engine(
 
 def open_engines(
     bundle: Bundle, variant: Variant, backend: Backend, folder: Path, stack: ExitStack
-) -> tuple[LiveEngine, LiveEngine, BuiltEngine]:
-    """A variant's engine and its twin's, live until `stack` is left.
+) -> tuple[IsolatedEngine, IsolatedEngine, BuiltEngine]:
+    """A variant's engine and its twin's, live in a process of their own until `stack` is left.
 
     Engines kept from another version of the backend, or from another device, do not load: they are built
     anew, once. Raises ArtefactError or EngineError where that does not help.
     """
     built = build_engine(bundle, variant, backend, folder)
+    process = stack.enter_context(EngineProcess())
     try:
-        engine, twin = (stack.enter_context(backend.open(path)) for path in (built.engine, built.twin))
+        engine, twin = _opened(process, backend, built)
     except (ArtefactError, EngineError):
         stack.close()
         built = build_engine(bundle, variant, backend, folder, again=True)
-        engine, twin = (stack.enter_context(backend.open(path)) for path in (built.engine, built.twin))
+        process = stack.enter_context(EngineProcess())
+        engine, twin = _opened(process, backend, built)
     return engine, twin, built
+
+
+def _opened(process: EngineProcess, backend: Backend, built: BuiltEngine) -> tuple[IsolatedEngine, IsolatedEngine]:
+    """An engine gives logits, its twin the gradient as well."""
+    return (
+        process.open(backend.name, built.engine, outputs=1),
+        process.open(backend.name, built.twin, outputs=2),
+    )
 
 
 def _earlier(

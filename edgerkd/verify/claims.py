@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from edgerkd.bundle.plugins import open_onnx
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError, problems_text
-from edgerkd.core.variant import Variant
+from edgerkd.core.variant import PARITY, Variant
 from edgerkd.files.onnx_frame import count_weights
 from edgerkd.files.paths import GRAPH_LIMIT, read_file, shown
+from edgerkd.verify.isolated import open_isolated
 from edgerkd.verify.layers import seen_cost
 
 _LEAST = 1 / 3
@@ -25,7 +25,7 @@ def check_claims(bundle: Bundle, variant: Variant, samples: StoredSamples) -> No
     float32 graph has and does, whose multiply-adds were those claimed, to the last, of fourteen families of networks.
     What the teacher reached cannot be told from a bundle. Raises ArtefactError with all that does not fit.
     """
-    problems = [*_precision(bundle, variant), *_costs(bundle), *_accuracies(bundle, samples)]
+    problems = [*_precision(bundle, variant), *_limits(variant), *_costs(bundle), *_accuracies(bundle, samples)]
     if problems:
         raise ArtefactError(problems_text(shown(bundle.path), problems))
 
@@ -35,6 +35,16 @@ def _precision(bundle: Bundle, variant: Variant) -> list[str]:
     if variant.precision != "int8" or b"QuantizeLinear" in _graph(bundle, variant):
         return []
     return [f"variant {variant.name} says that it is int8, and nothing in it is quantised"]
+
+
+def _limits(variant: Variant) -> list[str]:
+    """A bundle may ask for more, not for less: any network is within limits that are wide enough."""
+    share, usual = variant.parity.logit_share, PARITY[variant.precision].logit_share
+    if share <= usual:
+        return []
+    return [
+        f"logits of {variant.name} may differ by {share:g} of the largest, and {usual:g} is the most for its precision"
+    ]
 
 
 def _costs(bundle: Bundle) -> list[str]:
@@ -53,7 +63,7 @@ def _costs(bundle: Bundle) -> list[str]:
     if found:
         return found
     try:
-        seen = seen_cost(graph, open_onnx, bundle.manifest.model.image_shape)
+        seen = seen_cost(graph, open_isolated, bundle.manifest.model.image_shape)
     except (MissingDependencyError, EngineError):  # no ONNX Runtime here, or a graph that it does not run
         return []
     least = {"parameters": seen.weights, "multiply-adds": seen.macs, "bytes of peak memory": seen.least_bytes}

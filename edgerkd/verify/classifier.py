@@ -17,8 +17,12 @@ class EngineClassifier:
         self._log_probabilities = log_probabilities
 
     def logits(self, images: FloatArray) -> FloatArray:
-        """The engine's logits. Raises EngineError if they are not finite."""
+        """The engine's logits. Raises EngineError if they are not finite, or no row of numbers an image."""
         (logits,) = self._engine(images)
+        if logits.ndim != 2:
+            raise EngineError(
+                f"{self._engine.backend} returns logits of the shape {logits.shape}: expected (n, classes)"
+            )
         return _finite(logits, self._engine)
 
     def gradient(self, images: FloatArray, cotangent: Cotangent) -> tuple[FloatArray, FloatArray]:
@@ -28,6 +32,8 @@ class EngineClassifier:
         if self._log_probabilities:  # d log softmax(z) / dz, transposed: c - softmax(z) sum(c)
             weights = weights - np.exp(logits) * weights.sum(1, keepdims=True)
         _, gradient = self._twin(images, weights)
+        if gradient.shape != images.shape:
+            raise EngineError(f"the gradient twin returns the shape {gradient.shape} for images of {images.shape}")
         if not np.isfinite(gradient).all():
             raise EngineError(f"the gradient twin on {self._twin.backend} returns NaN or infinite gradients")
         return logits, gradient

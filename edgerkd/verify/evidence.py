@@ -11,11 +11,13 @@ from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import Outcomes, assess, joined
 from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
-from edgerkd.attacks.gradient_check import check_gradients
+from edgerkd.attacks.gradient_check import check_gradients, shown_precision
 from edgerkd.attacks.noise import NOISE
 from edgerkd.attacks.replay import replayed, transferred
 from edgerkd.attacks.sanity import check_arrays, check_classifier
+from edgerkd.attacks.trail import Watched, check_trail
 from edgerkd.core.conditions import Timing
+from edgerkd.core.errors import EngineError
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
@@ -24,7 +26,6 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import Requirement
 from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.verification import Latency, Parity
-from edgerkd.verify.latency import measure_timing
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.session import Session
 from edgerkd.verify.verdict import gates_of, settled
@@ -93,16 +94,18 @@ def gather(
         advance(compared, "parity")
         check_arrays(inputs.images, inputs.labels, classes=classes)
         check_classifier(classifier, inputs.images[:SAMPLE], classes=classes)
+        precision = shown_precision(classifier, inputs, session.precision, generator=generator)
         gradients = check_gradients(
             classifier,
             inputs,
-            precision=session.precision,
+            precision=precision,
             generator=generator,
             after=lambda done, what: advance(compared, what),
         )
+        watched = Watched(classifier, generator=np.random.default_rng((probe_seed, 1)))
         looks: list[Outcomes] = []
         for look in assess(
-            classifier, attacks, inputs, chunk=LOOK, after=lambda done, name: advance(compared + done, name)
+            watched, attacks, inputs, chunk=LOOK, after=lambda done, name: advance(compared + done, name)
         ):
             looks.append(look)
             enough = not parity.ok or settled(gates_of(requirement, _judged(session, order, looks)))
@@ -121,7 +124,17 @@ def gather(
             images_transfer=None if samples.images_adv is None else samples.images_adv[seen],
             after=advance,
         )
-    latency, timing = measure_timing(session.live, images[:1])
+        if watched.asked is not None:
+            flags += check_trail(
+                classifier,
+                inputs,
+                watched.asked,
+                clean=session.reference.logits,
+                precision=precision,
+                share=session.variant.parity.logit_share,
+                generator=generator,
+            )
+    latency, timing = session.live.timing(images[:1])
     return Evidence(
         parity=parity,
         twin_agreement=agreement,
@@ -190,8 +203,15 @@ def compare(session: Session, generator: np.random.Generator) -> tuple[Parity, f
         host = np.concatenate([host, reference.logits_adv])
     parts = np.split(shown, range(BATCH, len(shown), BATCH))
     own = np.concatenate([session.classifier.logits(part) for part in parts])
+    if own.shape != host.shape:
+        raise EngineError(f"the engine gives {own.shape[1]} logits, and the model has {host.shape[1]} classes")
     zeros = np.zeros_like(host)
     twins = [session.twin(part, zeros[: len(part)])[0] for part in parts]
+    if any(
+        each.shape != part.shape
+        for each, part in zip(twins, np.split(host, range(BATCH, len(host), BATCH)), strict=True)
+    ):
+        raise EngineError("the gradient twin's logits are of another shape than the engine's")
     agreement = parity_of(np.concatenate(twins), own, limits=limits).agreement
     drawn = generator.permutation(len(shown))[:SMALL]
     few = np.split(drawn, np.cumsum(generator.integers(1, 4, size=SMALL)).clip(max=len(drawn)))

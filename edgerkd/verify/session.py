@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgerkd.attacks.losses import log_softmax
-from edgerkd.bundle.adapted import AdaptedEngine
-from edgerkd.bundle.backend import LiveEngine
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.engine import BuildLog, Engine
@@ -21,6 +19,7 @@ from edgerkd.verify.build import choose_backend, open_engines, preferred_backend
 from edgerkd.verify.claims import check_claims
 from edgerkd.verify.classifier import EngineClassifier
 from edgerkd.verify.distinct import distinct
+from edgerkd.verify.isolated import IsolatedEngine
 from edgerkd.verify.own import Brought, judged_samples
 
 
@@ -40,8 +39,8 @@ class Session:
     threat_model: ThreatModel
     reference_samples: StoredSamples
     reference: Reference
-    live: LiveEngine
-    twin: LiveEngine
+    live: IsolatedEngine
+    twin: IsolatedEngine
     facts: Engine
     log: BuildLog
     engine: Path
@@ -102,7 +101,7 @@ def open_session(
         adoption = None if found.engine is None else bundle.manifest.model.adoption
         log_probabilities = adoption is not None and adoption.removed in ("softmax", "log_softmax")
         if adoption is not None:
-            live = AdaptedEngine(live, adoption, batch=adoption.fixed_batch)
+            live.adapt(adoption)
         if log_probabilities:
             reference = _log_softmax(reference)
         yield Session(

@@ -14,7 +14,6 @@ from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.requirement import Requirement
 from edgerkd.core.verification import Target, VerifyReport
 from edgerkd.verify.evidence import compare
-from edgerkd.verify.latency import measure_timing
 from edgerkd.verify.session import Session
 
 _NOBODY = accuracy_from_correct(())
@@ -35,7 +34,7 @@ def unattacked(
     Raises EngineError for an engine that fails.
     """
     parity, agreement = compare(session, np.random.default_rng(probe_seed))
-    latency, timing = measure_timing(session.live, session.samples.images[:1])
+    latency, timing = session.live.timing(session.samples.images[:1])
     manifest = session.bundle.manifest
     return VerifyReport(
         verdict="measured" if parity.ok else "fail",

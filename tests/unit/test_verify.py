@@ -57,6 +57,7 @@ from edgerkd.verify.graph import reference_of_graph
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.run import target_of, verify
 from edgerkd.verify.verdict import decide, gates_of, judge, settled
+from tests import odd_backend
 from tests.bundles import GRAPH, TWIN, write_small_bundle
 from tests.zoo import THREAT, network
 
@@ -642,29 +643,8 @@ def test_repeated_images_are_counted_once_and_said(tmp_path):
 
 def test_an_engine_that_is_another_one_for_single_images_fails(bundle, tmp_path, monkeypatch):
     """Catches an attack in batches on a robust network, where a device, image by image, runs a weak one."""
-    backend = choose_backend("onnx", ())[0]
-    opened = type(backend).open
-
-    class Circumspect:
-        def __init__(self, live) -> None:
-            self.live = live
-
-        def __call__(self, *inputs):
-            outputs = self.live(*inputs)
-            return outputs if len(inputs[0]) > 1 or len(inputs) > 1 else (outputs[0] + 1, *outputs[1:])
-
-        def __getattr__(self, name):
-            return getattr(self.live, name)
-
-        def __enter__(self):
-            self.live.__enter__()
-            return self
-
-        def __exit__(self, *error):
-            return self.live.__exit__(*error)
-
-    monkeypatch.setattr(type(backend), "open", lambda self, path: Circumspect(opened(self, path)))
-    report = run(bundle, tmp_path)
+    odd_backend.install(tmp_path / "plugins", monkeypatch, "is another one for single images")
+    report = run(bundle, tmp_path, backend="odd")
     assert report.verdict == "fail"
     assert not report.parity.ok
 

@@ -1,0 +1,202 @@
+"""Engines in a process of their own, within limits of time and memory.
+
+An engine runs somebody else's graph in a runtime of many languages. One that hangs, takes all memory or crashes ends
+that process and not this one, which says so (EngineError). The limits grow with the engine's file and with what it is
+given, so that they mean something for small networks and let large ones work.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+from edgerkd.bundle.backend import FloatArray
+from edgerkd.core import errors
+from edgerkd.core.adoption import Adoption
+from edgerkd.core.conditions import Timing
+from edgerkd.core.engine import DeviceRecord
+from edgerkd.core.errors import EdgerkdError, EngineError
+from edgerkd.core.units import format_size
+from edgerkd.core.verification import Latency
+from edgerkd.files.atomic import write_atomic
+from edgerkd.files.decode import decode_plain, plain
+from edgerkd.files.paths import read_file, shown
+from edgerkd.verify.engine_process import Answer, Arrays, receive, send
+
+START = 120.0
+"""Seconds until a process has its runtime. Ours: a Jetson loads CUDA's libraries from an SD card once."""
+SECONDS = 10.0
+"""For opening an engine and for every call, more with its size (SECONDS_A_BYTE). Ours."""
+SECONDS_A_BYTE = 1e-7
+"""Of the engine's file, for opening it and for each image. Ours: 64 images through 45 MB get five minutes."""
+MEMORY = 512 << 20
+"""Bytes beside what the runtime itself takes, more with the sizes of the engines and of a batch. Ours."""
+A_BYTE_OF_ENGINE, A_BYTE_OF_IMAGES = 32, 256
+"""Bytes more for each: weights are copied, packed and turned round; a twin keeps every layer's output. Ours."""
+CALLS = 1000
+"""Of one image, as which measuring the timing counts: it makes 200 to 600, and waits for a meter of energy. Ours."""
+_LOOK = 0.01  # seconds between looks at the memory of a process that is busy
+
+_START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from edgerkd.verify.engine_process import main
+main(*map(int, sys.argv[2:]))
+"""
+
+
+class EngineProcess:
+    """A process for engines, alive until left. It ends with this one, however that ends."""
+
+    def __init__(self) -> None:
+        """Start it, which does not wait for it."""
+        mine, other = socket.socketpair()
+        with other:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _START, json.dumps(sys.path), str(other.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[other.fileno()],
+            )
+        self._connection = Connection(mine.detach())
+        self._memory = 0  # that the engines which are open may take
+
+    def open(self, backend: str, path: Path, *, outputs: int | None) -> "IsolatedEngine":
+        """The engine in `path`, live; it must give so many outputs, each with one row an image, if that is said.
+
+        Raises as the backend does, and EngineError beyond the limits.
+        """
+        if not self._memory:
+            self._ask({"what": "load", "backend": backend}, what=f"backend {backend}", seconds=START)
+            self._memory = self._held() + MEMORY
+        size = path.stat().st_size
+        self._memory += A_BYTE_OF_ENGINE * size
+        request, seconds = {"what": "open", "backend": backend, "path": str(path)}, SECONDS + SECONDS_A_BYTE * size
+        facts, _ = self._ask(request, what=f"{shown(path)}: opening it", seconds=seconds, memory=self._memory)
+        return IsolatedEngine(self, facts, path, size, outputs)
+
+    def call(
+        self, engine: "IsolatedEngine", request: Answer, arrays: Arrays = (), *, calls: int = 1
+    ) -> tuple[Answer, Arrays]:
+        """The answer to a request about an engine, in the time that so many calls may take. Raises as the engine."""
+        images = calls * max((len(array) for array in arrays), default=1)
+        return self._ask(
+            request,
+            arrays,
+            what=f"{shown(engine.path)}: running it",
+            seconds=SECONDS + SECONDS_A_BYTE * engine.size * images,
+            memory=self._memory + A_BYTE_OF_IMAGES * sum(array.nbytes for array in arrays),
+        )
+
+    def _ask(
+        self, request: Answer, arrays: Arrays = (), *, what: str, seconds: float, memory: int | None = None
+    ) -> tuple[Answer, Arrays]:
+        until = time.monotonic() + seconds
+        try:
+            send(self._connection, request, arrays)
+            while not self._connection.poll(_LOOK):
+                if time.monotonic() > until:
+                    self._stop(f"{what} takes more than {seconds:.0f} s")
+                if memory is not None and (held := self._held()) > memory:
+                    self._stop(f"{what} takes {format_size(held)} of memory, where {format_size(memory)} are plenty")
+            answer, outputs = receive(self._connection)
+        except (EOFError, OSError, ValueError) as e:
+            raise EngineError(f"{what} ended its process: {self._ended()}") from e
+        if "error" in answer:
+            raise getattr(errors, answer["error"])(answer["message"])
+        return answer, outputs
+
+    def _stop(self, why: str) -> None:
+        self.close()
+        raise EngineError(f"{why}: it was stopped")
+
+    def _held(self) -> int:
+        """Bytes of memory that the process holds, 0 where the system does not say."""
+        try:
+            pages = read_file(Path("/proc", str(self._process.pid), "statm")).split()[1]
+            return int(pages) * os.sysconf("SC_PAGE_SIZE")
+        except (EdgerkdError, IndexError):
+            return 0
+
+    def _ended(self) -> str:
+        """Why the process is no more."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        self.close()
+        code = self._process.returncode
+        if code == -signal.SIGKILL:
+            return "it was killed, most likely for want of memory"
+        return f"signal {-code}, a crash of the runtime" if code < 0 else f"exit code {code}"
+
+    def close(self) -> None:
+        """End the process. What it holds on a device goes with it."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def __enter__(self) -> "EngineProcess":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def open_isolated(graph: bytes) -> Generator["IsolatedEngine"]:
+    """Any ONNX graph with any outputs, run by ONNX Runtime in a process of its own. Raises as `EngineProcess.open`."""
+    with TemporaryDirectory() as folder, EngineProcess() as process:
+        path = Path(folder, "graph.onnx")
+        write_atomic(path, graph)
+        yield process.open("onnx", path, outputs=None)
+
+
+class IsolatedEngine:
+    """A live engine in another process. `size` is that of its file, in bytes."""
+
+    def __init__(self, process: EngineProcess, facts: Answer, path: Path, size: int, outputs: int | None) -> None:
+        self._process, self._number, self._outputs, self.path, self.size = process, facts["number"], outputs, path, size
+        self.backend: str = facts["backend"]
+        self.version: str = facts["version"]
+        self.device = decode_plain(DeviceRecord, facts["device"], path)
+
+    def __call__(self, *inputs: FloatArray) -> tuple[FloatArray, ...]:
+        _, outputs = self._process.call(self, {"what": "call", "number": self._number}, inputs)
+        if self._outputs is None:
+            return tuple(outputs)
+        if len(outputs) != self._outputs or any(output.shape[:1] != inputs[0].shape[:1] for output in outputs):
+            shapes = ", ".join(str(output.shape) for output in outputs)
+            raise EngineError(
+                f"{shown(self.path)}: its outputs have the shapes {shapes} for {len(inputs[0])} images, and "
+                f"{self._outputs} are expected, each with one row an image"
+            )
+        return tuple(outputs)
+
+    def adapt(self, adoption: Adoption) -> None:
+        """From now on it is an AdaptedEngine, which is made where the engine is."""
+        self._process.call(self, {"what": "adapt", "number": self._number, "adoption": plain(adoption)})
+
+    def timing(self, images: FloatArray) -> tuple[Latency, Timing]:
+        """Measured where the engine is: see `measure_timing`."""
+        request = {"what": "timing", "number": self._number}
+        answer, _ = self._process.call(self, request, (images,), calls=CALLS)
+        return decode_plain(Latency, answer["latency"], self.path), decode_plain(Timing, answer["timing"], self.path)
+
+    def __enter__(self) -> "IsolatedEngine":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        """It lives as long as its process."""

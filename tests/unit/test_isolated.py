@@ -1,0 +1,88 @@
+"""Engines in a process of their own: whatever one does, this process goes on and says so."""
+
+import os
+
+import numpy as np
+import pytest
+
+from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
+from edgerkd.verify import isolated
+from edgerkd.verify.isolated import EngineProcess
+from tests import odd_backend
+from tests.exporters.small_graphs import SHAPE, classifier, classifier_numpy, save
+
+IMAGES = np.random.default_rng(0).random((5, *SHAPE), np.float32)
+
+
+@pytest.fixture
+def graph(tmp_path):
+    return save(classifier(), tmp_path / "student.onnx")
+
+
+def test_an_engine_answers_as_it_would_here(graph):
+    """Catches arrays that change on the way, a latency that nobody measured, and a process that stays."""
+    with EngineProcess() as process:
+        live = process.open("onnx", graph, outputs=1)
+        (logits,) = live(IMAGES)
+        np.testing.assert_allclose(logits, classifier_numpy(IMAGES), atol=1e-5)
+        assert (live.backend, live.device.kind) == ("onnx", "cpu")
+        assert live.timing(IMAGES[:1])[0].runs == 200
+        with pytest.raises(EngineError, match="must have shape"):
+            live(IMAGES[:, :2])
+        assert live(IMAGES)[0].shape == logits.shape, "an error ended the process"
+        number = process._process.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+
+
+def test_what_cannot_be_opened_is_said_as_the_backend_says_it(tmp_path, graph):
+    """Catches an error that comes back as another kind, with another exit code."""
+    (tmp_path / "text.onnx").write_bytes(b"no graph")
+    with EngineProcess() as process, pytest.raises(ArtefactError, match=r"text\.onnx: not an ONNX graph"):
+        process.open("onnx", tmp_path / "text.onnx", outputs=1)
+    with EngineProcess() as process, pytest.raises(MissingDependencyError):
+        process.open("onnx-cuda", graph, outputs=1)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("hangs", "running it takes more than 1 s: it was stopped"),
+        ("hangs when opened", "opening it takes more than 1 s: it was stopped"),
+        ("takes memory", "are plenty: it was stopped"),
+        ("crashes", "running it ended its process: signal 11, a crash of the runtime"),
+        ("ends", "running it ended its process: exit code 3"),
+        ("raises", "ZeroDivisionError: by zero"),
+        ("answers too much", "answers with 320 MiB"),
+        ("answers in float64", "answers with float64"),
+    ],
+)
+def test_an_engine_that_misbehaves_is_an_engine_that_fails(how, said, graph, tmp_path, monkeypatch):
+    """Catches a verification that hangs, is killed, or crashes because its engine does."""
+    odd_backend.install(tmp_path / "plugins", monkeypatch, how)
+    monkeypatch.setattr(isolated, "SECONDS", 60.0 if "memory" in how else 1.0)
+    monkeypatch.setattr(isolated, "MEMORY", (160 if "memory" in how else 2000) << 20)
+
+    def three_calls(process):
+        live = process.open("odd", graph, outputs=1)
+        return [live(IMAGES) for _ in range(3)]
+
+    with EngineProcess() as process, pytest.raises(EngineError) as caught:
+        three_calls(process)
+    assert said in str(caught.value)
+
+
+def test_larger_engines_and_batches_may_take_longer_and_more(graph, monkeypatch):
+    """Catches limits of a small network for a large one, or for 64 images at once."""
+    asked = []
+    with EngineProcess() as process:
+        live = process.open("onnx", graph, outputs=1)
+        ask = process._ask
+        monkeypatch.setattr(process, "_ask", lambda *args, **kw: asked.append(kw) or ask(*args, **kw))
+        for count, size in ((1, live.size), (64, live.size), (1, 100 << 20)):
+            live.size = size
+            live(np.resize(IMAGES, (count, *SHAPE)))
+    (one, many, large) = asked
+    assert many["seconds"] > one["seconds"] == pytest.approx(isolated.SECONDS, abs=0.01)
+    assert large["seconds"] > one["seconds"] + 9
+    assert many["memory"] - one["memory"] == 63 * IMAGES[0].nbytes * isolated.A_BYTE_OF_IMAGES
