@@ -29,11 +29,11 @@ PINS := $(BIN)/uv pip compile --quiet --no-header --universal --generate-hashes 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-peers test-lowest test-gpu check-zoo cov check fmt lint type arch build bench \
-	bench-attacks bench-distill bench-ablation pins clean
+.PHONY: help setup demo test test-slow test-peers test-lowest test-gpu check-zoo check-aarch64 cov check fmt lint type \
+	arch build bench bench-attacks bench-distill bench-ablation pins clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(DEV)  ## install all that development needs, and the git hooks
 	-$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
@@ -60,6 +60,10 @@ test-gpu: $(DEV)  ## the tests for a GPU; fails where none of them ran
 
 check-zoo: $(ZOO)/.ready  ## the twins of published networks against float64 autograd (docs/zoo.md), an hour; ARGS="--only VGG"
 	$(ZOO)/bin/python bench/zoo.py --out docs/zoo.md $(ARGS)
+
+check-aarch64: $(DEV)  ## the wheel on emulated aarch64 beside this machine, and the size of an install; needs apt
+	$(PY) bench/install_size.py
+	$(PY) bench/aarch64.py
 
 cov: $(DEV)  ## the tests with their coverage, half as long again; line by line in build/coverage/index.html
 	$(PY) -m pytest --cov $(BESIDE) --cov-report=html:build/coverage
@@ -105,7 +109,7 @@ bench-distill: $(HOST)  ## a training step against a plain published loop; ARGS=
 	$(PY) bench/distill.py $(ARGS)
 
 pins: $(DEV)  ## solve the requirement files anew, each package at least a week old
-	$(PINS) --python-version 3.10 pyproject.toml --extra ort -o requirements/device.txt
+	$(PINS) --python-version 3.10 pyproject.toml requirements/device.in --extra ort -o requirements/device.txt
 	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort \
 	  -c requirements/device.txt -c requirements/pair.in -o requirements/host.txt
 	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort --extra dev \
