@@ -113,7 +113,7 @@ def build_engine(
             jetson=find_jetson(),
         )
         write_atomic(target / RECORD, encode_json(record))
-        _remove_older(folder, bundle)
+    _remove_older(folder, bundle)
     return BuiltEngine(engine=engine, twin=twin, record=record)
 
 
