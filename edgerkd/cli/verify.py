@@ -26,7 +26,7 @@ from edgerkd.cli.options import (
     radius,
     with_data,
 )
-from edgerkd.cli.output import Json, emit_json, progress, put_line, show_verification
+from edgerkd.cli.output import Json, emit_json, note, progress, put_line, show_verification
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.model_request import ModelRequest
 
@@ -71,8 +71,6 @@ def verify(
     from edgerkd.bundle.read import read_bundle
     from edgerkd.cli.bundle import check_data_given
     from edgerkd.core.requirement import Requirement, check_asked
-    from edgerkd.files.atomic import check_writable
-    from edgerkd.files.paths import given_path
     from edgerkd.verify.run import verify as run
 
     requirement = Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust)
@@ -87,8 +85,7 @@ def verify(
         else:
             folders = bundle_folders(None if source is None else Path(source))
         found = read_bundle(folders.bundle)
-        target = folders.verification(found.key) if out is None else given_path(out)
-        check_writable(target)
+        target = _place(out, folders.verification(found.key))
         report = run(
             found,
             engines=folders.engines,
@@ -104,7 +101,24 @@ def verify(
     _finish(report, target, json=json)
 
 
-def _finish(report: "VerifyReport", target: Path, *, json: bool) -> None:
+def _place(asked: Path | None, usual: Path) -> Path | None:
+    """Where the report goes: None, which is said, where nobody asked for a place and the usual one is read-only."""
+    from edgerkd.core.errors import StorageError
+    from edgerkd.files.atomic import check_writable
+    from edgerkd.files.paths import given_path
+
+    target = usual if asked is None else given_path(asked)
+    try:
+        check_writable(target)
+    except StorageError as e:
+        if asked is not None:
+            raise
+        note(f"note: the report will be shown and not kept, unless --out names a file: {e}")
+        return None
+    return target
+
+
+def _finish(report: "VerifyReport", target: Path | None, *, json: bool) -> None:
     """Show the report, keep it, and end with the verdict's exit code."""
     from edgerkd.core.errors import ParityError
     from edgerkd.files.atomic import write_atomic
@@ -114,11 +128,12 @@ def _finish(report: "VerifyReport", target: Path, *, json: bool) -> None:
     try:
         emit_json(report) if json else show_verification(report)
     finally:  # what was hard to come by is kept even where nobody can read it now, and the other way round
-        write_atomic(target, encode_json(report))
-    if not json:
+        if target is not None:
+            write_atomic(target, encode_json(report))
+    if target is not None and not json:
         put_line(f"evidence: {target}")
     if not report.parity.ok:
-        raise ParityError(f"{parity_words(report)}; the report is in {target}")
+        raise ParityError(parity_words(report) + ("" if target is None else f"; the report is in {target}"))
     raise VerdictExit(EXIT[report.verdict])
 
 

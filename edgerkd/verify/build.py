@@ -5,18 +5,19 @@ import shutil
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from edgerkd.bundle.backend import Backend, LiveEngine
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.engine import BuildLog
-from edgerkd.core.errors import ArtefactError, ConfigError, EngineError, MissingDependencyError
+from edgerkd.core.errors import ArtefactError, ConfigError, EngineError, MissingDependencyError, StorageError
 from edgerkd.core.profile import Profile
 from edgerkd.core.ranges import Sha256
 from edgerkd.core.record import Record
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Skipped
-from edgerkd.files.atomic import sha256_of, write_atomic
+from edgerkd.files.atomic import sha256_of, storage, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.verify.doctor import Jetson, find_jetson
 
@@ -123,16 +124,34 @@ def open_engines(
     """A variant's engine and its twin's, live until `stack` is left.
 
     Engines kept from another version of the backend, or from another device, do not load: they are built
-    anew, once. Raises ArtefactError or EngineError where that does not help.
+    anew, once. Where `folder` cannot be written, engines that are missing there are built in a temporary one. Raises
+    ArtefactError or EngineError where that does not help, StorageError where nothing can be written at all.
     """
+    try:
+        return _opened(bundle, variant, backend, folder, stack)
+    except StorageError:
+        with storage(folder):
+            spare = stack.enter_context(TemporaryDirectory(prefix="edgerkd-"))
+        return _opened(bundle, variant, backend, Path(spare), stack)
+
+
+def _opened(
+    bundle: Bundle, variant: Variant, backend: Backend, folder: Path, stack: ExitStack
+) -> tuple[LiveEngine, LiveEngine, BuiltEngine]:
     built = build_engine(bundle, variant, backend, folder)
     try:
-        engine, twin = (stack.enter_context(backend.open(path)) for path in (built.engine, built.twin))
+        return *_live(backend, built, stack), built
     except (ArtefactError, EngineError):
-        stack.close()
         built = build_engine(bundle, variant, backend, folder, again=True)
-        engine, twin = (stack.enter_context(backend.open(path)) for path in (built.engine, built.twin))
-    return engine, twin, built
+        return *_live(backend, built, stack), built
+
+
+def _live(backend: Backend, built: BuiltEngine, stack: ExitStack) -> tuple[LiveEngine, LiveEngine]:
+    """Both, or neither."""
+    with ExitStack() as both:
+        engine, twin = (both.enter_context(backend.open(path)) for path in (built.engine, built.twin))
+        stack.enter_context(both.pop_all())
+    return engine, twin
 
 
 def _earlier(path: Path, bundle: Bundle, engine: Path, twin: Path) -> EngineRecord | None:
