@@ -63,6 +63,7 @@ PATIENCE = 120.0
 class Trial:
     """A kill and what came of it. `moment` is in seconds or, with `how` "change", which change was not made."""
 
+    seed: int
     command: str
     number: int
     how: str
@@ -231,7 +232,13 @@ def killed(starts: Starts, command: str, number: int, seed: int, usual: Undistur
     problems += broken(folder)
     problems += wrong(folder, command, ended(forked(folder, COMMANDS[command])), usual)
     return Trial(
-        command=command, number=number, how=how, moment=moment, killed=code == -signal.SIGKILL, problems=problems
+        seed=seed,
+        command=command,
+        number=number,
+        how=how,
+        moment=moment,
+        killed=code == -signal.SIGKILL,
+        problems=problems,
     )
 
 
@@ -317,7 +324,7 @@ def main() -> None:
     for command, each in usual.items():
         print(f"{command:24}{each.seconds:6.2f} s{each.changes:5} changes to files", flush=True)
     trials = [Trial(**each) for each in json.loads(given.json.read_text())["trials"]] if given.json.exists() else []
-    made = {(trial.command, trial.number) for trial in trials}
+    made = {(trial.seed, trial.command, trial.number) for trial in trials}
     jobs: list[tuple[str, int, Callable[[], Trial]]] = []
     for number in range(given.n):
         jobs += [(c, number, lambda c=c, i=number: killed(starts, c, i, given.seed, usual[c])) for c in COMMANDS]
@@ -325,13 +332,13 @@ def main() -> None:
         name = f"verify and {'verify' if number % 3 else 'build'} at once"
         jobs.append((name, number, lambda i=number: both(starts, i, given.seed, usual)))
     for command, number, job in jobs:
-        if (command, number) in made:
+        if (given.seed, command, number) in made:
             continue
         trials.append(job())
         if trials[-1].problems:
             print(trials[-1], flush=True)
         facts = machine_facts(("edgerkd", "onnxruntime", "torch"))
-        kept = {"seed": given.seed, "images": IMAGES, "machine": facts, "trials": [asdict(each) for each in trials]}
+        kept = {"images": IMAGES, "machine": facts, "trials": [asdict(each) for each in trials]}
         write_atomic(given.json, json.dumps(kept, indent=1))
     print(f"\n{table(trials)}")
     sys.exit(1 if any(trial.problems for trial in trials) else None)

@@ -17,7 +17,7 @@ from edgerkd.core.ranges import Sha256
 from edgerkd.core.record import Record
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Skipped
-from edgerkd.files.atomic import sha256_of, storage, write_atomic
+from edgerkd.files.atomic import locked, sha256_of, storage, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.verify.doctor import Jetson, find_jetson
 
@@ -94,28 +94,44 @@ def build_engine(
     target = folder / bundle.key / backend.name / variant.name
     brought = bundle.path / variant.engine if variant.engine else None
     engine, twin = brought or target / f"engine{backend.suffix}", target / f"twin{backend.suffix}"
-    record = None if again else _earlier(target / RECORD, bundle, engine, twin)
-    if record is not None and backend.suffix == ".onnx" and not _are_the_graphs(record, bundle, variant):
-        record = None
+    record = None if again else _kept(target / RECORD, bundle, variant, backend, engine, twin)
     if record is None:
         backend.check_build()
-        log = BuildLog()
-        if brought is None:
-            log = backend.build(bundle.path / variant.graph, engine, max_batch=MAX_BATCH)
-        twin_log = backend.build(bundle.path / variant.twin, twin, max_batch=MAX_BATCH)
-        record = EngineRecord(
-            backend=backend.name,
-            variant=variant.name,
-            manifest_sha256=bundle.sha256,
-            engine_sha256=sha256_of(engine),
-            twin_sha256=sha256_of(twin),
-            log=log,
-            twin_log=twin_log,
-            jetson=find_jetson(),
-        )
-        write_atomic(target / RECORD, encode_json(record))
+        with locked(target.with_name(f".{variant.name}.lock")):  # who waited here finds what the other has built
+            record = None if again else _kept(target / RECORD, bundle, variant, backend, engine, twin)
+            record = record or _built(target / RECORD, bundle, variant, backend, engine, twin)
     _remove_older(folder, bundle)
     return BuiltEngine(engine=engine, twin=twin, record=record)
+
+
+def _kept(
+    path: Path, bundle: Bundle, variant: Variant, backend: Backend, engine: Path, twin: Path
+) -> EngineRecord | None:
+    """The record of an earlier build that can be used, if there is one."""
+    record = _earlier(path, bundle, engine, twin)
+    if record is not None and backend.suffix == ".onnx" and not _are_the_graphs(record, bundle, variant):
+        return None
+    return record
+
+
+def _built(path: Path, bundle: Bundle, variant: Variant, backend: Backend, engine: Path, twin: Path) -> EngineRecord:
+    """Build the twin, and the engine unless the bundle brings it; what was built is written to `path`."""
+    log = BuildLog()
+    if not variant.engine:
+        log = backend.build(bundle.path / variant.graph, engine, max_batch=MAX_BATCH)
+    twin_log = backend.build(bundle.path / variant.twin, twin, max_batch=MAX_BATCH)
+    record = EngineRecord(
+        backend=backend.name,
+        variant=variant.name,
+        manifest_sha256=bundle.sha256,
+        engine_sha256=sha256_of(engine),
+        twin_sha256=sha256_of(twin),
+        log=log,
+        twin_log=twin_log,
+        jetson=find_jetson(),
+    )
+    write_atomic(path, encode_json(record))
+    return record
 
 
 def open_engines(
@@ -147,9 +163,11 @@ def _opened(
 
 
 def _live(backend: Backend, built: BuiltEngine, stack: ExitStack) -> tuple[LiveEngine, LiveEngine]:
-    """Both, or neither."""
+    """Both, or neither. Raises EngineError where another process has built them anew in the meantime."""
     with ExitStack() as both:
         engine, twin = (both.enter_context(backend.open(path)) for path in (built.engine, built.twin))
+        if (sha256_of(built.engine), sha256_of(built.twin)) != (built.record.engine_sha256, built.record.twin_sha256):
+            raise EngineError(f"{built.engine} was replaced while it was loaded: run the command again")
         stack.enter_context(both.pop_all())
     return engine, twin
 
