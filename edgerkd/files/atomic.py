@@ -82,6 +82,23 @@ def folder_atomic(path: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)  # the old folder now, or a new one that was not finished
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder among the system's temporary files, which is gone on leaving.
+
+    Those that killed processes have left are removed first. Raises StorageError where none can be made.
+    """
+    with storage(Path(os.environ.get("TMPDIR", "/tmp"))):
+        place = Path(tempfile.gettempdir(), "edgerkd")
+        sweep(place)
+        lock, new = _begin(place, _new_folder)
+    try:
+        yield new
+    finally:
+        os.close(lock)
+        shutil.rmtree(new, ignore_errors=True)
+
+
 def _exchange(new: Path, old: Path) -> None:
     """Let two folders change places; where that takes several steps, `recover` puts right what a kill left."""
     if _renameat2(new, old):

@@ -5,7 +5,6 @@ import shutil
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from edgerkd.bundle.backend import Backend, LiveEngine
 from edgerkd.bundle.plugins import load_backend
@@ -17,7 +16,7 @@ from edgerkd.core.ranges import Sha256
 from edgerkd.core.record import Record
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Skipped
-from edgerkd.files.atomic import locked, sha256_of, storage, write_atomic
+from edgerkd.files.atomic import locked, scratch_folder, sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.verify.doctor import Jetson, find_jetson
 
@@ -146,9 +145,7 @@ def open_engines(
     try:
         return _opened(bundle, variant, backend, folder, stack)
     except StorageError:
-        with storage(folder):
-            spare = stack.enter_context(TemporaryDirectory(prefix="edgerkd-"))
-        return _opened(bundle, variant, backend, Path(spare), stack)
+        return _opened(bundle, variant, backend, stack.enter_context(scratch_folder()), stack)
 
 
 def _opened(

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from edgerkd.files.atomic import (
     folder_atomic,
     locked,
     recover,
+    scratch_folder,
     sha256_of,
     sweep,
     write_atomic,
@@ -160,6 +162,20 @@ def test_a_writer_whose_lock_came_too_late_begins_again(tmp_path, monkeypatch):
     _fill(tmp_path / "x", {"a": "new"})
     assert (swept, (tmp_path / "x" / "a").read_text()) == ([2], "new")
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_killed_processs_scratch_folder_goes_with_the_next(tmp_path, monkeypatch):
+    """Catches graphs that pile up among the temporary files, and those of a living process removed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / ".edgerkd-killed.part").mkdir()
+    (tmp_path / ".edgerkd-killed.part" / "model.onnx").touch()
+    with scratch_folder() as first, scratch_folder() as second:
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
+        assert list(second.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    with pytest.raises(StorageError), scratch_folder():
+        pass
 
 
 def test_what_a_killed_check_has_left_is_swept_by_the_next(tmp_path):
