@@ -167,7 +167,10 @@ def found_in(folder: Path, command: str, code: int | None) -> Any:
         report = json.loads(out)
         stored = [json.loads(path.read_text()) for path in (folder / RUN).glob("verify-*.json")]
         keys = ("verdict", "rows", "clean_acc", "robust_acc", "flags", "gates")
-        return code, [report[key] for key in keys], stored == [report]
+        printed = [report]
+        if command == "verify-beside-another" and (text := folder.with_name("second.out").read_text()):
+            printed.append(json.loads(text))
+        return code, [report[key] for key in keys], len(stored) == 1 and stored[0] in printed
     if command == "build":
         return code, json.loads(out)["engine_sha256"] if code == 0 else None
     return code, {name: entry.sha256 for name, entry in read_bundle(folder / RUN / "bundle").manifest.files.items()}
@@ -266,11 +269,18 @@ def both(starts: Starts, number: int, seed: int, usual: dict[str, Undisturbed]) 
     first = forked(folder, COMMANDS["verify"])
     time.sleep(moment)
     codes = [ended(forked(second, COMMANDS[other])), ended(first)]
-    problems = wrong(folder, "verify", codes[1], usual["verify"])
+    command = "verify-beside-another" if other == "verify" else "verify"
+    problems = wrong(folder, command, codes[1], usual["verify"])
     if codes[0] != usual[other].found[0]:
         problems.append(f"{other} ended with {codes[0]}: {second.with_name('second.err').read_text()[-500:]}")
     return Trial(
-        command=f"verify and {other} at once", number=number, how="time", moment=moment, killed=False, problems=problems
+        seed=seed,
+        command=f"verify and {other} at once",
+        number=number,
+        how="time",
+        moment=moment,
+        killed=False,
+        problems=problems,
     )
 
 
