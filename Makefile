@@ -30,11 +30,11 @@ PINS := $(BIN)/uv pip compile --quiet --no-header --universal --generate-hashes 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-peers test-lowest test-gpu check-zoo check-page cov check fmt lint type arch build bench \
-	bench-attacks bench-distill bench-ablation pins clean
+.PHONY: help setup demo test test-slow test-peers test-lowest test-gpu check-zoo check-page check-aarch64 cov check fmt \
+	lint type arch build bench bench-attacks bench-distill bench-ablation pins clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(DEV)  ## install all that development needs, and the git hooks
 	-$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
@@ -65,6 +65,10 @@ check-zoo: $(ZOO)/.ready  ## the twins of published networks against float64 aut
 check-page: $(PAGE)/.ready  ## the pages in headless Chromium, with axe-core and pictures in build/page; ARGS="FILE..." for others
 	$(if $(ARGS),,PYTHONPATH=. $(PY) bench/sample_pages.py build/page)
 	$(PAGE)/bin/python bench/check_page.py $(or $(ARGS),build/page/*.html)
+
+check-aarch64: $(DEV)  ## the wheel on emulated aarch64 beside this machine, and the size of an install; needs apt
+	$(PY) bench/install_size.py
+	$(PY) bench/aarch64.py
 
 cov: $(DEV)  ## the tests with their coverage, half as long again; line by line in build/coverage/index.html
 	$(PY) -m pytest --cov $(BESIDE) --cov-report=html:build/coverage
@@ -110,7 +114,7 @@ bench-distill: $(HOST)  ## a training step against a plain published loop; ARGS=
 	$(PY) bench/distill.py $(ARGS)
 
 pins: $(DEV)  ## solve the requirement files anew, each package at least a week old
-	$(PINS) --python-version 3.10 pyproject.toml --extra ort --extra sign -o requirements/device.txt
+	$(PINS) --python-version 3.10 pyproject.toml requirements/device.in --extra ort --extra sign -o requirements/device.txt
 	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort --extra sign \
 	  -c requirements/device.txt -c requirements/pair.in -o requirements/host.txt
 	$(PINS) --python-version 3.11 pyproject.toml requirements/build.in --extra host --extra ort --extra sign --extra dev \

@@ -1,11 +1,10 @@
 """Backends, found by entry point; edgerkd's own come through the same door."""
 
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from edgerkd.bundle.backend import Backend, LiveEngine
 from edgerkd.core.errors import EdgerkdError, MissingDependencyError, UnknownNameError
+from edgerkd.files.atomic import scratch_folder
 
 GROUP = "edgerkd.backends"
 _PARTS = ("name", "suffix", "placement", "check", "check_build", "build", "open")  # of a Backend
@@ -40,8 +39,8 @@ def open_onnx(graph: bytes, backend: Backend | None = None) -> LiveEngine:
 
     Raises MissingDependencyError without ONNX Runtime, EngineError where it does not run the graph.
     """
-    with TemporaryDirectory() as folder:  # an engine holds what it has read
-        path = Path(folder, "model.onnx")
+    with scratch_folder() as folder:  # an engine holds what it has read
+        path = folder / "model.onnx"
         path.write_bytes(graph)
         backend = backend or load_backend("onnx")
         return backend.open(path)

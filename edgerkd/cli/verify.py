@@ -136,9 +136,9 @@ def verify(
             given = request if given_flags(context, ("data",)) else None
             brought = bring(given, found.manifest, n=n, eps=radius(eps), progress=bars)
         believed = trust_in(found, keys=keys, sha256=expected)
-        target = folders.verification(found.key) if out is None else given_path(out)
+        target = _place(out, folders.verification(found.key))
         cases = None if junit is None else given_path(junit)
-        for path in (target, kept_path(target), *([cases] if cases else [])):
+        for path in (*([kept_path(target)] if target else []), *([cases] if cases else [])):
             check_writable(path)
         report = run(
             found,
@@ -154,13 +154,30 @@ def verify(
             brought=brought,
             heard=lambda plain: bars.say("\n".join(plain_lines(plain))),
             trust=believed,
-            keep=kept_path(target),
+            keep=None if target is None else kept_path(target),
             progress=bars,
         )
     _finish(report, target, cases, json=json)
 
 
-def _finish(report: "VerifyReport", target: Path, junit: Path | None, *, json: bool) -> None:
+def _place(asked: Path | None, usual: Path) -> Path | None:
+    """Where the report goes: None, which is said, where nobody asked for a place and the usual one is read-only."""
+    from edgerkd.core.errors import StorageError
+    from edgerkd.files.atomic import check_writable
+    from edgerkd.files.paths import given_path
+
+    target = usual if asked is None else given_path(asked)
+    try:
+        check_writable(target)
+    except StorageError as e:
+        if asked is not None:
+            raise
+        note(f"note: the report will be shown and not kept, unless --out names a file: {e}")
+        return None
+    return target
+
+
+def _finish(report: "VerifyReport", target: Path | None, junit: Path | None, *, json: bool) -> None:
     """Show the report, keep it, signed, and end with the verdict's exit code."""
     from edgerkd.files.atomic import write_atomic
     from edgerkd.report.junit import junit_xml
@@ -169,20 +186,21 @@ def _finish(report: "VerifyReport", target: Path, junit: Path | None, *, json: b
     try:
         emit_json(report) if json else show_verification(report)
     finally:  # what was hard to come by is kept even where nobody can read it now, and the other way round
-        write_report(target, report, _reporter())
+        if target is not None:
+            write_report(target, report, _reporter())
         if junit is not None:
             write_atomic(junit, junit_xml(report))
-    if not json:
+    if target is not None and not json:
         put_line(f"evidence: {target}")
     _end(report, report.verdict, target)
 
 
-def _end(report: "VerifyReport", verdict: "Verdict", target: Path) -> NoReturn:
+def _end(report: "VerifyReport", verdict: "Verdict", target: Path | None) -> NoReturn:
     from edgerkd.core.errors import ParityError
     from edgerkd.report.words import parity_words
 
     if not report.parity.ok:
-        raise ParityError(f"{parity_words(report)}; the report is in {target}")
+        raise ParityError(parity_words(report) + ("" if target is None else f"; the report is in {target}"))
     raise VerdictExit(EXIT[verdict])
 
 

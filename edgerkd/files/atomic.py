@@ -1,7 +1,8 @@
 """Writes that either happen whole or not at all, and leave nothing behind.
 
 What is being written lies beside its place under a temporary name, and is locked for as long as its writer lives. A
-killed writer's lock is gone with it: the next write to the same place removes what it left.
+killed writer's lock is gone with it: the next write to the same place removes what it left. A writer that was not quick
+enough with its lock finds that its file is gone, and begins again.
 """
 
 import ctypes
@@ -11,7 +12,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +21,6 @@ from edgerkd.files.paths import MakeError, kind_of, open_file, shown
 
 CLAIM = ".claim"
 _SUFFIX = ".part"
-_FRESH = 10.0  # seconds within which an empty temporary file may not be locked yet; ours
 
 
 def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
@@ -34,11 +33,9 @@ def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None
         path = _place(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=_SUFFIX)
-        new = Path(name)
+        handle, new = _begin(path, _new_file)
         try:
             with os.fdopen(handle, "wb") as file:
-                _lock(file.fileno())
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -71,10 +68,8 @@ def folder_atomic(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         recover(path)
         sweep(path)
-        new = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-", suffix=_SUFFIX))
-        lock = os.open(new, os.O_RDONLY)
+        lock, new = _begin(path, _new_folder)
     try:
-        _lock(lock)
         yield new
         with storage(path):
             new.chmod(0o755)
@@ -85,6 +80,23 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     finally:
         os.close(lock)
         shutil.rmtree(new, ignore_errors=True)  # the old folder now, or a new one that was not finished
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder among the system's temporary files, which is gone on leaving.
+
+    Those that killed processes have left are removed first. Raises StorageError where none can be made.
+    """
+    with storage(Path(os.environ.get("TMPDIR", "/tmp"))):
+        place = Path(tempfile.gettempdir(), "edgerkd")
+        sweep(place)
+        lock, new = _begin(place, _new_folder)
+    try:
+        yield new
+    finally:
+        os.close(lock)
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _exchange(new: Path, old: Path) -> None:
@@ -131,10 +143,7 @@ def sweep(path: Path) -> None:
             handle = os.open(left, os.O_RDONLY | os.O_NONBLOCK)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its writer lives
-                found = os.fstat(handle)
-                empty = found.st_size == 0 or (left.is_dir() and not any(left.iterdir()))
-                if not (empty and time.time() - found.st_mtime < _FRESH):
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
             finally:
                 os.close(handle)
 
@@ -144,10 +153,31 @@ def _literal(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
-def _lock(handle: int) -> None:
-    """Say that its writer lives. Where the file system knows no locks, nothing is ever swept."""
-    with suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+def _begin(path: Path, make: Callable[[Path], tuple[int, Path]]) -> tuple[int, Path]:
+    """Something temporary beside `path`, open and locked: it says that its writer lives.
+
+    Where the file system knows no locks, nothing is ever swept.
+    """
+    while True:
+        handle, new = make(path)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_SH)  # waits for a sweep that was quicker
+        with suppress(FileNotFoundError):
+            if os.path.samestat(new.lstat(), os.fstat(handle)):
+                return handle, new
+        os.close(handle)
+
+
+def _new_file(path: Path) -> tuple[int, Path]:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=_SUFFIX)
+    return handle, Path(name)
+
+
+def _new_folder(path: Path) -> tuple[int, Path]:
+    while True:
+        name = tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-", suffix=_SUFFIX)
+        with suppress(FileNotFoundError):  # swept already
+            return os.open(name, os.O_RDONLY), Path(name)
 
 
 @contextmanager
@@ -213,9 +243,10 @@ def check_writable(path: Path) -> None:
     with storage(path):
         path = _place(path)
         folder = next(parent for parent in path.absolute().parents if parent.exists())
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}-", suffix=_SUFFIX)
+        sweep(folder / path.name)
+        handle, new = _new_file(folder / path.name)
         os.close(handle)
-        Path(name).unlink()
+        new.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -10,13 +10,13 @@ from edgerkd.bundle.backend import Backend
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.engine import BuildLog
-from edgerkd.core.errors import ArtefactError, ConfigError, EngineError, MissingDependencyError
+from edgerkd.core.errors import ArtefactError, ConfigError, EngineError, MissingDependencyError, StorageError
 from edgerkd.core.profile import Profile
 from edgerkd.core.ranges import Sha256
 from edgerkd.core.record import Record
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Skipped
-from edgerkd.files.atomic import sha256_of, write_atomic
+from edgerkd.files.atomic import locked, scratch_folder, sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.verify.doctor import Jetson, find_jetson
 from edgerkd.verify.isolated import EngineProcess, IsolatedEngine
@@ -95,29 +95,45 @@ def build_engine(
     target = folder / bundle.key / backend.name / variant.name
     brought = bundle.path / variant.engine if variant.engine else None
     engine, twin = brought or target / f"engine{backend.suffix}", target / f"twin{backend.suffix}"
-    record = None if again else _earlier(target / RECORD, bundle, backend, variant, engine, twin)
-    if record is not None and backend.suffix == ".onnx" and not _are_the_graphs(record, bundle, variant):
-        record = None
+    record = None if again else _kept(target / RECORD, bundle, variant, backend, engine, twin)
     if record is None:
         backend.check_build()
-        log = BuildLog()
-        if brought is None:
-            log = backend.build(bundle.path / variant.graph, engine, max_batch=MAX_BATCH)
-        twin_log = backend.build(bundle.path / variant.twin, twin, max_batch=MAX_BATCH)
-        record = EngineRecord(
-            backend=backend.name,
-            variant=variant.name,
-            manifest_sha256=bundle.sha256,
-            engine_sha256=sha256_of(engine),
-            twin_sha256=sha256_of(twin),
-            log=log,
-            twin_log=twin_log,
-            jetson=find_jetson(),
-        )
-        write_atomic(target / RECORD, encode_json(record))
-        seal(target / RECORD)
-        _remove_older(folder, bundle)
+        with locked(target.with_name(f".{variant.name}.lock")):  # who waited here finds what the other has built
+            record = None if again else _kept(target / RECORD, bundle, variant, backend, engine, twin)
+            record = record or _built(target / RECORD, bundle, variant, backend, engine, twin)
+    _remove_older(folder, bundle)
     return BuiltEngine(engine=engine, twin=twin, record=record)
+
+
+def _kept(
+    path: Path, bundle: Bundle, variant: Variant, backend: Backend, engine: Path, twin: Path
+) -> EngineRecord | None:
+    """The record of an earlier build that can be used, if there is one."""
+    record = _earlier(path, bundle, backend, variant, engine, twin)
+    if record is not None and backend.suffix == ".onnx" and not _are_the_graphs(record, bundle, variant):
+        return None
+    return record
+
+
+def _built(path: Path, bundle: Bundle, variant: Variant, backend: Backend, engine: Path, twin: Path) -> EngineRecord:
+    """Build the twin, and the engine unless the bundle brings it; what was built is written to `path`."""
+    log = BuildLog()
+    if not variant.engine:
+        log = backend.build(bundle.path / variant.graph, engine, max_batch=MAX_BATCH)
+    twin_log = backend.build(bundle.path / variant.twin, twin, max_batch=MAX_BATCH)
+    record = EngineRecord(
+        backend=backend.name,
+        variant=variant.name,
+        manifest_sha256=bundle.sha256,
+        engine_sha256=sha256_of(engine),
+        twin_sha256=sha256_of(twin),
+        log=log,
+        twin_log=twin_log,
+        jetson=find_jetson(),
+    )
+    write_atomic(path, encode_json(record))
+    seal(path)
+    return record
 
 
 def open_engines(
@@ -126,26 +142,39 @@ def open_engines(
     """A variant's engine and its twin's, live in a process of their own until `stack` is left.
 
     Engines kept from another version of the backend, or from another device, do not load: they are built
-    anew, once. Raises ArtefactError or EngineError where that does not help.
+    anew, once. Where `folder` cannot be written, engines that are missing there are built in a temporary one. Raises
+    ArtefactError or EngineError where that does not help, StorageError where nothing can be written at all.
     """
-    built = build_engine(bundle, variant, backend, folder)
-    process = stack.enter_context(EngineProcess())
     try:
-        engine, twin = _opened(process, backend, built)
+        return _opened(bundle, variant, backend, folder, stack)
+    except StorageError:
+        return _opened(bundle, variant, backend, stack.enter_context(scratch_folder()), stack)
+
+
+def _opened(
+    bundle: Bundle, variant: Variant, backend: Backend, folder: Path, stack: ExitStack
+) -> tuple[IsolatedEngine, IsolatedEngine, BuiltEngine]:
+    built = build_engine(bundle, variant, backend, folder)
+    try:
+        return *_live(backend, built, stack), built
     except (ArtefactError, EngineError):
-        stack.close()
         built = build_engine(bundle, variant, backend, folder, again=True)
-        process = stack.enter_context(EngineProcess())
-        engine, twin = _opened(process, backend, built)
-    return engine, twin, built
+        return *_live(backend, built, stack), built
 
 
-def _opened(process: EngineProcess, backend: Backend, built: BuiltEngine) -> tuple[IsolatedEngine, IsolatedEngine]:
-    """An engine gives logits, its twin the gradient as well."""
-    return (
-        process.open(backend.name, built.engine, outputs=1),
-        process.open(backend.name, built.twin, outputs=2),
-    )
+def _live(backend: Backend, built: BuiltEngine, stack: ExitStack) -> tuple[IsolatedEngine, IsolatedEngine]:
+    """Both, or neither; an engine gives logits, its twin the gradient as well.
+
+    Raises EngineError where another process has built them anew in the meantime.
+    """
+    with ExitStack() as both:
+        process = both.enter_context(EngineProcess())
+        engine = process.open(backend.name, built.engine, outputs=1)
+        twin = process.open(backend.name, built.twin, outputs=2)
+        if (sha256_of(built.engine), sha256_of(built.twin)) != (built.record.engine_sha256, built.record.twin_sha256):
+            raise EngineError(f"{built.engine} was replaced while it was loaded: run the command again")
+        stack.enter_context(both.pop_all())
+    return engine, twin
 
 
 def _earlier(

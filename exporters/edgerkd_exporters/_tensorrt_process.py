@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import (
@@ -19,7 +18,7 @@ from edgerkd.core.errors import (
 )
 from edgerkd.core.record import Record
 from edgerkd.core.text import LONGEST_TEXT, printable
-from edgerkd.files.atomic import write_atomic
+from edgerkd.files.atomic import scratch_folder, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.paths import own_folder
 from edgerkd_exporters._cuda import Gpu
@@ -53,8 +52,8 @@ def build(flavour: Flavour, graph: Path, target: Path, max_batch: int) -> BuildL
         EngineError: that process was killed, or crashed; and what `build_here` raises.
     """
     library(flavour)
-    with TemporaryDirectory() as folder:
-        result = Path(folder) / "result.json"
+    with scratch_folder() as folder:
+        result = folder / "result.json"
         arguments = [flavour.backend, str(graph), str(target), str(max_batch), str(result)]
         done = subprocess.run(
             [sys.executable, "-c", _START, json.dumps(sys.path), *arguments],

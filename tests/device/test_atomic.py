@@ -1,11 +1,12 @@
 """Writes that fail leave what was there."""
 
 import errno
-import os
+import fcntl
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,9 @@ from edgerkd.files.atomic import (
     folder_atomic,
     locked,
     recover,
+    scratch_folder,
     sha256_of,
+    sweep,
     write_atomic,
 )
 
@@ -127,8 +130,6 @@ def test_a_kill_at_any_step_leaves_the_old_folder_or_the_new_one_and_the_next_wr
         assert _steps(target, at, how).returncode == -signal.SIGKILL
         recover(target)
         assert [(target / name).read_text() for name in "ab"] in (["old"] * 2, ["new"] * 2)
-        for left in tmp_path.iterdir():
-            os.utime(left, (0, 0))  # long ago, so that an empty one may go too
         _fill(target, {"a": "old", "b": "old"})
         assert [p.name for p in tmp_path.iterdir()] == ["bundle"], at
 
@@ -138,10 +139,50 @@ def test_what_a_living_writer_has_begun_is_left_alone(tmp_path):
     target = tmp_path / "bundle"
     with folder_atomic(target) as slow:
         write_atomic(slow / "a", "slow")
-        os.utime(slow, (0, 0))
         _fill(target, {"a": "quick"})
         assert (slow / "a").read_text() == "slow"
     assert (target / "a").read_text() == "slow"
+
+
+def test_a_writer_whose_lock_came_too_late_begins_again(tmp_path, monkeypatch):
+    """Catches a sweep that removes what another has just made, and an empty file that is left for its youth."""
+    lock, swept = fcntl.flock, [0]
+
+    def late(handle, how):
+        if how == fcntl.LOCK_SH and swept[0] < 2:
+            swept[0] += 1
+            sweep(tmp_path / "x")
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    write_atomic(tmp_path / "x", "new")
+    assert (swept, (tmp_path / "x").read_text()) == ([2], "new")
+    swept[0] = 0
+    (tmp_path / "x").unlink()
+    _fill(tmp_path / "x", {"a": "new"})
+    assert (swept, (tmp_path / "x" / "a").read_text()) == ([2], "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_killed_processs_scratch_folder_goes_with_the_next(tmp_path, monkeypatch):
+    """Catches graphs that pile up among the temporary files, and those of a living process removed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / ".edgerkd-killed.part").mkdir()
+    (tmp_path / ".edgerkd-killed.part" / "model.onnx").touch()
+    with scratch_folder() as first, scratch_folder() as second:
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
+        assert list(second.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    with pytest.raises(StorageError), scratch_folder():
+        pass
+
+
+def test_what_a_killed_check_has_left_is_swept_by_the_next(tmp_path):
+    """Catches an empty file beside a place that is asked about and never written."""
+    (tmp_path / ".bundle.json-killed.part").touch()
+    check_writable(tmp_path / "bundle.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_files_rest_is_swept_and_names_are_no_patterns(tmp_path):

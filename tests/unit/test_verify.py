@@ -3,14 +3,18 @@
 import json
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
 
 from edgerkd.attacks.suite import DEFAULT, attacks_named
 from edgerkd.attacks.words import flag_words
+from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import read_bundle
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import make_variant, write_bundle
@@ -41,7 +45,7 @@ from edgerkd.core.requirement import (
 from edgerkd.core.run import RunFolder
 from edgerkd.core.variant import PARITY
 from edgerkd.core.verification import Limit, Parity, VerifyReport
-from edgerkd.files.atomic import sha256_of
+from edgerkd.files.atomic import sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.paths import read_file
 from edgerkd.files.profiles import load_profile
@@ -50,7 +54,7 @@ from edgerkd.jobs.precision import retention_interval
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.report.words import notes, reasons
 from edgerkd.verify import evidence
-from edgerkd.verify.build import RECORD, BuiltEngine, build_engine, choose_backend
+from edgerkd.verify.build import RECORD, BuiltEngine, build_engine, choose_backend, open_engines
 from edgerkd.verify.classifier import EngineClassifier
 from edgerkd.verify.distinct import distinct
 from edgerkd.verify.graph import reference_of_graph
@@ -279,6 +283,46 @@ def test_an_earlier_build_is_kept_unless_another_is_asked_for(bundle, tmp_path):
     before = built.engine.stat().st_ino
     assert built_onnx(bundle, tmp_path).engine.stat().st_ino == before
     assert built_onnx(bundle, tmp_path, again=True).engine.stat().st_ino != before
+
+
+def test_an_engine_that_is_replaced_while_it_is_loaded_is_loaded_again(bundle, tmp_path, monkeypatch):
+    """Catches a report on one engine under the digest of another, which a build at the same time has put there."""
+    backend, opened = load_backend("onnx"), []
+    usual = type(backend).open
+
+    def opens(self, path):
+        if not opened:
+            write_atomic(path, (bundle / TWIN).read_bytes())
+        opened.append(path)
+        return usual(self, path)
+
+    monkeypatch.setattr(type(backend), "open", opens)
+    found = read_bundle(bundle)
+    with ExitStack() as stack:
+        *_, built = open_engines(found, found.manifest.variants[0], backend, tmp_path / "engines", stack)
+        assert sha256_of(built.engine) == built.record.engine_sha256 == found.manifest.files[GRAPH].sha256
+    assert len(opened) == 4
+
+
+def test_of_two_who_build_at_once_one_builds(bundle, tmp_path, monkeypatch):
+    """Catches an engine of one process under the record of another: each build differs, on a GPU."""
+    backend, built = load_backend("onnx"), []
+    usual, barrier = type(backend).build, Barrier(2)
+
+    def builds(self, graph, engine, *, max_batch):
+        built.append(engine.name)
+        return usual(self, graph, engine, max_batch=max_batch)
+
+    def work(_):
+        found = read_bundle(bundle)
+        barrier.wait()
+        return build_engine(found, found.manifest.variants[0], backend, tmp_path / "engines").record
+
+    monkeypatch.setattr(type(backend), "build", builds)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(work, range(2))
+    assert first == second
+    assert sorted(built) == ["engine.onnx", "twin.onnx"]
 
 
 def test_two_bundles_side_by_side_never_share_a_file(bundle, tmp_path):
