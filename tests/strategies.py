@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.adoption import Adoption, Normalization
 from edgerkd.core.architecture import Architecture
+from edgerkd.core.judged import Judged
 from edgerkd.core.model_spec import ModelSpec
 from edgerkd.core.ranges import Ascending, Length, Within
 from edgerkd.core.text import odd_characters
@@ -38,9 +39,16 @@ def records(cls: type) -> st.SearchStrategy[Any]:
     if cls is Variant:
         named = _builds(Variant, backend=TEXT.map("b{}".format))
         return named | _builds(Variant, backend=st.none(), engine=st.none())
+    if cls is Judged:
+        return st.lists(st.text("-+ab", min_size=1, max_size=5), max_size=3).map(_judged)
     if cls is ModelSpec:
         return (st.none() | _architectures()).flatmap(_models)
     return _builds(cls)
+
+
+def _judged(fates: list[str]) -> Judged:
+    n = sum(map(len, fates))
+    return Judged(of=n + 1, images=tuple(range(n)), fates=tuple(fates), host=None)
 
 
 def _builds(cls: type, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

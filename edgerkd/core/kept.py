@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edgerkd.core.accuracy import Accuracy, accuracy_from_correct
+from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.ranges import Amount, Name, Positive, Sha256, Weight
 from edgerkd.core.record import Record
+from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.units import Radius
 
 STEPS = 4
@@ -50,7 +51,7 @@ def curve_of(distances: Iterable[float], eps: Radius) -> tuple[RadiusPoint, ...]
     """
     found = list(distances)
     return tuple(
-        RadiusPoint(eps=at, robust_acc=accuracy_from_correct(distance > float(at) + SLACK for distance in found))
+        RadiusPoint(eps=at, robust_acc=accuracy_anytime(distance > float(at) + SLACK for distance in found))
         for at in (Radius(0), *radii_below(eps), eps)
     )
 
