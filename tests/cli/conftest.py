@@ -41,6 +41,4 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Road:
     distilled = process(folder, "distill", "--profile", "jetson-orin", "--epochs", "18")
     exported = process(folder, "export", "--format", "trt")
     verified = process(folder, "verify")
-    if verified.code == 7:  # where it looks for masking is drawn anew: PGD alone is at times caught over-reporting
-        verified = process(folder, "verify")
     return Road(folder, distilled, exported, verified, folder / "runs" / "standard")
