@@ -298,11 +298,12 @@ def _kinds() -> "tuple[type[Any], ...]":
     from edgerkd.core.teacher import TeacherCard
     from edgerkd.core.variance_gap import VarianceGapReport
     from edgerkd.core.verification import VerifyReport
+    from edgerkd.core.verify_comparison import VerifyComparison
     from edgerkd.report.load import Facts
     from edgerkd.verify.build import EngineRecord
     from edgerkd.verify.doctor import Examination
 
-    measured = (Evaluation, VerifyReport, Comparison, CurveReport, VarianceGapReport, Examination)
+    measured = (Evaluation, VerifyReport, Comparison, VerifyComparison, CurveReport, VarianceGapReport, Examination)
     return (*measured, RunRecord, Manifest, TeacherCard, EngineRecord, Facts)
 
 

@@ -97,7 +97,7 @@ def test_verify_reaches_a_verdict(device: Device, carried: str) -> None:
     report = json.loads(evidence.read_text())
     assert json.loads(done.stdout) == report
     assert report["engine"]["backend"] == "onnx"
-    assert [row["attack"] for row in report["rows"]] == ["replay", "apgd-ce", "apgd-t", "fab-t", "square"]
+    assert [row["attack"] for row in report["rows"]] == ["noise", "replay", "apgd-ce", "apgd-t", "fab-t", "square"]
     assert {row["source"] for row in report["rows"]} >= {"replay", "direct"}
     assert report["verdict"] == _right_verdict(report)
     assert done.returncode == EXIT[report["verdict"]]

@@ -58,6 +58,7 @@ from edgerkd.verify.build import RECORD, BuiltEngine, build_engine, choose_backe
 from edgerkd.verify.classifier import EngineClassifier
 from edgerkd.verify.distinct import distinct
 from edgerkd.verify.graph import reference_of_graph
+from edgerkd.verify.isolated import EngineProcess
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.run import target_of, verify
 from edgerkd.verify.verdict import decide, gates_of, judge, settled
@@ -288,15 +289,16 @@ def test_an_earlier_build_is_kept_unless_another_is_asked_for(bundle, tmp_path):
 def test_an_engine_that_is_replaced_while_it_is_loaded_is_loaded_again(bundle, tmp_path, monkeypatch):
     """Catches a report on one engine under the digest of another, which a build at the same time has put there."""
     backend, opened = load_backend("onnx"), []
-    usual = type(backend).open
+    usual = EngineProcess.open
 
-    def opens(self, path):
+    def opens(self, name, path, **given):
         if not opened:
             write_atomic(path, (bundle / TWIN).read_bytes())
+            given["outputs"] = None
         opened.append(path)
-        return usual(self, path)
+        return usual(self, name, path, **given)
 
-    monkeypatch.setattr(type(backend), "open", opens)
+    monkeypatch.setattr(EngineProcess, "open", opens)
     found = read_bundle(bundle)
     with ExitStack() as stack:
         *_, built = open_engines(found, found.manifest.variants[0], backend, tmp_path / "engines", stack)

@@ -42,7 +42,7 @@ def test_each_attack_is_described_and_each_ensemble_is_made_of_attacks():
     assert not set(ENSEMBLES) & set(FACTS)
     assert set(descriptions()) == {*ENSEMBLES, *ATTACKS}
     assert all(attack.sources and len(attack.description) > 10 for attack in FACTS.values())
-    assert {"fgsm", "pgd-kl"} == WEAK
+    assert {"fgsm", "noise", "pgd-kl"} == WEAK
     for name in descriptions():
         assert attacks_named(name, classes=10)[0]
     assert [each.id for each in attacks_named("autoattack", classes=10)[0]] == ["apgd-ce", "apgd-t", "fab-t", "square"]
