@@ -34,9 +34,14 @@ def in_process(arguments: tuple[object, ...], capsys: pytest.CaptureFixture[str]
     return Ended(int(stop.value.code or 0), captured.out, captured.err)
 
 
-ONE_BY_ONE = """
+QUICKLY = """
+from edgerkd.jobs import export, transfer
+export.DEFAULT = transfer.DEFAULT = "pgd"  # the host's attack, which is not the point
+"""
+ONE_BY_ONE = f"""
 import json, sys
 from edgerkd.cli import main
+{QUICKLY}
 for arguments in json.loads(sys.argv[1]):
     sys.argv = ["edgerkd", *arguments]
     try:
@@ -49,6 +54,15 @@ for arguments in json.loads(sys.argv[1]):
 def prepare(folder: Path, *commands: tuple[str, ...]) -> None:
     """Commands that a test rests on and does not ask about, in one process: each would import torch anew."""
     subprocess.run([sys.executable, "-c", ONE_BY_ONE, json.dumps(commands)], cwd=folder, check=True)
+
+
+def export_quickly(folder: Path, *arguments: str) -> Ended:
+    """`edgerkd export` in a process of its own, where the host attacks by PGD alone."""
+    program = f"{QUICKLY}\nfrom edgerkd.__main__ import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "export", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def process(folder: Path, *arguments: str, **options: Any) -> Ended:

@@ -10,8 +10,9 @@ from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.adoption import Adoption, Normalization
 from edgerkd.core.architecture import Architecture
 from edgerkd.core.judged import Judged
+from edgerkd.core.kept import KeptFile
 from edgerkd.core.model_spec import ModelSpec
-from edgerkd.core.ranges import Ascending, Length, Within
+from edgerkd.core.ranges import Ascending, Length, Name, Within
 from edgerkd.core.text import odd_characters
 from edgerkd.core.units import Radius
 from edgerkd.core.variant import Variant
@@ -39,6 +40,8 @@ def records(cls: type) -> st.SearchStrategy[Any]:
     if cls is Variant:
         named = _builds(Variant, backend=TEXT.map("b{}".format))
         return named | _builds(Variant, backend=st.none(), engine=st.none())
+    if cls is KeptFile:  # whose `file` is no size
+        return _builds(KeptFile, file=values(Name))
     if cls is Judged:
         return st.lists(st.text("-+ab", min_size=1, max_size=5), max_size=3).map(_judged)
     if cls is ModelSpec:

@@ -88,7 +88,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("page", sorted(NAMED - {ELSEWHERE}))
+SLOW = {"python-api.md", "read-a-verdict.md", "verify-your-own-model.md"}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in sorted(NAMED - {ELSEWHERE})],
+)
 def test_a_page_works_word_for_word(
     page: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,7 +46,7 @@ def own(pixels=FRESH[0], labels=FRESH[1], **changes) -> Brought:
 
 
 def run(folder: Path, tmp_path: Path, **changes) -> VerifyReport:
-    given = {"engines": tmp_path / "engines", "requirement": HALF, "backend": "onnx", **changes}
+    given = {"engines": tmp_path / "engines", "requirement": HALF, "backend": "onnx", "attack": "pgd", **changes}
     return verify(read_bundle(folder), **given, progress=Silent())
 
 
