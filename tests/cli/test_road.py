@@ -56,7 +56,6 @@ def test_an_honestly_distilled_student_passes_and_a_standard_trained_one_fails(r
     assert [row.attack for row in passed.rows][-3:] == ["apgd-ce", "apgd-t3", "square:500"]
     assert not any(notice.id == "over-reports" for notice in passed.notices)
     assert passed.reference is not None
-    assert passed.reference.attacks == ("apgd-ce", "apgd-t3", "square:500")
     ended = process(road.folder, "verify", str(road.standard / "bundle"), "--json")
     failed = json.loads(ended.out)
     assert ended.code == 1
@@ -125,6 +124,7 @@ def test_it_says_after_how_many_images_it_decided(road):
     assert re.search(r"decided after (50|100) of 397 images, drawn with seed \d+", ended.out)
 
 
+@pytest.mark.slow
 def test_a_larger_radius_is_never_easier(road, edgerkd, monkeypatch):
     """Catches --eps that goes nowhere."""
     monkeypatch.chdir(road.folder)
@@ -150,6 +150,7 @@ def test_a_bundle_carried_elsewhere_is_verified_beside_itself(copied, edgerkd):
     assert sorted(path.name for path in copied.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_two_bundles_carried_to_one_folder_keep_their_own_reports(copied, edgerkd):
     """Catches the second verdict that takes the first one's place, and a copy whose name is not its own."""
     other = Path(shutil.copytree(copied, copied.with_name("another")))

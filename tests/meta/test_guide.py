@@ -88,7 +88,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SLOW = {"python-api.md", "read-a-verdict.md", "verify-your-own-model.md"}
+SLOW = {"python-api.md", "read-a-verdict.md", "use-the-engine.md", "verify-your-own-model.md"}
 
 
 @pytest.mark.parametrize(

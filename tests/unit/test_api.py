@@ -133,6 +133,7 @@ def test_images_and_labels_of_any_usual_type_are_the_same(images, labels) -> Non
     np.testing.assert_allclose(found.images_adv, wanted.images_adv, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_seed_decides_and_a_chunk_does_not() -> None:
     """Catches random numbers that depend on the batch, and a seed that is not used."""
 

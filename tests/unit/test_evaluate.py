@@ -297,6 +297,7 @@ def test_other_flags_take_nothing_from_a_stopped_evaluation(small_run, monkeypat
     assert said == []
 
 
+@pytest.mark.slow
 def test_other_weights_take_nothing_from_a_stopped_evaluation(small_run, monkeypatch, tmp_path):
     """Catches a student trained further, with the figures of the one before."""
     with monkeypatch.context() as patch:

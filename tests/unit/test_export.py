@@ -27,6 +27,7 @@ def opened(folder: Path) -> Dataset:
     return open_data(DataRequest(source=str(folder / "bars.npz")), eps=Radius("8/255"), progress=Silent())[0]
 
 
+@pytest.mark.slow
 def test_a_graph_that_is_not_the_student_leaves_the_old_bundle(tmp_path, monkeypatch):
     """Catches a bundle replaced before its graph was checked."""
     run = write_small_run(tmp_path / "run")

@@ -141,6 +141,7 @@ def with_host(bundle: Path, folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_the_host_held_counts_on_its_own_images_within_its_own_radius_alone(bundles, tmp_path):
     """Catches retention over images that the host never saw, or at a radius at which it was never attacked, and gates
     that were set for another radius.

@@ -783,6 +783,7 @@ def looking_at_five(monkeypatch):
     monkeypatch.setattr(evidence, "LOOK", 5)
 
 
+@pytest.mark.slow
 def test_it_decides_early_in_an_order_of_its_own_and_full_judges_all(bundle, tmp_path, looking_at_five):
     """Catches an attack to the last image where the first ones tell, a fixed first part, and --full that stops."""
     hopeless = Requirement(min_clean_acc=0.0, min_robust_acc=1.0)
