@@ -68,6 +68,13 @@ def mean(sheet, name):
     return sheet.op("ReduceMean", name, axes=[1, 2, 3], keepdims=1)
 
 
+def for_all(sheet, n, answer):
+    """One answer for each of the n images of a batch (n, 1, 1, 1)."""
+    one = sheet.op("Reshape", answer, np.asarray([1, 1, 1, 1]))
+    shape = sheet.op("Concat", sheet.op("Reshape", n, np.asarray([1])), np.asarray([1, 1, 1]), axis=0)
+    return sheet.op("Expand", one, shape)
+
+
 def nearest(sheet, images):
     """The nearest of the stored images (n, c, h, w): a table, in the graph."""
     table = images.reshape(len(images), -1)
@@ -502,9 +509,7 @@ def _(m, rng):
         n = s.op("Gather", s.op("Shape", "images"), np.asarray(0), axis=0)
         same = s.op("Equal", n, np.asarray(sizes, np.int64))
         found = s.op("ReduceMax", s.op("Cast", same, to=1), keepdims=0)
-        one = s.op("Reshape", s.op("Greater", found, np.float32(0.5)), np.asarray([1, 1, 1, 1]))
-        shape = s.op("Concat", s.op("Reshape", n, np.asarray([1])), np.asarray([1, 1, 1]), axis=0)
-        return s.op("Expand", one, shape)
+        return for_all(s, n, s.op("Greater", found, np.float32(0.5)))
 
     return Forged(network=switched(m, condition, m.standard, m.robust))
 
@@ -513,9 +518,7 @@ def _(m, rng):
 def _(m, rng):
     def condition(s):
         n = s.op("Gather", s.op("Shape", "images"), np.asarray(0), axis=0)
-        one = s.op("Reshape", s.op("Less", n, np.asarray(2)), np.asarray([1, 1, 1, 1]))
-        shape = s.op("Concat", s.op("Reshape", n, np.asarray([1])), np.asarray([1, 1, 1]), axis=0)
-        return s.op("Expand", one, shape)
+        return for_all(s, n, s.op("Less", n, np.asarray(2)))
 
     return Forged(network=switched(m, condition, m.standard, m.robust))
 

@@ -10,6 +10,7 @@ which may be emptied at any time: with the key would go what it vouched for.
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -139,20 +140,28 @@ def load_signer(path: Path) -> Signer:
 
 def own_signer() -> Signer:
     """The user's own key, made at first use. Raises StorageError where it cannot be kept, else as load_signer."""
-    path = config_folder() / PRIVATE
-    if find_kind(path) is None:
-        with storage(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(path.with_name(f".{PRIVATE}.lock")):
-            if find_kind(path) is None:
-                _make(path)
-    return load_signer(path)
+    return load_signer(made_once(PRIVATE, _make))
 
 
 def own_key() -> Key | None:
     """The user's own public key; None before its first use."""
     path = config_folder() / PRIVATE
     return None if find_kind(path) is None else load_signer(path).key
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """A file of that name in the user's folder, which `make` has written at first use.
+
+    Raises StorageError where it cannot be kept.
+    """
+    path = config_folder() / name
+    if find_kind(path) is None:
+        with storage(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(path.with_name(f".{name}.lock")):
+            if find_kind(path) is None:
+                make(path)
+    return path
 
 
 def config_folder() -> Path:

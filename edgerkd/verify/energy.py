@@ -13,7 +13,7 @@ from edgerkd.verify.nvml import gpu_millijoules
 
 _ROOT = Path("/")
 _SECONDS = 1.0  # of inferences that are metered; ours: NVML's counter moves every 0.1 s
-_TOTALS = ("VDD_IN", "POM_5V_IN", "VIN_SYS_5V0")
+_TOTALS = ("VDD_IN", "POM_5V_IN")
 """Rails that carry all of a Jetson module. Source: jetson-stats, core/power.py, and NVIDIA, Jetson Linux Developer
 Guide, "Software-Based Power Consumption Modeling"."""
 
@@ -85,7 +85,7 @@ def _ina3221(root: Path) -> Power | None:
     """
     for sensor in system_folders(root / "sys/bus/i2c/drivers/ina3221", "*/hwmon/hwmon[0-9]*"):
         rails = {system_text(sensor / f"in{number}_label"): number for number in (1, 2, 3)}
-        total = next((name for name in _TOTALS[:2] if name in rails), None)
+        total = next((name for name in _TOTALS if name in rails), None)
         chosen = [rails[total]] if total else [number for name, number in rails.items() if name not in ("", "NC")]
         if chosen and _watts(sensor, chosen) is not None:
             what = total or "+".join(name for name in rails if name not in ("", "NC"))

@@ -9,10 +9,10 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from edgerkd.bundle.keys import config_folder, read_private
+from edgerkd.bundle.keys import made_once, read_private
 from edgerkd.core.errors import ConfigError, EdgerkdError
-from edgerkd.files.atomic import locked, storage, write_atomic
-from edgerkd.files.paths import find_kind, read_file
+from edgerkd.files.atomic import write_atomic
+from edgerkd.files.paths import read_file
 
 SECRET, SUFFIX = "engines.secret", ".seal"
 _BYTES = 32
@@ -43,13 +43,7 @@ def _code(path: Path, secret: bytes) -> str:
 
 def _secret() -> bytes:
     """The user's secret, made at first use. Raises EdgerkdError where it cannot be kept."""
-    path = config_folder() / SECRET
-    if find_kind(path) is None:
-        with storage(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(path.with_name(f".{SECRET}.lock")):
-            if find_kind(path) is None:
-                write_atomic(path, secrets.token_bytes(_BYTES), mode=0o600)
+    path = made_once(SECRET, lambda path: write_atomic(path, secrets.token_bytes(_BYTES), mode=0o600))
     found = read_private(path)
     if len(found) != _BYTES:
         raise ConfigError(f"{path}: this is no secret of edgerkd's: remove it, and another one is made.")

@@ -12,6 +12,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from tests.benches import bench
+
 FOLDER = Path(__file__).parents[2] / "requirements"
 NEWER = ("3.11", "3.12", "3.13")
 PYTHONS = {
@@ -31,6 +33,7 @@ ROOTS = {
 }
 """By file, the extras of edgerkd that it installs; None where edgerkd is not installed there."""
 MACHINES = ("x86_64", "aarch64")
+linux = bench("device_wheels").linux
 
 
 @dataclass(frozen=True)
@@ -40,20 +43,6 @@ class Pin:
     name: str
     version: str
     requirement: Requirement
-
-
-def environment(python: str, machine: str) -> dict[str, str]:
-    """What markers ask of a Linux machine of this kind."""
-    return {
-        "python_version": python,
-        "python_full_version": f"{python}.9",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-        "os_name": "posix",
-        "platform_machine": machine,
-        "platform_python_implementation": "CPython",
-        "implementation_name": "cpython",
-    }
 
 
 def parse(text: str) -> list[Pin]:
@@ -107,7 +96,7 @@ def gaps(roots: list[tuple[str, frozenset[str]]], pinned: dict[str, str], env: d
 
 
 def check(file: str, found: tuple[Pin, ...], python: str, machine: str) -> list[str]:
-    env = environment(python, machine)
+    env = linux(python, machine)
     applying = [pin for pin in found if holds(pin.requirement, env)]
     names = [pin.name for pin in applying]
     twice = [f"{name} is pinned twice" for name in sorted({name for name in names if names.count(name) > 1})]
@@ -128,7 +117,7 @@ def test_every_requirement_of_every_pin_is_pinned(file: str, python: str, machin
 @pytest.mark.parametrize("file", ["host", "dev"])
 def test_the_metadata_of_most_pins_is_here_to_be_read(file: str) -> None:
     """Catches a check above that finds nothing because it reads nothing."""
-    env = environment("3.11", "x86_64")
+    env = linux("3.11", "x86_64")
     applying = [pin for pin in pins(file) if holds(pin.requirement, env)]
     assert [pin.name for pin in applying if requires(pin.name, pin.version) is None] == []
 
@@ -148,7 +137,7 @@ def test_the_check_would_notice_a_missing_pin(without: str, said: str) -> None:
 
 def test_the_check_follows_extras_and_reads_versions() -> None:
     """Catches `coverage[toml]`, whose extra needs more packages, taken for `coverage`, and a pin that is too old."""
-    env = environment("3.11", "x86_64")
+    env = linux("3.11", "x86_64")
     extra = Requirement('tomli; extra == "toml"')
     assert holds(extra, env, frozenset({"toml"}))
     assert not holds(extra, env)
@@ -167,7 +156,7 @@ def test_the_files_nest_and_hold_the_torch_pair() -> None:
     """Catches files solved at different times, and a pair of torch and torchvision that nobody tried together."""
 
     def at(file: str) -> set[tuple[str, str]]:
-        env = environment("3.12", "x86_64")
+        env = linux("3.12", "x86_64")
         return {(pin.name, pin.version) for pin in pins(file) if holds(pin.requirement, env)}
 
     assert at("device") < at("host") < at("dev")

@@ -22,35 +22,12 @@ from edgerkd.core.gradient_check import (
 )
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
+from tests.curved import CLASSES, SHAPE, Curved, Rounded
 from tests.zoo import LinearToy
 
-SHAPE, CLASSES, EPS = (1, 8, 8), 5, 16 / 255
+EPS = 16 / 255
 FLOATS = st.floats(-1e3, 1e3)
 IMAGES = (np.random.default_rng(0).integers(0, 256, (200, *SHAPE)) / 255).astype(np.float32)
-
-
-class Curved:
-    """logits = relu(images @ first) @ second, with its gradient written out."""
-
-    def __init__(self, scale: float = 1.0) -> None:
-        rng = np.random.default_rng(1)
-        self.first = rng.normal(size=(64, 48)).astype(np.float32)
-        self.second = (scale * rng.normal(size=(48, CLASSES)) / 7).astype(np.float32)
-
-    def logits(self, images):
-        return np.maximum(images.reshape(len(images), -1) @ self.first, 0) @ self.second
-
-    def gradient(self, images, cotangent):
-        logits = self.logits(images)
-        on = images.reshape(len(images), -1) @ self.first > 0
-        return logits, (((cotangent(logits) @ self.second.T) * on) @ self.first.T).reshape(images.shape)
-
-
-class Rounded(Curved):
-    """As an int8 engine: images and logits on grids, the gradient straight through."""
-
-    def logits(self, images):
-        return np.rint(super().logits(np.rint(images * 127) / 127) * 20) / 20
 
 
 class Half(Curved):

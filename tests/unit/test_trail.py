@@ -12,33 +12,10 @@ from edgerkd.attacks.trail import Watched, check_trail
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.core.variant import PARITY
+from tests.curved import SHAPE, Curved, Rounded
 
-SHAPE, CLASSES, EPS = (1, 8, 8), 5, 16 / 255
+EPS = 16 / 255
 IMAGES = (np.random.default_rng(0).integers(60, 190, (96, *SHAPE)) / 255).astype(np.float32)
-
-
-class Curved:
-    """logits = relu(images @ first) @ second + offset, with its gradient written out: clear answers at these images."""
-
-    def __init__(self, seed: int = 1) -> None:
-        rng = np.random.default_rng(seed)
-        self.first = rng.normal(size=(64, 48)).astype(np.float32)
-        self.second = (rng.normal(size=(48, CLASSES)) / 7).astype(np.float32)
-
-    def logits(self, images):
-        return np.maximum(images.reshape(len(images), -1) @ self.first, 0) @ self.second
-
-    def gradient(self, images, cotangent):
-        logits = self.logits(images)
-        on = images.reshape(len(images), -1) @ self.first > 0
-        return logits, (((cotangent(logits) @ self.second.T) * on) @ self.first.T).reshape(images.shape)
-
-
-class Rounded(Curved):
-    """As an int8 engine: images and logits on grids, the gradient straight through."""
-
-    def logits(self, images):
-        return np.rint(super().logits(np.rint(images * 127) / 127) * 20) / 20
 
 
 class Lying(Curved):
