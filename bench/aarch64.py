@@ -24,6 +24,7 @@ from zipfile import ZipFile
 from arm64 import Arm64, UnavailableError, arm64
 from device_wheels import BUILD, own_wheel, pinned_wheels, pins
 
+from edgerkd.bundle.keys import config_folder
 from edgerkd.bundle.read import read_bundle
 from edgerkd.cli.verify import EXIT
 from edgerkd.core.progress import Silent
@@ -112,6 +113,7 @@ def verify_there(machine: Arm64, site: Path, bundle: Path, report: Path) -> dict
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(site),
             "EDGERKD_CACHE": str(report.parent / "cache"),
+            "EDGERKD_CONFIG": str(config_folder()),
         }
         command = [str(machine.python), "-m", "edgerkd", "verify", str(bundle), "--backend", BACKEND, "--json"]
         command += ["--attack", ATTACK]

@@ -21,7 +21,6 @@ from edgerkd.core.run import RunFolder
 from edgerkd.core.verification import Latency
 from edgerkd.files.decode import encode_json
 from edgerkd.report.words import engine_words
-from edgerkd.verify.latency import measure_latency
 from edgerkd.verify.session import open_session
 
 
@@ -53,7 +52,7 @@ def main() -> None:
         variant=given.variant,
     ) as session:
         images = session.samples.images
-        latency = [measure_latency(session.live, np.resize(images, (n, *images.shape[1:]))) for n in given.batches]
+        latency = [session.live.timing(np.resize(images, (n, *images.shape[1:])))[0] for n in given.batches]
         found = Result(machine=facts, bundle=bundle.manifest.name, engine=session.facts, latency_ms=tuple(latency))
     show_machine(facts)
     print(f"\n{found.bundle}: {engine_words(found.engine)}")

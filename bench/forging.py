@@ -1,7 +1,8 @@
 """What forgers work with: ONNX graphs put together from others, and bundles whose digests are right all the same."""
 
+import json
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.bundle.write import make_variant, write_bundle
 from edgerkd.core.accuracy import accuracy_from_correct
-from edgerkd.core.manifest import Manifest
 from edgerkd.core.requirement import Requirement
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.verify.graph import reference_of_graph
@@ -90,7 +90,6 @@ class Network:
 class Material:
     """`robust` passes its gates and `standard` must not; `samples` are the honest bundle's, `more` are others."""
 
-    folder: Path
     robust: Network
     standard: Network
     bundle: Bundle
@@ -109,11 +108,8 @@ class Forged:
     samples: StoredSamples | None = None
     reference: Reference | None = None
     precision: str = "fp32"
-    manifest: dict[str, Any] = field(default_factory=dict)
     edit: Any = None
-    parity: Any = None
     adversarial: bool = True
-    backend: str | None = None
 
 
 def network_of(graph: bytes) -> Network:
@@ -133,7 +129,6 @@ def material(robust: Path, standard: Path, *, n: int = 128) -> Material:
     samples, _ = bundles[0].samples(variant)
     rows = np.random.default_rng(0).permutation(len(samples))
     return Material(
-        folder=robust,
         robust=found[0],
         standard=found[1],
         bundle=bundles[0],
@@ -147,7 +142,7 @@ def write_forged(folder: Path, made: Forged, material: Material) -> Path:
     samples = made.samples or material.samples
     if made.adversarial and samples.images_adv is not None:
         clean = reference_of_graph(made.network.graph, replace(samples, images_adv=None, host_robust=None)).logits
-        adv = reference_of_graph(made.network.graph, replace(samples, pixels=samples.pixels)).logits_adv
+        adv = reference_of_graph(made.network.graph, samples).logits_adv
         assert adv is not None
         held = (clean.argmax(1) == samples.labels) & (adv.argmax(1) == samples.labels)
         samples = replace(samples, host_robust=held)
@@ -158,24 +153,16 @@ def write_forged(folder: Path, made: Forged, material: Material) -> Path:
     assert result is not None
     clean_acc = accuracy_from_correct((reference.logits.argmax(1) == samples.labels).tolist())
     robust_acc = clean_acc if samples.host_robust is None else accuracy_from_correct(samples.host_robust.tolist())
-    changes: dict[str, Any] = {
-        "reference": replace(result, clean_acc=clean_acc, robust_acc=robust_acc),
-        "requirement": GATES,
-    }
-    manifest: Manifest = replace(material.bundle.manifest, **{**changes, **made.manifest}, variants=())
-    variant = make_variant(
-        made.precision,
-        graph=made.network.graph,
-        twin=made.network.twin,
-        reference=reference,
-        parity=made.parity,
-        backend=made.backend,
+    manifest = replace(
+        material.bundle.manifest,
+        reference=replace(result, clean_acc=clean_acc, robust_acc=robust_acc),
+        requirement=GATES,
+        variants=(),
     )
+    variant = make_variant(made.precision, graph=made.network.graph, twin=made.network.twin, reference=reference)
     shutil.rmtree(folder, ignore_errors=True)
     write_bundle(folder, manifest, variants=[variant], samples=samples)
     if made.edit is not None:
-        import json
-
         path = folder / "manifest.json"
         content = json.loads(path.read_text())
         made.edit(content)

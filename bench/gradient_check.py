@@ -21,9 +21,9 @@ from small_networks import Exported, Setting, exported
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.classifier import Classifier
 from edgerkd.attacks.gradient_check import check_gradients
-from edgerkd.bundle.plugins import load_runtime
 from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.verify.classifier import EngineClassifier
+from edgerkd.verify.graph import open_graph
 
 SETTINGS = [
     Setting(data=data, family=family, widths=widths, robust=robust, train=train, epochs=epochs)
@@ -126,9 +126,8 @@ class Lying:
 
 @contextmanager
 def live(case: Exported, precision: str) -> Iterator[EngineClassifier]:
-    runtime = load_runtime("onnxruntime")
-    with runtime.load(case.graph(precision)) as engine, runtime.load(case.twin(precision)) as twin:
-        yield EngineClassifier(engine, twin)
+    with open_graph(case.graph(precision).read_bytes(), case.twin(precision).read_bytes()) as found:
+        yield found
 
 
 def inputs_of(case: Exported) -> AttackInputs:

@@ -325,7 +325,7 @@ def main() -> None:
     demo = prepared(given.demo, work)
     torch.set_num_threads(1)
     secrets.randbits = lambda k: 1
-    edgerkd.jobs.export.STORED_IMAGES, edgerkd.jobs.export.ATTACK = IMAGES, "fgsm"
+    edgerkd.jobs.export.STORED_IMAGES, edgerkd.jobs.export.DEFAULT = IMAGES, "fgsm"
     starts = Starts(demo, work)
     for command in COMMANDS:
         undisturbed(starts, command)

@@ -86,7 +86,7 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
         patch.setenv("EDGERKD_CACHE", str(home / "cache"))
-        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "EDGERKD_PROFILE_PATH"):
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "EDGERKD_PROFILE_PATH", "EDGERKD_CONFIG"):
             patch.delenv(name, raising=False)
         for name, value in (("COLUMNS", "80"), ("NO_COLOR", "1"), ("TERM", "dumb")):
             patch.setenv(name, value)

@@ -7,7 +7,7 @@ point: the margin, cross-entropy, the margin to a random class, or random weight
 
 * **steepest**: the direction that the gradient itself calls steepest. The slope along it is by far the largest, so it
   shows even through int8's rounding; a gradient that is not the engine's predicts a large slope where there is none;
-* **random**: signs of random coarse grids, and of single pixels where the engine is float32, which do not depend on
+* **random**: signs of random coarse grids, or of single pixels where the engine is float32, which do not depend on
   the gradient and show what it leaves out: one that is averaged over blocks of pixels is right along every coarse grid.
 
 How far to go follows the precision. Too far, and curvature and kinks hide the slope; too near, and rounding does. The
@@ -142,10 +142,11 @@ def compare(
     after(2, "slopes along them")
 
     best = _furthest(agreement, precision) * inputs.eps
-    grids = [coarse_signs(asked.points.shape, inputs.norm, generator) for _ in range(RANDOM)]
     if precision == "fp32":  # what rounds hides slopes as small as these
         fine = [generator.choice(np.asarray([-1, 1], np.float32), asked.points.shape) for _ in range(RANDOM)]
         grids = [_unit(signs, inputs.norm) for signs in fine]
+    else:
+        grids = [coarse_signs(asked.points.shape, inputs.norm, generator) for _ in range(RANDOM)]
     seen = [differences(grid, best) for grid in grids]
     predicted, measured = (np.stack([each[side] for each in seen], axis=-1) for side in (0, 1))
     random = np.asarray([concordance(p, m) for p, m in zip(predicted.tolist(), measured.tolist(), strict=True)])

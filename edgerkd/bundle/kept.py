@@ -87,7 +87,7 @@ def read_kept(path: Path) -> Kept:
         shape = tuple(sizes.get(axis, -1) for axis in axes)
         if array.dtype != expected or array.shape != shape:
             problems.append(f"{name} is {array.dtype} {array.shape}: expected {expected.__name__} {shape}")
-        elif np.isnan(array).any() or (array.dtype == np.float32 and array.min(initial=0) < 0):
+        elif np.isnan(array).any() or array.min(initial=0) < 0:
             problems.append(f"{name} holds NaN or negative values")
         elif name in ("images_adv", "shares", "shares_adv") and array.max(initial=0) > 1:
             problems.append(f"{name} must be within [0, 1]")

@@ -10,7 +10,7 @@ which may be emptied at any time: with the key would go what it vouched for.
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -147,6 +147,11 @@ def own_key() -> Key | None:
     """The user's own public key; None before its first use."""
     path = config_folder() / PRIVATE
     return None if find_kind(path) is None else load_signer(path).key
+
+
+def believed(keys: Sequence[Key]) -> list[Key]:
+    """The keys that are trusted: those that were named, else the user's own, where this machine has it."""
+    return list(keys) or [key for key in (own_key(),) if key is not None]
 
 
 def made_once(name: str, make: Callable[[Path], None]) -> Path:

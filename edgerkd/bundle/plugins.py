@@ -34,13 +34,12 @@ def load_backend(name: str) -> Backend:
     return backend
 
 
-def open_onnx(graph: bytes, backend: Backend | None = None) -> LiveEngine:
-    """An ONNX graph, run by ONNX Runtime on the CPU of this machine, or by another `backend` whose engines are graphs.
+def open_onnx(graph: bytes) -> LiveEngine:
+    """An ONNX graph, run by ONNX Runtime on the CPU of this machine.
 
     Raises MissingDependencyError without ONNX Runtime, EngineError where it does not run the graph.
     """
     with scratch_folder() as folder:  # an engine holds what it has read
         path = folder / "model.onnx"
         path.write_bytes(graph)
-        backend = backend or load_backend("onnx")
-        return backend.open(path)
+        return load_backend("onnx").open(path)

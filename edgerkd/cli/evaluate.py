@@ -16,7 +16,7 @@ from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.record import Record
 
 if TYPE_CHECKING:
-    from edgerkd.core.comparison import Comparison, Paired
+    from edgerkd.core.comparison import Comparison
     from edgerkd.core.curve import CurveReport
     from edgerkd.core.evaluation import Evaluation
     from edgerkd.core.flag import Flag
@@ -184,13 +184,14 @@ def _show_curve(found: "CurveReport", folder: "RunFolder") -> None:
 
 
 def _show_comparison(found: "Comparison") -> None:
+    from edgerkd.report.compare import pair_row
     from edgerkd.report.text_table import Table
     from edgerkd.report.words import sample_words
 
     first, second = found.first, found.second
     networks = tuple((e.name, str(e.clean_acc), str(e.robust_acc)) for e in (first, second))
     headers = ("images", "both correct", f"only {first.name}", f"only {second.name}", "neither", "difference", "p")
-    pairs = (_pair_row("clean", found.clean), _pair_row("robust", found.robust))
+    pairs = (pair_row("clean", found.clean), pair_row("robust", found.robust))
     how = (
         f"{first.threat_model}, {sample_words(first.n, first.of, first.seed)}; difference: first less second, with "
         "Newcombe's paired 95 % interval; p: McNemar's exact test"
@@ -213,11 +214,6 @@ def _show_evaluation(found: "Evaluation") -> None:
     how = f"{found.threat_model}, {sample_words(found.n, found.of, found.seed)}{led}"
     end = _end(how, found.flags, missing_words(found.by_class))
     show_parts(Table(("attack", "source", "accuracy"), rows), class_table(found.by_class), end)
-
-
-def _pair_row(name: str, pair: "Paired") -> tuple[str, ...]:
-    counts = (str(count) for count in (pair.both, pair.only_first, pair.only_second, pair.neither))
-    return (name, *counts, str(pair), f"{pair.p_value:.3g}")
 
 
 def _end(line: str, flags: "Iterable[Flag]", notes: Iterable[str] = ()) -> str:

@@ -37,7 +37,9 @@ def report(
     With --compare the page is about two verifications, and the tables are printed. With --vnnlib no page is written,
     but properties for formal verifiers.
     """
-    _check_together(bundle=bundle, run=run, compare=compare, vnnlib=vnnlib, variant=variant)
+    _check_together(
+        bundle=bundle, run=run, compare=compare, vnnlib=vnnlib, variant=variant, page=json or out is not None
+    )
     from edgerkd.files.paths import given_path
 
     target = None if out is None else given_path(out)
@@ -69,12 +71,15 @@ def _check_together(
     compare: tuple[Path, Path] | None,
     vnnlib: Path | None,
     variant: str | None,
+    page: bool,
 ) -> None:
     """Raises BadParameter for what does not go together."""
     if bundle is not None and run is not None:
         raise typer.BadParameter("names a run, and BUNDLE a bundle: give one of them", param_hint="--run")
     if compare is not None and (bundle is not None or run is not None or vnnlib is not None):
         raise typer.BadParameter("names both verifications: give nothing else to report on", param_hint="--compare")
+    if vnnlib is not None and page:
+        raise typer.BadParameter("writes a folder and no page: leave out --json and --out", param_hint="--vnnlib")
     if variant is not None and vnnlib is None:
         raise typer.BadParameter("says whose graph is written by --vnnlib", param_hint="--variant")
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 EXIT = {"pass": 0, "fail": 1, "inconclusive": 7, "measured": 0, "pass as claimed": 8}
 
-_OF_A_VERDICT = ("attack", "min_robust", "min_clean")
+_OF_A_VERDICT = ("attack", "full", "min_robust", "min_clean")
 _OF_OWN_SAMPLES = ("data", "classes", "skip_bad", "n")
 _OF_A_MODEL = (*(name for name in DATA_OPTIONS if name not in _OF_OWN_SAMPLES), *MODEL_OPTIONS, "norm")
 """What says how a bundle is made of a model; a bundle has it already."""
@@ -237,10 +237,10 @@ def _check_report(
 
 
 def _digest(text: str) -> str:
-    """The digest written, in lower case. Raises BadParameter for what is no SHA-256."""
+    """The digest written. Raises BadParameter for what is no SHA-256."""
     if re.fullmatch("[0-9a-fA-F]{64}", text) is None:
         raise typer.BadParameter("a SHA-256 has 64 hexadecimal digits", param_hint="--expect-sha256")
-    return text.lower()
+    return text
 
 
 def _is_model(source: str) -> bool:
@@ -249,7 +249,7 @@ def _is_model(source: str) -> bool:
 
 
 def _check_flags(context: typer.Context, source: str | None) -> None:
-    """Raises BadParameter where something is said of a model, and it is a bundle that is verified."""
+    """Raises BadParameter for what does not go together, ConfigError for a file that is no ONNX graph."""
     from edgerkd.core.errors import ConfigError
     from edgerkd.files.paths import find_kind, given_path, shown
 
@@ -260,7 +260,7 @@ def _check_flags(context: typer.Context, source: str | None) -> None:
         )
     if given_flags(context, ("no_attack",)) and (others := given_flags(context, _OF_A_VERDICT)):
         raise typer.BadParameter("is about attacks and verdicts, and --no-attack makes none", param_hint=others[0])
-    if not given_flags(context, ("data",)) and (others := given_flags(context, ("classes", "skip_bad", "n"))):
+    if not given_flags(context, ("data",)) and (others := given_flags(context, _OF_OWN_SAMPLES[1:])):
         raise typer.BadParameter("is about images of your own: name them with --data", param_hint=others[0])
     flags = given_flags(context, _OF_A_MODEL)
     if flags and (source is None or not _is_model(source)):

@@ -13,7 +13,7 @@ Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy(Record):
-    """`value` of `n` images, with a 95 % interval `low` to `high`; all are fractions 0 to 1."""
+    """`value` of `n` images, with an interval `low` to `high`, whose level its maker says; all are fractions 0 to 1."""
 
     value: Share
     n: Amount

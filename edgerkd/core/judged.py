@@ -8,7 +8,6 @@ from edgerkd.core.record import Record
 from edgerkd.core.sequential import Tally, share
 
 WRONG, RIGHT = "-", "+"
-MOST_ROWS = len(ascii_lowercase)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from edgerkd.core.budget import limits
 from edgerkd.core.record import Record
-from edgerkd.core.requirement import Requirement
+from edgerkd.core.requirement import GATES, Requirement
 
 Origin = Literal["measured", "claimed", "brought"]
 
@@ -100,12 +100,7 @@ def askers(*asked: tuple[Asker, Requirement]) -> dict[str, Asker]:
     """Who asks each gate and each limit: the last that does, as core/requirement.py's `combined` has it."""
     found: dict[str, Asker] = {}
     for who, requirement in asked:
-        gates = {
-            "clean_acc": requirement.min_clean_acc,
-            "robust_acc": requirement.min_robust_acc,
-            "retention": requirement.min_retention,
-        }
-        found |= dict.fromkeys([name for name, required in gates.items() if required is not None], who)
+        found |= dict.fromkeys(requirement.gates, who)
         if bounds := limits(requirement.budget):  # a budget counts as a whole
-            found = {**{name: each for name, each in found.items() if name in gates}, **dict.fromkeys(bounds, who)}
+            found = {**{name: each for name, each in found.items() if name in GATES}, **dict.fromkeys(bounds, who)}
     return found

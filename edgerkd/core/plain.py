@@ -1,7 +1,6 @@
 """The plain question, asked before any attack: how accurate is the engine, and does it differ from the model?"""
 
 from dataclasses import dataclass
-from math import comb
 
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.flag import Flag
@@ -68,14 +67,3 @@ class PlainAnswer(Record):
     model: ModelComparison | None
     causes: tuple[Flag, ...]
     layer: LayerDifference | None
-
-
-def mcnemar(first_alone: int, second_alone: int) -> float:
-    """The two-sided exact p-value for pairs of which so many were answered right by one network alone.
-
-    Under equal accuracy each such pair is a fair coin. Source: McNemar 1947, Psychometrika 12; the exact conditional
-    test of Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91.
-    """
-    n = first_alone + second_alone
-    tail = sum(comb(n, k) for k in range(min(first_alone, second_alone) + 1))
-    return min(1.0, 2 * tail / 2**n)

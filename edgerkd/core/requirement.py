@@ -9,6 +9,9 @@ from edgerkd.core.profile import Budget, Profile
 from edgerkd.core.ranges import Name, Share
 from edgerkd.core.record import Record
 
+GATES = ("clean_acc", "robust_acc", "retention")
+"""What a gate can be about."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceResult(Record):
@@ -32,6 +35,12 @@ class Requirement(Record):
     min_robust_acc: Share | None = None
     min_retention: Share | None = None
     budget: Budget = field(default_factory=Budget)
+
+    @property
+    def gates(self) -> dict[str, float]:
+        """What is asked of each gate, by its name."""
+        asked = zip(GATES, (self.min_clean_acc, self.min_robust_acc, self.min_retention), strict=True)
+        return {name: required for name, required in asked if required is not None}
 
     @property
     def asks_accuracy(self) -> bool:

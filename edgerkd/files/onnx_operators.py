@@ -237,7 +237,7 @@ def _attribute_problem(attribute: Message, kind: str) -> str | None:
         return "holds a graph of its own, which is control flow"
     if any(number in attribute for number in (21, 22, 23)):
         return f"has an attribute {_shown(name)} that is sparse, or a function's"
-    if len(attribute.get(5, [])) > 1:
+    if any(len(attribute.get(number, [])) > 1 for number in (1, 3, 5)):  # readers differ in which of them counts
         return f"has an attribute {_shown(name)} that stands twice"
     if kind == "BatchNormalization" and name == b"training_mode" and any(numbers(attribute, 3)):
         return "is in training mode"
@@ -250,6 +250,8 @@ def _tensor_problem(tensor: Message) -> str | None:
     """Beyond its kind: weights in other files, which would let a graph read any file; sizes that it does not have."""
     if 13 in tensor or any(numbers(tensor, 14)):
         return "lies in another file, which is never read"
+    if any(len(tensor.get(number, [])) > 1 for number in (2, 8, 9)):
+        return "says its kind, its name or its bytes twice"
     if not NUMERIC.issuperset(numbers(tensor, 2)):
         return "does not hold numbers"
     sizes = numbers(tensor, 1)

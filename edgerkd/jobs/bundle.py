@@ -119,7 +119,7 @@ def make_bundle(
     )
     chosen = Chosen()
     if model.engine is None:
-        chosen = _lower_precision(graph, samples, judged, data, asked, threat_model, backend.placement, progress)
+        chosen = _lower_precision(graph, twin, samples, judged, data, asked, threat_model, backend.placement, progress)
     manifest = Manifest(
         name=folder.name,
         dataset=judged.data.name,
@@ -176,6 +176,7 @@ def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _lower_precision(
     graph: bytes,
+    twin: bytes,
     samples: StoredSamples,
     judged: Judged,
     request: DataRequest,
@@ -202,8 +203,8 @@ def _lower_precision(
             return Chosen()
     source = asked.calibration or f"{judged.data.name}, none of them judged"
     progress.say(f"calibration: {len(images):,} images of {source}")
-    if asked.attack is not None:
-        samples = quickly_attacked(graph, samples, threat_model, seed=asked.seed, progress=progress)
+    if asked.attack not in (None, QUICK):
+        samples = quickly_attacked(graph, twin, samples, threat_model, seed=asked.seed, progress=progress)
     model = FloatModel(
         graph=graph,
         samples=samples,

@@ -75,6 +75,7 @@ def export(
     student = load_network(run.trained)
     dataset, teacher = load_inputs(run, record, progress=progress)
     images = dataset.test.sample(STORED_IMAGES, seed=record.recipe.seed)
+    found = others(transfer_from, images, record, dataset.class_names, progress=progress)
     attacked, taught = (
         attack_network(
             network,
@@ -90,15 +91,16 @@ def export(
         )
         for name, network in (("student", student), ("teacher", teacher))
     )
-    found = others(transfer_from, images, record, dataset.class_names, progress=progress)
     origins = {"teacher": taught.outcomes.images_adv, **found}
     graph = onnx_from_network(student)
     check_graph(graph, attacked.samples, attacked.reference)
-    made = make_variant("fp32", graph=graph, twin=gradient_twin(graph), reference=attacked.reference)
+    twin = gradient_twin(graph)
+    made = make_variant("fp32", graph=graph, twin=twin, reference=attacked.reference)
     threat_model, seed = record.recipe.threat_model, record.recipe.seed
+    faster = faster_precisions(record.profile.device)
     searched = attacked.samples
-    if precision != "fp32":
-        searched = quickly_attacked(graph, searched, threat_model, seed=seed, progress=progress)
+    if precision not in ("auto", "fp32") or (precision == "auto" and faster):
+        searched = quickly_attacked(graph, twin, searched, threat_model, seed=seed, progress=progress)
     model = FloatModel(
         graph=graph,
         samples=searched,
@@ -108,7 +110,6 @@ def export(
         seed=seed,
         retrain=partial(_retrained, student, run, record, dataset, teacher, progress),
     )
-    faster = faster_precisions(record.profile.device)
     chosen = choose(model, precision, faster=faster, placement=backend.placement, progress=progress)
     further = tuple(profile for profile in profiles if profile.name != record.profile.name)
     manifest = Manifest(

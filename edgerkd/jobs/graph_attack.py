@@ -10,7 +10,8 @@ from edgerkd.attacks.attack import Attack
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.progress import Progress
 from edgerkd.core.threat import ThreatModel
-from edgerkd.verify.graph import BATCH, open_graph
+from edgerkd.verify.classifier import BATCH
+from edgerkd.verify.graph import open_graph
 
 
 def attack_graph(

@@ -47,7 +47,7 @@ ATTACKED = 3  # graphs of one placement, each with more layers in float32 than t
 class FloatModel:
     """A model in float32, with what its variants are measured by.
 
-    `calibration` float32 (n, c, h, w) are images other than `samples`. `attacks` are those of the host, whose outcomes
+    `calibration` float32 (n, c, h, w) are images other than `samples`. `attacks` are those of QUICK, whose outcomes
     `samples` hold, if it attacked anything. `retrain` is None for a model that is here as a graph alone.
     """
 
@@ -82,12 +82,12 @@ class Tried:
 
 
 def quickly_attacked(
-    graph: bytes, samples: StoredSamples, threat_model: ThreatModel, *, seed: int, progress: Progress
+    graph: bytes, twin: bytes, samples: StoredSamples, threat_model: ThreatModel, *, seed: int, progress: Progress
 ) -> StoredSamples:
     """The samples with what the float32 graph makes of the QUICK attack, by which its variants are then judged."""
     outcomes = attack_graph(
         graph,
-        gradient_twin(graph),
+        twin,
         samples,
         attacks_of(QUICK),
         threat_model,
@@ -214,7 +214,7 @@ def _ranked(
 
 
 def attacked(model: FloatModel, tried: Tried, progress: Progress) -> Tried:
-    """With the retention that the host's own attacks leave, made anew against this graph."""
+    """With the retention that the model's `attacks` leave, made anew against this graph."""
     samples, search = model.samples, tried.search
     if samples.host_robust is None:
         return tried

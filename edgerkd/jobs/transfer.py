@@ -30,6 +30,8 @@ def others(
     The attack, radius and seed are those of the run that is exported. Raises ConfigError for a source that is neither,
     for two of the same name, and for a network that takes other images or has other classes.
     """
+    if len(sources) >= MOST_ORIGINS:
+        raise ConfigError(f"--transfer-from: {MOST_ORIGINS - 1} networks at most, beside the teacher.")
     networks: dict[str, Network] = {}
     for source in sources:
         name, network = _network(source, images, progress)
@@ -42,8 +44,6 @@ def others(
         if name in networks or name in ("teacher", "fp32"):
             raise ConfigError(f"--transfer-from {source}: there is another network named {name!r}: rename its file.")
         networks[name] = network
-    if len(networks) >= MOST_ORIGINS:
-        raise ConfigError(f"--transfer-from: {MOST_ORIGINS - 1} networks at most, beside the teacher.")
     return {
         name: attack_network(
             network,

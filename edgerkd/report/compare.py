@@ -20,7 +20,7 @@ from edgerkd.report.document import document
 from edgerkd.report.load import load_kept, verification_path
 from edgerkd.report.markup import Markup, tag
 from edgerkd.report.parts import NOTHING, bullets, data_table, pairs, section, verdict_heading
-from edgerkd.report.table import Table
+from edgerkd.report.table import ANYTIME, Table
 from edgerkd.report.words import (
     GATES,
     HEADLINES,
@@ -134,10 +134,11 @@ def paired_table(found: VerifyComparison) -> Table:
     """The images that both judged."""
     headers = ("images", "both right", "only first", "only second", "neither", "difference", "p")
     parts = {"clean": found.clean, "robust": found.robust}
-    return Table(headers, tuple(_paired_row(name, part) for name, part in parts.items() if part is not None))
+    return Table(headers, tuple(pair_row(name, part) for name, part in parts.items() if part is not None))
 
 
-def _paired_row(name: str, part: Paired) -> tuple[str, ...]:
+def pair_row(name: str, part: Paired) -> tuple[str, ...]:
+    """The counts of pairs, their difference with its interval, and its p."""
     counts = (str(count) for count in (part.both, part.only_first, part.only_second, part.neither))
     return (name, *counts, str(part), f"{part.p_value:.3g}")
 
@@ -173,7 +174,9 @@ def render_comparison(found: VerifyComparison) -> str:
                 "Side by side",
                 data_table(figures_table(found), "Figures of both engines", kind="stacks wraps"),
                 _bars(found, "clean accuracy", lambda report: report.clean_acc),
-                _bars(found, "robust accuracy", lambda report: report.robust_acc),
+                _bars(found, "robust accuracy", lambda report: report.robust_acc)
+                if found.first.rows and found.second.rows
+                else NOTHING,
             ),
             _pairs_section(found),
             section(
@@ -200,7 +203,8 @@ def _bars(found: VerifyComparison, name: str, accuracy: Callable[[VerifyReport],
     both = {"first": accuracy(found.first), "second": accuracy(found.second)}
     rows = tuple((which, str(each)) for which, each in both.items())
     bars = [interval_bar(each.value, each.low, each.high) for each in both.values()]
-    return data_table(Table((name, "measured [95%]"), rows), name, graphics=bars)
+    level = ANYTIME if found.first.rows and found.second.rows else "95%, where attacked 99%"
+    return data_table(Table((name, f"measured [{level}]"), rows), name, graphics=bars)
 
 
 def _pairs_section(found: VerifyComparison) -> Markup:

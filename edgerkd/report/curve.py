@@ -13,7 +13,7 @@ from edgerkd.report.document import document
 from edgerkd.report.frame import RIGHT, Frame, Tick
 from edgerkd.report.markup import Markup, tag
 from edgerkd.report.parts import bullets, data_table
-from edgerkd.report.table import Table
+from edgerkd.report.table import ANYTIME, Table
 from edgerkd.report.words import percent, sample_words
 
 
@@ -79,11 +79,10 @@ def radius_chart(lines: Sequence[Line], norm: str) -> Markup:
     return frame.drawn(marks, words)
 
 
-def radius_table(lines: Sequence[Line]) -> Table:
-    """A row a radius of the first line, a column a line."""
-    headers = ("radius", *(f"{line.name} robust accuracy [95%]" for line in lines))
-    rows = zip(*(line.points for line in lines), strict=True)
-    return Table(headers, tuple((str(points[0][0]), *(str(accuracy) for _, accuracy in points)) for points in rows))
+def radius_table(line: Line) -> Table:
+    """A row a radius of an engine's line."""
+    rows = tuple((str(radius), str(accuracy)) for radius, accuracy in line.points)
+    return Table(("radius", f"{line.name} robust accuracy [{ANYTIME}]"), rows)
 
 
 def _line_marks(frame: Frame, line: Line, end: float) -> list[Markup]:

@@ -7,15 +7,13 @@ from importlib.metadata import version
 from edgerkd import __version__
 from edgerkd.core.circumstances import Circumstances
 from edgerkd.core.requirement import Requirement
-from edgerkd.verify.doctor import find_jetson
 
 
-def circumstances(asked: Requirement) -> Circumstances:
+def circumstances(asked: Requirement, power_mode: str | None) -> Circumstances:
     """Those of now; the backend's version is the engine's own fact."""
-    jetson = find_jetson()
     return Circumstances(
         time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         versions={"edgerkd": __version__, "python": platform.python_version(), "numpy": version("numpy")},
-        power_mode=None if jetson is None else jetson.power_mode,
+        power_mode=power_mode,
         asked=asked,
     )

@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from edgerkd.attacks.classifier import Cotangent
+from edgerkd.attacks.classifier import Classifier, Cotangent
 from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.core.errors import EngineError
+
+BATCH = 64
+"""Images that an engine is shown at once."""
 
 
 class EngineClassifier:
@@ -47,3 +50,10 @@ def _finite(logits: FloatArray, engine: LiveEngine) -> FloatArray:
             "a weight or an activation does not fit the engine's precision; build it in fp32"
         )
     return logits
+
+
+def logits_of(classifier: Classifier, images: FloatArray) -> FloatArray:
+    """All logits (n, k), asked for in batches; of no images the engine is not asked, and they are (0, 1)."""
+    if not len(images):
+        return np.empty((0, 1), np.float32)
+    return np.concatenate([classifier.logits(part) for part in np.split(images, range(BATCH, len(images), BATCH))])

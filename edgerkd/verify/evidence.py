@@ -26,11 +26,11 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import Requirement
 from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.verification import Latency, Parity
+from edgerkd.verify.classifier import BATCH, logits_of
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.session import Session
 from edgerkd.verify.verdict import gates_of, settled
 
-BATCH = 64
 LOOK = 50  # images that all attacks are made on before it is asked whether they are enough; ours: a tenth of 500
 SMALL = 32  # images, or all where there are fewer, that are shown one to three at a time; ours
 
@@ -108,8 +108,7 @@ def gather(
             watched, attacks, inputs, chunk=LOOK, after=lambda done, name: advance(compared + done, name)
         ):
             looks.append(look)
-            enough = not parity.ok or settled(gates_of(requirement, _judged(session, order, looks)))
-            if enough and not full:
+            if not full and (not parity.ok or settled(gates_of(requirement, _judged(session, order, looks)))):
                 break
         advance(work, "decided")
     judged, outcomes = _judged(session, order, looks), joined(looks)
@@ -201,16 +200,10 @@ def compare(session: Session, generator: np.random.Generator) -> tuple[Parity, f
     host = reference.logits
     if reference.logits_adv is not None:
         host = np.concatenate([host, reference.logits_adv])
-    parts = np.split(shown, range(BATCH, len(shown), BATCH))
-    own = np.concatenate([session.classifier.logits(part) for part in parts])
-    if own.shape != host.shape:
-        raise EngineError(f"the engine gives {own.shape[1]} logits, and the model has {host.shape[1]} classes")
+    own = logits_of(session.classifier, shown)
     zeros = np.zeros_like(host)
-    twins = [session.twin(part, zeros[: len(part)])[0] for part in parts]
-    if any(
-        each.shape != part.shape
-        for each, part in zip(twins, np.split(host, range(BATCH, len(host), BATCH)), strict=True)
-    ):
+    twins = [session.twin(part, zeros[: len(part)])[0] for part in np.split(shown, range(BATCH, len(shown), BATCH))]
+    if any(each.shape[1:] != host.shape[1:] for each in twins):
         raise EngineError("the gradient twin's logits are of another shape than the engine's")
     agreement = parity_of(np.concatenate(twins), own, limits=limits).agreement
     drawn = generator.permutation(len(shown))[:SMALL]

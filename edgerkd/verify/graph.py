@@ -1,16 +1,17 @@
 """A graph and its gradient twin as a `Classifier` on the CPU of this machine."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 
-from edgerkd.bundle.backend import FloatArray
+from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.bundle.plugins import open_onnx
 from edgerkd.bundle.samples import Reference, StoredSamples
-from edgerkd.verify.classifier import EngineClassifier
+from edgerkd.verify.classifier import BATCH, EngineClassifier
 
-BATCH = 64
+OpenGraph = Callable[[bytes], AbstractContextManager[LiveEngine]]
+"""Opens the content of a graph as a live engine, in this process or in one of its own."""
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def reference_of_graph(graph: bytes, samples: StoredSamples) -> Reference:
     )
 
 
-def graph_logits(graph: bytes, images: FloatArray) -> FloatArray:
-    """What a graph answers: logits (n, k) of images (n, c, h, w). Raises as `open_onnx` does."""
-    with open_onnx(graph) as engine:
+def graph_logits(graph: bytes, images: FloatArray, *, opened: OpenGraph = open_onnx) -> FloatArray:
+    """What a graph answers, `opened` so: logits (n, k) of images (n, c, h, w). Raises as that does."""
+    with opened(graph) as engine:
         return np.concatenate([engine(images[i : i + BATCH])[0] for i in range(0, len(images), BATCH)])

@@ -16,7 +16,6 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from edgerkd.bundle.backend import FloatArray
@@ -24,12 +23,13 @@ from edgerkd.core import errors
 from edgerkd.core.adoption import Adoption
 from edgerkd.core.conditions import Timing
 from edgerkd.core.engine import DeviceRecord
-from edgerkd.core.errors import EdgerkdError, EngineError
+from edgerkd.core.errors import EngineError
 from edgerkd.core.units import format_size
 from edgerkd.core.verification import Latency
-from edgerkd.files.atomic import write_atomic
+from edgerkd.files.atomic import scratch_folder
 from edgerkd.files.decode import decode_plain, plain
-from edgerkd.files.paths import read_file, shown
+from edgerkd.files.paths import shown
+from edgerkd.files.system import system_text
 from edgerkd.verify.engine_process import Answer, Arrays, receive, send
 
 START = 120.0
@@ -122,11 +122,8 @@ class EngineProcess:
 
     def _held(self) -> int:
         """Bytes of memory that the process holds, 0 where the system does not say."""
-        try:
-            pages = read_file(Path("/proc", str(self._process.pid), "statm")).split()[1]
-            return int(pages) * os.sysconf("SC_PAGE_SIZE")
-        except (EdgerkdError, IndexError):
-            return 0
+        sizes = system_text(Path("/proc", str(self._process.pid), "statm")).split()
+        return int(sizes[1]) * os.sysconf("SC_PAGE_SIZE") if len(sizes) > 1 else 0
 
     def _ended(self) -> str:
         """Why the process is no more."""
@@ -154,12 +151,15 @@ class EngineProcess:
 
 
 @contextmanager
-def open_isolated(graph: bytes) -> Generator["IsolatedEngine"]:
-    """Any ONNX graph with any outputs, run by ONNX Runtime in a process of its own. Raises as `EngineProcess.open`."""
-    with TemporaryDirectory() as folder, EngineProcess() as process:
-        path = Path(folder, "graph.onnx")
-        write_atomic(path, graph)
-        yield process.open("onnx", path, outputs=None)
+def open_isolated(graph: bytes, backend: str = "onnx") -> Generator["IsolatedEngine"]:
+    """Any ONNX graph with any outputs, run in a process of its own by ONNX Runtime on the CPU, or by another backend.
+
+    Raises as `EngineProcess.open`.
+    """
+    with scratch_folder() as folder, EngineProcess() as process:
+        path = folder / "graph.onnx"
+        path.write_bytes(graph)
+        yield process.open(backend, path, outputs=None)
 
 
 class IsolatedEngine:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerkd.attacks.active_set import AttackInputs
+from edgerkd.attacks.ball import length
 from edgerkd.attacks.classifier import Classifier
 from edgerkd.attacks.losses import margin
 from edgerkd.attacks.pgd import pgd
@@ -18,7 +19,8 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.threat import Norm, ThreatModel
 from edgerkd.core.verification import VerifyReport
 from edgerkd.files.atomic import sha256_of, write_atomic
-from edgerkd.verify.evidence import BATCH, Evidence
+from edgerkd.verify.classifier import logits_of
+from edgerkd.verify.evidence import Evidence
 from edgerkd.verify.session import Session
 
 EACH = 4
@@ -122,13 +124,11 @@ def distances_to(
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         between = (images + middle[:, None, None, None] * change).astype(np.float32)
-        answers = _logits(classifier, between).argmax(1)
+        answers = logits_of(classifier, between).argmax(1)
         wrong = answers != labels
         high, low = np.where(wrong, middle, high), np.where(wrong, low, middle)
-    axes = (1, 2, 3)
-    length = np.abs(change).max(axes, initial=0) if norm == "Linf" else np.sqrt(np.square(change).sum(axes))
-    fool = _logits(classifier, images_adv).argmax(1) != labels
-    return np.where(fool, high * length, np.inf).astype(np.float32)
+    fool = logits_of(classifier, images_adv).argmax(1) != labels
+    return np.where(fool, high * length(change, norm)[:, 0, 0, 0], np.inf).astype(np.float32)
 
 
 def _shown(
@@ -143,13 +143,6 @@ def _shown(
 
 
 def _softmax(classifier: Classifier, images: FloatArray) -> FloatArray:
-    logits = _logits(classifier, images)
+    logits = logits_of(classifier, images)
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
-
-
-def _logits(classifier: Classifier, images: FloatArray) -> FloatArray:
-    """(n, k), asked in batches; of no images the engine is not asked."""
-    if not len(images):
-        return np.empty((0, 1), np.float32)
-    return np.concatenate([classifier.logits(part) for part in np.split(images, range(BATCH, len(images), BATCH))])

@@ -20,21 +20,16 @@ _ALIKE = 0.05  # share by which two tens may differ to be as fast as one another
 _SECONDS = 2.0  # of warm-up at most, beyond the first two tens; ours
 
 
-def measure_latency(engine: LiveEngine, images: FloatArray) -> Latency:
-    """Milliseconds for this batch, end to end: images in host memory to logits in host memory."""
-    warm_up(engine, images)
-    return _latency(_milliseconds(engine, images, _RUNS), images)
-
-
 def measure_timing(engine: LiveEngine, images: FloatArray, *, root: Path = Path("/")) -> tuple[Latency, Timing]:
-    """The same, with the machine's conditions before and after, the device's own time, and energy where it is told."""
+    """Milliseconds for this batch, end to end: images in host memory to logits in host memory.
+
+    With the machine's conditions before and after, the device's own time, and energy where it is told.
+    """
     gpu = engine.device.kind == "gpu"
-    jetson = find_jetson(root)
-    mode = None if jetson is None else jetson.power_mode
     warmup, settled = warm_up(engine, images)
-    before = read_conditions(gpu=gpu, root=root, power_mode=mode)
+    before = read_conditions(gpu=gpu, root=root, power_mode=_power_mode(root))
     latency = _latency(_milliseconds(engine, images, _RUNS), images)
-    after = read_conditions(gpu=gpu, root=root, power_mode=mode)
+    after = read_conditions(gpu=gpu, root=root, power_mode=_power_mode(root))
     device = _device_ms(engine, images)
     timing = Timing(
         warmup=warmup,
@@ -45,6 +40,11 @@ def measure_timing(engine: LiveEngine, images: FloatArray, *, root: Path = Path(
         energy=measure_energy(find_meter(gpu=gpu, root=root), lambda: engine(images)),
     )
     return latency, timing
+
+
+def _power_mode(root: Path) -> str | None:
+    jetson = find_jetson(root)
+    return None if jetson is None else jetson.power_mode
 
 
 def warm_up(engine: LiveEngine, images: FloatArray) -> tuple[int, bool]:

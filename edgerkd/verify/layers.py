@@ -1,20 +1,17 @@
 """What the layers of a graph compute, read by running it with more outputs: where two part, and what one costs."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
-from edgerkd.bundle.backend import FloatArray, LiveEngine
+from edgerkd.bundle.backend import FloatArray
 from edgerkd.core.plain import LayerDifference
 from edgerkd.core.precision import Precision
 from edgerkd.core.text import LONGEST_NAME, printable
 from edgerkd.files.onnx_layers import Layer, count_layer_weights, layers_of, with_outputs
-
-OpenGraph = Callable[[bytes], AbstractContextManager[LiveEngine]]
-"""Opens the content of a graph as a live engine, as bundle/plugins.py's `open_onnx` does."""
+from edgerkd.verify.graph import OpenGraph
 
 PARTED: dict[Precision, float] = {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3}
 """Relative difference of a layer's output from which it is another computation, and no rounding. Ours."""

@@ -1,6 +1,7 @@
 """The engine's plain accuracy, how it compares with the model's, and why it might not be the same."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,19 +9,20 @@ from numpy.typing import NDArray
 
 from edgerkd.attacks import flag_kinds as kinds
 from edgerkd.bundle.backend import FloatArray
-from edgerkd.bundle.plugins import load_backend, open_onnx
 from edgerkd.core.accuracy import accuracy_from_correct
-from edgerkd.core.errors import EdgerkdError, MissingDependencyError
+from edgerkd.core.comparison import mcnemar_exact
+from edgerkd.core.errors import EdgerkdError, EngineError, MissingDependencyError
 from edgerkd.core.flag import Flag
-from edgerkd.core.plain import ClassAnswers, LayerDifference, ModelComparison, PlainAnswer, mcnemar
+from edgerkd.core.plain import ClassAnswers, LayerDifference, ModelComparison, PlainAnswer
 from edgerkd.core.variant import PARITY, Variant
 from edgerkd.files.paths import GRAPH_LIMIT, read_file
+from edgerkd.verify.classifier import logits_of
 from edgerkd.verify.graph import graph_logits
+from edgerkd.verify.isolated import open_isolated
 from edgerkd.verify.layers import PARTED, first_difference
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.session import Session
 
-_BATCH = 64
 _LOOKED_AT = 8  # images, those on which engine and model differ most, that layers and inputs are compared on; ours
 _CLEARER = 0.1  # of the difference that is left once the images are changed, for the change to explain it; ours
 
@@ -31,14 +33,16 @@ def ask(session: Session) -> PlainAnswer:
     Without ONNX Runtime, or a float32 graph in the bundle, the model's answers are not there. Raises EngineError where
     the engine fails.
     """
-    samples = session.samples
-    images, classifier = samples.images, session.classifier
-    logits = np.concatenate([classifier.logits(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)])
+    samples, names = session.samples, session.bundle.manifest.model.classes
+    images = samples.images
+    logits = logits_of(session.classifier, images)
+    if logits.shape[1] != len(names):
+        raise EngineError(f"the engine gives {logits.shape[1]} logits, and the model has {len(names)} classes")
     right = logits.argmax(1) == samples.labels
     host = session.bundle.manifest.host
     model = None if host is None else _model_logits(session, host, images, logits)
     model_right = None if model is None else model.argmax(1) == samples.labels
-    classes = tuple(_by_class(session.bundle.manifest.model.classes, samples.labels, right, model_right))
+    classes = tuple(_by_class(names, samples.labels, right, model_right))
     causes: list[Flag] = []
     layer = comparison = None
     if model is None or host is None:
@@ -63,7 +67,7 @@ def _model_logits(session: Session, host: Variant, images: FloatArray, own: Floa
     if session.facts.backend == "onnx" and session.facts.sha256 == session.bundle.manifest.files[host.graph].sha256:
         return own
     try:
-        return graph_logits(_content(session, host.graph), images)
+        return graph_logits(_content(session, host.graph), images, opened=open_isolated)
     except MissingDependencyError:
         return None
 
@@ -77,7 +81,7 @@ def _compared(
         engine_alone=alone,
         model_alone=model_alone,
         same_answer=float((logits.argmax(1) == model.argmax(1)).mean()),
-        chance=mcnemar(alone, model_alone),
+        chance=mcnemar_exact(alone, model_alone),
     )
 
 
@@ -149,12 +153,11 @@ def _layer(
     graph = read_file(session.engine, limit=GRAPH_LIMIT)
     limit = PARTED[session.facts.precision]
     try:
-        backend = load_backend(session.facts.backend)
         return first_difference(
             graph,
             _content(session, host.graph),
-            lambda content: open_onnx(content, backend),
-            open_onnx,
+            partial(open_isolated, backend=session.facts.backend),
+            open_isolated,
             images[_furthest(logits, model)],
             limit,
         )

@@ -8,7 +8,6 @@ from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.budget import limits
-from edgerkd.core.by_class import floor_above
 from edgerkd.core.errors import ConfigError, MissingDependencyError
 from edgerkd.core.gradient_check import REQUIRED, STRAY, GradientCheck, allowed_disagreements
 from edgerkd.core.requirement import Requirement, choose_profile
@@ -19,7 +18,7 @@ from edgerkd.verify.asking import Asking
 from edgerkd.verify.limits import judge_limit, on_device
 from edgerkd.verify.run import target_of
 from edgerkd.verify.trust import backed
-from edgerkd.verify.verdict import decide, gates_of
+from edgerkd.verify.verdict import decide, floor_of, gates_of
 
 _ROUNDING = 1e-9  # of figures that were computed, written as text and read again
 
@@ -131,12 +130,16 @@ def _parity(report: VerifyReport) -> Iterator[str]:
 
 
 def _gradients(found: GradientCheck, precision: str) -> Iterator[str]:
-    """A network that takes whole pixels is judged as int8 is, whatever its precision (verify/session.py)."""
+    """A network that takes whole pixels is judged as int8 is (verify/session.py), an engine that shows no rounding as
+    float32 is, whatever its precision.
+    """
     moving = found.points - found.flat
     if found.agreeing + found.disagreeing != moving:
         yield "gradients.points: agreeing, disagreeing and flat do not add up to it"
         return
-    rules = {each: (allowed_disagreements(moving, stray=STRAY[each]), REQUIRED[each]) for each in (precision, "int8")}
+    rules = {
+        each: (allowed_disagreements(moving, stray=STRAY[each]), REQUIRED[each]) for each in (precision, "int8", "fp32")
+    }
     if (found.allowed, found.required) not in rules.values():
         yield f"gradients.allowed, gradients.required: not those of {precision}"
     if found.ok != (not found.failures):
@@ -230,9 +233,8 @@ def _required(report: VerifyReport, bundle: Bundle) -> Iterator[str]:
         own_radius=report.threat_model.eps != manifest.threat_model.eps,
         caller=Requirement() if report.made is None else report.made.asked,
     )
-    counts = [each.engine_acc.n for each in report.plain.classes]
-    floor = floor_above(max(counts) / sum(counts)) if counts else 0.0
-    if report.verdict != "measured" and report.requirement != asking.required(floor=floor):
+    measured = report.requirement == Requirement() and report.verdict in ("measured", "fail")  # or not the model
+    if not measured and report.requirement != asking.required(floor=floor_of(report.plain)):
         yield "requirement: not what the bundle, its profile and the verifier (made.asked) ask"
 
 

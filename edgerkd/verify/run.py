@@ -5,12 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from edgerkd.attacks.flag_kinds import NEARER, REPEATED, STORED
 from edgerkd.attacks.suite import DEFAULT, WEAK, attacks_named
 from edgerkd.bundle.read import Bundle
-from edgerkd.core.by_class import ByClass, by_class, floor_above
+from edgerkd.core.by_class import ByClass, by_class
 from edgerkd.core.engine import Engine
 from edgerkd.core.flag import Flag
 from edgerkd.core.manifest import Manifest
@@ -33,7 +31,7 @@ from edgerkd.verify.plain import ask
 from edgerkd.verify.session import Session, open_session
 from edgerkd.verify.trust import backed
 from edgerkd.verify.unattacked import unattacked
-from edgerkd.verify.verdict import decide, gates_of
+from edgerkd.verify.verdict import decide, floor_of, gates_of
 
 
 def verify(
@@ -104,9 +102,7 @@ def verify(
                 session, plain, target=target, origins=origins, notices=notices, seed=seed, probe_seed=probed
             )
             return _backed(found, trust, requirement)
-        labels = session.samples.labels
-        floor = floor_above(float(np.bincount(labels).max()) / len(labels))
-        required = Requirement() if measure else asking.required(floor=floor)
+        required = Requirement() if measure else asking.required(floor=floor_of(plain))
         evidence = gather(
             session, named, requirement=required, full=full, seed=seed, probe_seed=probed, progress=progress
         )
@@ -133,7 +129,12 @@ def _backed(found: VerifyReport, trust: Trust | None, asked: Requirement | None)
     if found.samples.source == "verifier":
         believed = believed.resting_on("samples")
     verdict = backed(found.verdict, believed)
-    return replace(found, verdict=verdict, trust=believed, made=circumstances(asked or Requirement()))
+    return replace(
+        found,
+        verdict=verdict,
+        trust=believed,
+        made=circumstances(asked or Requirement(), found.timing.after.power_mode),
+    )
 
 
 def _report(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from edgerkd.bundle.keys import Key, Signer, own_key
+from edgerkd.bundle.keys import Key, Signer, believed
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.signature import read_signature, sign
 from edgerkd.core.errors import ArtefactError, problems_text
@@ -62,14 +62,14 @@ def check_report(path: Path, bundle: Bundle | None, keys: Sequence[Key]) -> Chec
     Without `keys` the user's own key is trusted. Raises ArtefactError with all that does not hold, by its key.
     """
     report = decode_json(VerifyReport, path)
-    believed = keys or [key for key in (own_key(),) if key is not None]
+    trusted_keys = believed(keys)
     signature = signature_of(path)
     if find_kind(signature, error=ArtefactError) is None:
         raise ArtefactError(
             f"{shown(path)}: nobody signed this report, for {shown(signature.name)} is missing beside it: copy it too."
         )
-    signed = read_signature(signature, believed)
-    trusted = signed.key in {key.fingerprint for key in believed}
+    signed = read_signature(signature, trusted_keys)
+    trusted = signed.key in {key.fingerprint for key in trusted_keys}
     if signed.files is None or (keys and not trusted):
         raise ArtefactError(f"{shown(path)}: signed by the key {signed.key}, which is not one that --trust names.")
     if len(signed.contents) != 1:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from edgerkd.bundle.keys import Key, can_sign, own_key
+from edgerkd.bundle.keys import Key, believed, can_sign
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.signature import SIGNATURE, read_signature
 from edgerkd.core.errors import ArtefactError, problems_text
@@ -18,7 +18,7 @@ def trust_in(bundle: Bundle, *, keys: Sequence[Key] = (), sha256: str | None = N
     Without `keys` the user's own key is trusted, where this machine has it. Raises ArtefactError where the bundle is
     signed by another key than those, or by none, where its signature is not right, and where its digest is another.
     """
-    if sha256 not in (None, bundle.sha256):
+    if sha256 is not None and sha256.lower() != bundle.sha256:
         raise ArtefactError(
             f"{shown(bundle.path)}: the manifest's SHA-256 is {bundle.sha256}, and {sha256} was expected: this is "
             "another bundle, or it has been changed."
@@ -40,11 +40,11 @@ def _signed(bundle: Bundle, keys: Sequence[Key]) -> Trust:
         return Trust()
     if not can_sign():
         return Trust(signature="unchecked")
-    believed = keys or [key for key in (own_key(),) if key is not None]
-    signed = read_signature(path, believed)
+    trusted_keys = believed(keys)
+    signed = read_signature(path, trusted_keys)
     if signed.files is not None:
         _check_files(bundle, signed.key, signed.files)
-    trusted = {key.fingerprint for key in believed}
+    trusted = {key.fingerprint for key in trusted_keys}
     if keys and signed.key not in trusted:
         raise ArtefactError(
             f"{shown(bundle.path)}: this bundle is signed by the key {signed.key}, and --trust names "

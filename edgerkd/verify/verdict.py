@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from edgerkd.core.by_class import floor_above
 from edgerkd.core.evaluation import MADE_HERE, Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.judged import Judged
+from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.requirement import Requirement
 from edgerkd.core.sequential import bounds
 from edgerkd.core.verification import TWIN_AGREEMENT, Gate, Judgement, Limit, Parity
@@ -17,17 +19,18 @@ def judge(gate: str, *, required: float, measured: float, low: float, high: floa
     return Gate(gate=gate, required=required, measured=measured, low=low, high=high, verdict=verdict)
 
 
+def floor_of(plain: PlainAnswer) -> float:
+    """What no gate may be below: a little above always answering the commonest class of the images judged."""
+    counts = [each.engine_acc.n for each in plain.classes]
+    return floor_above(max(counts) / sum(counts)) if counts else 0.0
+
+
 def gates_of(requirement: Requirement, judged: Judged) -> tuple[Gate, ...]:
     """Every gate that is asked and was measured, judged. From the counts alone: a report's own can be judged again."""
-    asked = {
-        "clean_acc": requirement.min_clean_acc,
-        "robust_acc": requirement.min_robust_acc,
-        "retention": requirement.min_retention,
-    }
     found = [
         (name, required, tally)
-        for name, required in asked.items()
-        if required is not None and (tally := judged.tally(name)) is not None
+        for name, required in requirement.gates.items()
+        if (tally := judged.tally(name)) is not None
     ]
     gates: list[Gate] = []
     for name, required, tally in found:

@@ -79,6 +79,7 @@ def test_a_model_of_fixed_batches_is_asked_in_its_own(here, edgerkd):
         (("--data", "own.npz", "--no-attack", "--attack", "apgd"), 2, "--no-attack makes none"),
         (("--data", "own.npz", "--no-attack", "--min-robust", "0.5"), 2, "--no-attack makes none"),
         (("--no-attack", "--min-clean", "0.5"), 2, "--no-attack makes none"),
+        (("--no-attack", "--full"), 2, "--no-attack makes none"),
         (("-n", "5"), 2, "is about images of your own: name them with --data"),
         (("--skip-bad",), 2, "is about images of your own"),
         (("--data", "own.npz", "--size", "8"), 2, "a bundle has it already"),

@@ -66,6 +66,25 @@ def sparse(model):
     model.graph.sparse_initializer.add().values.name = "s"
 
 
+def field(number, content):
+    """A message in a field of another, by protobuf's encoding; short enough for one byte of length."""
+    assert len(content) < 128
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def said_twice(**again):
+    """A graph with one weight more, some of whose fields stand twice."""
+    tensor = weight([1.0]).SerializeToString() + TensorProto(**again).SerializeToString()
+    return graph_with() + field(7, field(5, tensor))
+
+
+def attribute_twice(**again):
+    """A graph with one Cast more, whose attribute has some fields twice."""
+    attribute = helper.make_attribute("to", TensorProto.FLOAT).SerializeToString()
+    attribute += AttributeProto(**again).SerializeToString()
+    return graph_with() + field(7, field(1, node("Cast").SerializeToString() + field(5, attribute)))
+
+
 TEXT = helper.make_tensor("t", TensorProto.STRING, [1], [b"a"])
 REFUSED = {
     "a loop": (graph_with(node("Loop", body=BRANCH)), "'Loop' node 'odd' is not allowed"),
@@ -96,6 +115,11 @@ REFUSED = {
     "a count from pixels": (graph_with(node("Range", "w", "product", "w"), weights=[weight(1.0)]), "axis from pixels"),
     "a loop in a second part": (graph_with() + graph_with(node("Loop")), "'Loop' node 'odd' is not allowed"),
     "more nodes than any network": (graph_with(*[node("Relu")] * (MOST_NODES + 1)), "100,004 nodes"),
+    "a weight with two names": (said_twice(name="other"), "its name or its bytes twice"),
+    "a weight of two kinds": (said_twice(data_type=TensorProto.INT32), "says its kind"),
+    "a weight with other bytes after": (said_twice(raw_data=b"abcd"), "its name or its bytes twice"),
+    "an attribute with two names": (attribute_twice(name="other"), "stands twice"),
+    "an attribute with two numbers": (attribute_twice(i=TensorProto.INT32), "stands twice"),
     "cut short": (graph_with()[:-7], "not an ONNX graph, or damaged"),
 }
 

@@ -138,7 +138,7 @@ def test_every_flag_that_is_named_exists() -> None:
         assert named - pip - theirs <= known, page
 
 
-def test_the_seven_pages_are_there_and_the_index_names_them() -> None:
+def test_the_eight_pages_are_there_and_the_index_names_them() -> None:
     """Catches a page that nobody finds."""
     index = (GUIDE / "README.md").read_text()
     assert set(PAGES) == NAMED | {"README.md"}

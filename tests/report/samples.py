@@ -10,6 +10,7 @@ from edgerkd.bundle.kept import Kept
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.architecture import Architecture, Cost
 from edgerkd.core.by_class import ByClass, ClassAccuracy
+from edgerkd.core.comparison import mcnemar_exact
 from edgerkd.core.conditions import Conditions, Energy, Timing
 from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve
 from edgerkd.core.data_request import Augmentation, DataFacts, DataRequest, Preprocessing
@@ -25,7 +26,7 @@ from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
 from edgerkd.core.method import MethodFacts
 from edgerkd.core.model_spec import ModelSpec
 from edgerkd.core.origin import origins_of
-from edgerkd.core.plain import ClassAnswers, ModelComparison, PlainAnswer, mcnemar
+from edgerkd.core.plain import ClassAnswers, ModelComparison, PlainAnswer
 from edgerkd.core.profile import Budget, Device, Gates, Profile
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -192,7 +193,7 @@ PLAIN = PlainAnswer(
         ClassAnswers(name="one", engine_acc=accuracy(70, 73), model_acc=accuracy(71, 73)),
     ),
     model=ModelComparison(
-        model_acc=accuracy(487, 503), engine_alone=3, model_alone=11, same_answer=0.9821, chance=mcnemar(3, 11)
+        model_acc=accuracy(487, 503), engine_alone=3, model_alone=11, same_answer=0.9821, chance=mcnemar_exact(3, 11)
     ),
     causes=(),
     layer=None,

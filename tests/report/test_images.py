@@ -70,6 +70,8 @@ def test_what_was_kept_is_read_back(tmp_path):
         ("images_adv", np.full((2, 1, 8, 8), 2, np.float32)),
         ("images", np.zeros((2, 8, 8), np.uint8)),
         ("rows", np.array([3, 503])),
+        ("rows", np.array([-1, 3])),
+        ("answers", np.array([-1, 3])),
         ("robust", np.zeros(502, np.bool_)),
     ],
 )

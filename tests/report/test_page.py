@@ -9,12 +9,14 @@ from itertools import pairwise
 import pytest
 
 from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.circumstances import Circumstances
 from edgerkd.core.engine import BuildLog, DeviceRecord
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.method import MethodFacts
 from edgerkd.core.precision import LayerShift, PrecisionSearch, Retention, SearchStep
 from edgerkd.core.record import Record
+from edgerkd.core.requirement import Requirement
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.core.verification import Skipped
@@ -411,6 +413,24 @@ def test_replay_alone_is_named_as_weak():
     assert words not in read(_FACTS)[1]
     replayed = replace(_FACTS.verification, rows=_FACTS.verification.rows[:1])
     assert words in read(replace(_FACTS, verification=replayed))[1]
+
+
+def test_a_page_about_an_engine_that_was_not_attacked_does_not_speak_of_attacks():
+    """Catches an empty table of attacks, and a doubt about attacks that nobody made."""
+    report = replace(samples.verification("measured"), rows=())
+    _, text = read(replace(samples.facts(), verification=report, student=None))
+    assert "Nothing was attacked" in text
+    assert "What was attacked, and how" not in text
+    assert "Only stored images" not in text
+
+
+def test_when_and_how_it_was_made_is_in_words():
+    """Catches a record's own form on the page."""
+    asked = Requirement(min_clean_acc=0.625)
+    made = Circumstances(time="2026-11-26T21:00:00+00:00", versions={"edgerkd": "9.8.7"}, power_mode=None, asked=asked)
+    _, text = read(replace(samples.facts(), verification=replace(samples.verification(), made=made)))
+    assert all(each in text for each in ("2026-11-26T21:00:00+00:00", "9.8.7", "0.625"))
+    assert "Requirement(" not in text
 
 
 def test_write_page(tmp_path):

@@ -127,4 +127,5 @@ def test_the_command(bundle, tmp_path, capsys):
     assert (done.code, done.err) == (0, "")
     assert "fp32.onnx and" in done.out
     assert in_process(("report", str(bundle.path), "--vnnlib", str(tmp_path / "o"), "--variant", "x"), capsys).code == 3
+    assert in_process(("report", str(bundle.path), "--vnnlib", str(tmp_path / "o"), "--json"), capsys).code == 2
     assert in_process(("report", str(bundle.path), "--variant", "fp32"), capsys).code == 2

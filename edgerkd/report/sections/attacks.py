@@ -18,6 +18,8 @@ _BARS = "Bars: the dot is what was measured, the thick line its interval, the up
 def attacks(facts: Facts) -> Markup:
     """The attacker, in words, and each attack's outcome."""
     report, student = facts.verification, facts.student
+    if report is not None and not report.rows:  # nothing was attacked
+        report = None
     if report is None and student is None:
         return NOTHING
     rows: tuple[Row, ...] = (*(report.rows if report else ()), *(student.rows if student else ()))
@@ -30,7 +32,7 @@ def attacks(facts: Facts) -> Markup:
     )
     used = [source for source in SOURCES if any(row.source == source for row in rows)]
     parts.append(pairs([(source, SOURCES[source]) for source in used]))
-    if report is not None and report.rows:
+    if report is not None:
         parts.append(
             _attacks(
                 "On the engine",
@@ -72,10 +74,10 @@ def classes(facts: Facts) -> Markup:
     found = report.by_class if report is not None else student.by_class if student is not None else None
     if found is None:
         return NOTHING
-    where, level = ("on the engine", ANYTIME) if report is not None else ("on the host", "95%")
-    worst = next((c for c in found.classes if c.name == found.worst), None)
     if report is not None and not report.rows:
         return NOTHING  # the plain answer has them
+    where, level = ("on the engine", ANYTIME) if report is not None else ("on the host", "95%")
+    worst = next((c for c in found.classes if c.name == found.worst), None)
     words = (
         [] if worst is None else [f"The worst class is {worst.name}: {worst.robust_acc} of it withstand the attacks."]
     )

@@ -22,7 +22,9 @@ def limits(facts: Facts) -> Markup:
         lines.insert(0, "No engine was attacked: the conversion for the device may cost accuracy and robustness.")
         return section("What this report does not show", bullets(lines))
     lines.insert(0, "Another engine file, runtime version, device or precision is another thing: verify it there.")
-    lines.append("The device's power mode and temperature are not recorded; they move the latency.")
+    if not report.rows:
+        lines.append("Nothing was attacked: how robust the engine is was not asked.")
+        return section("What this report does not show", bullets(lines))
     if all(row.source not in MADE_HERE for row in report.rows):
         lines.append("Only stored images were replayed: a weakness of this engine alone cannot show.")
     if not any(row.source == "query" for row in report.rows):

@@ -33,7 +33,7 @@ def radius(facts: Facts) -> Markup:
     chart = radius_chart(lines, norm)
     parts = [chart]
     if report is not None and report.curve:
-        table = data_table(radius_table(lines[-1:]), f"On the engine, {report.clean_acc.n} images, {norm}")
+        table = data_table(radius_table(lines[-1]), f"On the engine, {report.clean_acc.n} images, {norm}")
         parts = [tag("div", chart, table, class_="beside")]
         parts.append(tag("p", f"{_ENGINE} {_POINTS}", class_="aside"))
     if drawn is not None:

@@ -1,16 +1,12 @@
 """Who says so: what was measured here, what the bundle claims, what the verifier brought, and what backs it."""
 
-from edgerkd.core.record import Record
-from edgerkd.core.verification import VerifyReport
+from edgerkd.core.circumstances import Circumstances
 from edgerkd.report.load import Facts
 from edgerkd.report.markup import Markup, join, tag
 from edgerkd.report.origins import origin_lines
 from edgerkd.report.parts import NOTHING, bullets, field_texts, pairs, section
 from edgerkd.report.plain import samples_lines
 from edgerkd.report.words import LIMITS
-
-_RECORDS = {"trust": "Signature and other grounds", "made": "When and how"}
-"""Parts of a report that say what backs it, by field."""
 
 
 def trust(facts: Facts) -> Markup:
@@ -22,11 +18,14 @@ def trust(facts: Facts) -> Markup:
         "Who says so",
         tag("p", "What is only claimed was not checked beyond what the bundle's own files tell.", class_="aside"),
         bullets([*origin_lines(report, LIMITS), *samples_lines(report.samples)]),
-        *(_told(report, name, title) for name, title in _RECORDS.items()),
+        tag("h3", "Signature and other grounds"),
+        pairs(field_texts(report.trust)),
+        NOTHING if report.made is None else _made(report.made),
     )
 
 
-def _told(report: VerifyReport, name: str, title: str) -> Markup:
-    """A part of the report as it stands there; nothing where the report has none."""
-    record = getattr(report, name, None)
-    return join(tag("h3", title), pairs(field_texts(record))) if isinstance(record, Record) else NOTHING
+def _made(made: Circumstances) -> Markup:
+    """When and with what, and what the verifier asked beside the bundle's own gates."""
+    asked = [(f"asked: {name}", value) for name, value in field_texts(made.asked) if name != "budget"]
+    versions = made.versions.items()
+    return join(tag("h3", "When and how"), pairs([("time", made.time), *versions, *asked]))
