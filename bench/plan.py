@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edgerkd.core.architecture import Architecture, StudentFamily
 from edgerkd.core.errors import ConfigError
@@ -34,13 +34,14 @@ class Case(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Record):
-    """A method with settings of its recipe or its own. `epochs`, `minutes` and `seeds` stand in for the plan's."""
+    """A method with settings of its recipe or its own. Its length and `seeds` stand in for the plan's."""
 
     method: Name
     label: str | None = None
     set: dict[str, Option] = field(default_factory=dict[str, Option])
     epochs: Count | None = None
     minutes: Positive | None = None
+    tera_macs: Positive | None = None
     seeds: Count | None = None
 
     @property
@@ -53,6 +54,7 @@ class Run(Record):
 class Plan(Record):
     """A study. A run has so many `epochs`, or as many as fit into `minutes` of one core (of the GPU, where one is).
 
+    Or into so many `tera_macs`: 10^12 multiply-adds of all networks, teacher and attacks included, on any machine.
     `attacks` are names of attacks (`edgerkd evaluate --attack`), each with the number of images of `split` it gets.
     """
 
@@ -63,6 +65,7 @@ class Plan(Record):
     seeds: Count = 1
     epochs: Count | None = None
     minutes: Positive | None = None
+    tera_macs: Positive | None = None
     split: Literal["test", "val", "rest"] = "test"
     """What is attacked; `rest` are the training images that a case leaves out: to choose by, where many are needed."""
 
@@ -70,8 +73,8 @@ class Plan(Record):
         names = [run.name for run in self.runs]
         if len(set(names)) < len(names):
             raise ConfigError(f"runs: two have the same name ({', '.join(names)}): give each a label")
-        if not all((run.epochs or self.epochs) or (run.minutes or self.minutes) for run in self.runs):
-            raise ConfigError("a run has neither epochs nor minutes, and the plan has none either")
+        if not all(any(length_of(run, self)) for run in self.runs):
+            raise ConfigError("a run has neither epochs nor minutes nor tera_macs, and the plan has none either")
 
 
 def read_plan(path: Path) -> Plan:
@@ -79,7 +82,15 @@ def read_plan(path: Path) -> Plan:
     return decode_toml(Plan, path)
 
 
-def pinned(run: Run, plan: Plan) -> tuple[int | None, float | None]:
-    """How long the run is, as `epochs, minutes`, of which one is None: its own length, or else the plan's."""
-    own = run if run.epochs or run.minutes else plan
-    return own.epochs, None if own.epochs else own.minutes
+class Length(NamedTuple):
+    """How long a run is: of several, the first that is given holds."""
+
+    epochs: int | None = None
+    minutes: float | None = None
+    tera_macs: float | None = None
+
+
+def length_of(run: Run, plan: Plan) -> Length:
+    """The run's own length, or else the plan's."""
+    own, planned = (Length(each.epochs, each.minutes, each.tera_macs) for each in (run, plan))
+    return own if any(own) else planned

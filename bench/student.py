@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from passes import Passes, Work
+from plan import Length
 from result import packed
 from setting import clock, seconds_of
 
@@ -34,24 +35,50 @@ from edgerkd.models.cost import count_cost
 from edgerkd.models.network import Network
 
 TIMED_STEPS = 8
+ATTACKED_ON_GPU = 1000  # images together: of small students' attacks a GPU is never full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """Seconds of what comes `once`, of a `step` (of `steps` an epoch; the average over the run), of a `validation`."""
+    """What comes `once`, a `step` (of `steps` an epoch; the average over the run), a `validation`, in one unit."""
 
     once: float
     step: float
     steps: int
     validation: float
 
-    def epochs(self, minutes: float) -> int:
+    def epochs(self, total: float) -> int:
         """How many fit; one at least."""
-        return max(1, round((60 * minutes - self.once) / (self.steps * self.step + self.validation)))
+        return max(1, round((total - self.once) / (self.steps * self.step + self.validation)))
 
 
-def costs(recipe: Recipe, architecture: Architecture, teacher: Network | None, data: Dataset) -> Costs:
-    """Each part of a run timed on a copy, after a warm-up: steps early and late, since method edgerkd has two phases.
+def epochs_of(
+    length: Length, recipe: Recipe, architecture: Architecture, teacher: Network | None, data: Dataset
+) -> int:
+    """The epochs of a run of this length."""
+    if length.epochs is not None:
+        return length.epochs
+    if length.minutes is not None:
+        return costs(recipe, architecture, teacher, data).epochs(60 * length.minutes)
+    assert length.tera_macs is not None
+
+    def macs_of(work: Callable[[], object]) -> float:
+        with Passes(architecture.image_shape) as passes:
+            work()
+        return passes.work.macs
+
+    return costs(recipe, architecture, teacher, data, measure=macs_of).epochs(1e12 * length.tera_macs)
+
+
+def costs(
+    recipe: Recipe,
+    architecture: Architecture,
+    teacher: Network | None,
+    data: Dataset,
+    *,
+    measure: Callable[[Callable[[], object]], float] = seconds_of,
+) -> Costs:
+    """Each part of a run measured on a copy, after a warm-up: steps early and late: method edgerkd has two phases.
 
     Validation is timed with labels that are the network's own answers and a radius that fools none: the
     longest that it can take, since images that are wrong or fooled leave its attack. How many images an epoch
@@ -62,14 +89,14 @@ def costs(recipe: Recipe, architecture: Architecture, teacher: Network | None, d
     once = 0.0
     if METHODS[recipe.method].caches_teacher:
         loop = loop.with_cached_teacher(Silent())
-        once = seconds_of(lambda: loop.with_cached_teacher(Silent())) * len(data.train) / len(few.train)
+        once = measure(lambda: loop.with_cached_teacher(Silent())) * len(data.train) / len(few.train)
     rows = torch.arange(loop.batch, device=loop.ranks.device)
 
-    def seconds(work: Callable[[], object], times: int) -> float:
+    def usual(work: Callable[[], object], times: int) -> float:
         work()
-        return median(seconds_of(work) for _ in range(times))
+        return median(measure(work) for _ in range(times))
 
-    early, late = (seconds(lambda at=at: loop.step(rows, at), TIMED_STEPS) for at in (0.0, 1.0))
+    early, late = (usual(lambda at=at: loop.step(rows, at), TIMED_STEPS) for at in (0.0, 1.0))
     network, val = loop.state.average.network, loop.dataset.val
     own = TorchClassifier(network, autocast=loop.autocast).logits(to_float(val.images)).argmax(1)
     easy, near = replace(val, labels=own), ThreatModel(norm=recipe.threat_model.norm, eps=Radius("1/1000000"))
@@ -78,7 +105,7 @@ def costs(recipe: Recipe, architecture: Architecture, teacher: Network | None, d
         once=once,
         step=(1 - share) * early + share * late,
         steps=len(data.train) * len(loop.rows) // (len(few.train) * loop.batch),
-        validation=seconds(lambda: validate(network, easy, near, autocast=loop.autocast), 2),
+        validation=usual(lambda: validate(network, easy, near, autocast=loop.autocast), 2),
     )
 
 
@@ -167,6 +194,7 @@ def correct_under(
             seed=0,
             progress=Silent(),
             attack=attack,
+            chunk=ATTACKED_ON_GPU if torch.cuda.is_available() else None,
         )
         found[attack] = packed(attacked.outcomes.robust.tolist())
         if n > most:

@@ -7,7 +7,8 @@ A run that stands in the file is not repeated, and one that was stopped goes on 
 --work): a study is begun, stopped and continued at will, beside other work. Every method has the same student,
 teacher, training images, batch, augmentation, optimiser and schedule, unless its run says otherwise. A plan's `minutes`
 are of one core's own time, so that other work there is not counted; what comes once, a step and a validation are timed
-before the run begins. Start with OMP_NUM_THREADS=1, and `taskset -c N` for each of several at once.
+before the run begins. Its `tera_macs` are counted instead, and are the same on every machine. Start with
+OMP_NUM_THREADS=1, and `taskset -c N` for each of several at once.
 """
 
 import argparse
@@ -22,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 from machine import machine_facts, show_machine
-from plan import Case, Plan, Run, pinned, read_plan
+from plan import Case, Plan, Run, length_of, read_plan
 from result import Result
 from setting import opened, robust_network
-from student import correct_under, costs, key_of, size_of, trained
+from student import correct_under, epochs_of, key_of, size_of, trained
 
 from edgerkd.core.recipe import Recipe, eps_warmup_for
 from edgerkd.core.threat import ThreatModel
@@ -100,15 +101,13 @@ def measure(plan: Plan, run: Run, seed: int, opened: Opened, place: Place, machi
     """Train and attack one student; its weights are kept as `PLAN-CASE-RUN-SEED.safetensors` in `work`."""
     case, data, teacher = opened.case, opened.data, opened.teacher
     architecture, recipe = case.architecture(data), recipe_of(run, seed, opened)
-    epochs, minutes = pinned(run, plan)
-    folder = place.work / key_of(recipe, architecture, epochs, minutes, case)
+    length = length_of(run, plan)
+    folder = place.work / key_of(recipe, architecture, length, case)
     folder.mkdir(parents=True, exist_ok=True)
-    if epochs is None:
-        timed = folder / "epochs"
-        if not timed.exists():
-            write_atomic(timed, str(costs(recipe, architecture, teacher, data).epochs(minutes)))
-        epochs = int(timed.read_text())
-    recipe = replace(recipe, epochs=epochs)
+    told = folder / "epochs"
+    if not told.exists():
+        write_atomic(told, str(epochs_of(length, recipe, architecture, teacher, data)))
+    recipe = replace(recipe, epochs=int(told.read_text()))
     found = trained(recipe, architecture, teacher, data, folder=folder)
     write_atomic(place.of_run(case, run, seed, ".safetensors"), weights_bytes(found.network))
     return Result(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.suite import attacks_named
@@ -12,6 +13,7 @@ from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.augment import random_crop, random_flip
+from edgerkd.distill.muon import orthogonal
 from edgerkd.distill.trainer import train
 from edgerkd.jobs.ranks import Ranks
 from edgerkd.models.classifier import TorchClassifier
@@ -62,6 +64,16 @@ def test_augmentation_is_that_of_the_generator_on_every_device(device):
         return random_flip(random_crop(images.to(where), 1, generator), generator).cpu()
 
     assert augmented(device).tolist() == augmented("cpu").tolist() != images.tolist()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_optimisers_directions_are_each_matrixs_own(device):
+    """Catches products of several matrices in one that are mixed with each other."""
+    generator = torch.Generator().manual_seed(0)
+    matrices = [torch.randn(shape, generator=generator) for shape in ((8, 27), (8, 72), (16, 8), (16, 72), (16, 16))]
+    together = orthogonal([matrix.to(device) for matrix in matrices])
+    for matrix, found in zip(matrices, together, strict=True):
+        assert_close(found.cpu(), orthogonal([matrix])[0], rtol=0, atol=1e-4)
 
 
 @pytest.mark.gpu

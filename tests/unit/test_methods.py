@@ -210,6 +210,14 @@ def test_the_radius_rises_from_0_during_eps_warmup(name, progress, share):
     assert moved.abs().max().item() == pytest.approx(share * EPS, abs=1e-6)
 
 
+@pytest.mark.parametrize("steps", [2, 4])
+def test_the_defaults_attack_of_several_steps_stays_in_the_ball(steps):
+    """Catches an option that nobody reads, and steps from noise of two radii."""
+    given = step("edgerkd", progress=LAST, steps=steps)
+    moved = METHODS["edgerkd"].attack(given) - given.images
+    assert moved.abs().max().item() == pytest.approx(EPS, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", WITH_ATTACK)
 def test_the_students_mode_in_the_attack_is_the_published_one(name):
     """Catches an attack in training mode, whose steps move the batch-norm statistics, and one that should be."""

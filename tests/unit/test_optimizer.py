@@ -47,14 +47,17 @@ def test_muon_moves_weights_as_torchs_own_does(shape):
 
 
 def test_the_iteration_makes_singular_values_alike():
-    """Catches one that is left too early, and a tall matrix turned the wrong way."""
+    """Catches one that is left too early, a tall matrix turned the wrong way, and matrices mixed with each other."""
     torch.manual_seed(0)
-    matrix = torch.randn(40, 12) * torch.logspace(0, -1.5, 12)
-    values = torch.linalg.svdvals(orthogonal(matrix))
-    assert values.min() > 0.6
-    assert values.max() < 1.3
-    u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
-    assert torch.linalg.vector_norm(orthogonal(matrix) - u @ vh, ord=float("inf")) < 0.4
+    matrices = [scale * torch.randn(shape) for scale, shape in ((1, (40, 12)), (1e3, (12, 30)), (1e-3, (12, 12)))]
+    matrices[0] *= torch.logspace(0, -1.5, 12)
+    for matrix, found in zip(matrices, orthogonal([*matrices, torch.randn(5, 9)]), strict=False):
+        values = torch.linalg.svdvals(found)
+        assert values.max() < 1.3
+        u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+        large = s > 0.01 * matrix.norm()
+        assert torch.linalg.vecdot(u[:, large].T @ found, vh[large]).min() > 0.6
+        assert torch.linalg.vector_norm((found - u @ vh)[:, :], ord=float("inf")) < 0.4
 
 
 def test_the_recipes_decay_reaches_muon():

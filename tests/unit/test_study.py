@@ -104,27 +104,39 @@ def test_what_comes_once_and_validation_are_counted_but_nothing_afterwards(stude
     assert found.work.forward == before
 
 
-def test_epochs_fit_into_the_minutes_with_all_that_they_cost(student):
+def test_epochs_fit_into_what_a_run_may_cost(student):
     """Catches validation left out, what comes once charged to each step, and a run of no epoch."""
     costs = student.Costs(once=10.0, step=0.5, steps=10, validation=5.0)
-    assert costs.epochs(minutes=1.0) == 5
-    assert costs.epochs(minutes=0.1) == 1
+    assert costs.epochs(60.0) == 5
+    assert costs.epochs(6.0) == 1
+
+
+def test_a_run_of_so_many_multiply_adds_makes_them(student):
+    """Catches minutes or another unit in their place, the teacher's or the attack's passes left out, and a guess."""
+    made, data = recipe("edgerkd", epochs=3, batch=4, keep_misclassified=True), dataset(n=300)
+    took = student.trained(made, STUDENT, teacher(), data, folder=None).work.macs / 1e12
+    length = bench("plan").Length(tera_macs=took)
+    assert student.epochs_of(length, made, STUDENT, teacher(), data) == 3
 
 
 def test_the_teachers_answers_are_no_part_of_a_step(student, monkeypatch):
     """Catches costs that are not measured apart: one clock tick a timing, so that only the count of them matters."""
     asked: list[Dataset] = []
-    monkeypatch.setattr(student, "seconds_of", lambda work: (work(), 2.0)[1])
+
+    def measure(work):
+        work()
+        return 2.0
+
     remembering = Loop.with_cached_teacher
     monkeypatch.setattr(
         Loop, "with_cached_teacher", lambda loop, p: (asked.append(loop.dataset), remembering(loop, p))[1]
     )
     choosing = replace(METHODS["edgerkd"], select_samples=lambda *_: torch.arange(8))
     monkeypatch.setitem(METHODS, "edgerkd", choosing)
-    found = student.costs(recipe("edgerkd", batch=4), STUDENT, teacher(), dataset(n=300))
+    found = student.costs(recipe("edgerkd", batch=4), STUDENT, teacher(), dataset(n=300), measure=measure)
     assert found == student.Costs(once=2.0 * 100 / 32, step=2.0, steps=6, validation=2.0)
     assert {len(data.train) for data in asked} == {32}
-    assert student.costs(recipe("pgd-at", batch=4), STUDENT, teacher(), dataset(n=300)).once == 0
+    assert student.costs(recipe("pgd-at", batch=4), STUDENT, teacher(), dataset(n=300), measure=measure).once == 0
 
 
 def test_answers_are_kept_bit_by_bit():

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgerkd.attacks.losses import kl_divergence
-from edgerkd.core.ranges import Share, Weight
+from edgerkd.core.ranges import Count, Share, Weight
 from edgerkd.core.recipe import is_large
 from edgerkd.distill.losses.acm import acm_loss
 from edgerkd.distill.losses.covariance import covariance_loss, gram_loss
@@ -29,6 +29,8 @@ class Options(mixacm.Options):
 
     adversarial_share: Share = 1.0
     """The last share of the run, in which the student sees adversarial images; MixACM before it."""
+    steps: Count = 1
+    """Of the attack in that share."""
     keep_misclassified: bool = False
     """Whether training images that the teacher gets wrong are shown as well."""
     label_share: Share = 0.5
@@ -42,10 +44,11 @@ class Options(mixacm.Options):
 
 
 def attack(step: Step[Options]) -> Tensor:
-    """In the last `adversarial_share` of the run one step up KL(p; S(x')); before it the images themselves.
+    """In the last `adversarial_share` of the run `steps` up KL(p; S(x')); before it the images themselves.
 
-    The step begins at noise of two radii, and is not brought back into the ball (N-FGSM). At a large radius such noise
-    leaves little of an image, and the step is that of PGD from a point of the ball.
+    A single step begins at noise of two radii, and is not brought back into the ball (N-FGSM). At a large radius such
+    noise leaves little of an image: there, and where there are more, the steps are those of PGD from a point of the
+    ball.
     """
     if not _late(step):
         return step.images
@@ -54,8 +57,8 @@ def attack(step: Step[Options]) -> Tensor:
     def cotangent(z: Tensor) -> Tensor:
         return kl_divergence(z, p)[1]
 
-    if is_large(step.recipe.threat_model):
-        return ascent(step, cotangent, start=uniform_start, steps=1)
+    if step.options.steps > 1 or is_large(step.recipe.threat_model):
+        return ascent(step, cotangent, start=uniform_start, steps=step.options.steps)
     return noisy_step(step, cotangent, training=False)
 
 
