@@ -45,12 +45,13 @@ class TimedEngine(LiveEngine, Protocol):
 class Backend(Protocol):
     """ONNX graph -> engine file -> live engine. An engine belongs to one device and one version: build it there.
 
-    `suffix` is how its engine files end, `placement` where its kernels want the quantisers of an int8 graph.
+    `suffix` is how its engine files end, `placement` where its kernels want the quantisers of an int8 graph; None where
+    it has none for such a graph.
     """
 
     name: str
     suffix: str
-    placement: Placement
+    placement: Placement | None
 
     def check(self) -> None:
         """Really tries; raises MissingDependencyError, with the reason and the fix, if engines cannot run here."""

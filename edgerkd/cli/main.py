@@ -130,10 +130,7 @@ def _flushed(code: int) -> int:
 
 
 def own_stdout() -> None:
-    """Let nobody but Python's `sys.stdout` write to stdout: what a library prints by itself goes to stderr.
-
-    On an H100 CUDA's provider of ONNX Runtime 1.31 wrote a line before the JSON document of `doctor`.
-    """
+    """Let nobody but Python's `sys.stdout` write to stdout: what a library's C code prints goes to stderr."""
     if _is_open(1) and _is_open(2) and isinstance(sys.stdout, TextIOWrapper):
         stream = open(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)  # noqa: SIM115, PTH123  it lives as long as the process
         os.dup2(2, 1)

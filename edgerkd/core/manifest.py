@@ -60,7 +60,7 @@ class Manifest(Record):
         """The float32 variant, which is the model that the host measured."""
         return next((variant for variant in self.variants if variant.precision == "fp32"), None)
 
-    def variant_for(self, backend: str, placement: Placement, name: str | None = None) -> Variant:
+    def variant_for(self, backend: str, placement: Placement | None, name: str | None = None) -> Variant:
         """The variant of that name, or the first that a backend of this name and placement can build.
 
         Raises UnknownNameError, or ConfigError where there is none.

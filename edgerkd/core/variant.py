@@ -51,8 +51,8 @@ class Variant(Record):
     placement: Placement | None = None
     search: PrecisionSearch | None = None
 
-    def fits(self, backend: str, placement: Placement) -> bool:
-        """Whether a backend of this name, whose kernels take this placement, can build it."""
+    def fits(self, backend: str, placement: Placement | None) -> bool:
+        """Whether a backend of this name, whose kernels take this placement or no int8 graph, can build it."""
         return self.backend in (None, backend) and self.placement in (None, placement)
 
     def __post_init__(self) -> None:

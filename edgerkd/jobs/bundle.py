@@ -182,7 +182,7 @@ def _lower_precision(
     request: DataRequest,
     asked: Asked,
     threat_model: ThreatModel,
-    placement: Placement,
+    placement: Placement | None,
     progress: Progress,
 ) -> Chosen:
     """What goes into the bundle beside float32. Raises ConfigError where images to measure ranges on are missing."""

@@ -261,12 +261,18 @@ class Chosen:
 
 
 def choose(
-    model: FloatModel, asked: Precisions, *, faster: tuple[Precision, ...], placement: Placement, progress: Progress
+    model: FloatModel,
+    asked: Precisions,
+    *,
+    faster: tuple[Precision, ...],
+    placement: Placement | None,
+    progress: Progress,
 ) -> Chosen:
     """The precision asked for, or with `auto` the first of the `faster` whose robustness holds.
 
     It is judged in the `placement` that the bundle's own backend takes; graphs for other backends come along, with
-    `auto` where theirs holds too. Raises ExportError as `try_precision` does, but with `auto` only says why.
+    `auto` where theirs holds too. A backend of no placement runs no int8 graph. Raises ExportError as `try_precision`
+    does, but with `auto` only says why.
     """
     if asked == "fp32":
         return Chosen()
@@ -274,6 +280,8 @@ def choose(
         return Chosen(tried=tuple(try_precision(model, asked, progress=progress)))
     rejected: list[PrecisionSearch] = []
     for precision in faster if model.samples.host_robust is not None else ():
+        if precision == "int8" and placement is None:
+            continue
         try:
             tried = try_precision(model, precision, progress=progress)
         except ExportError as e:

@@ -5,7 +5,9 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -181,7 +183,8 @@ def _version(name: str) -> str | None:
 def _state(name: str) -> BackendState:
     def problem(try_it: Callable[[Backend], None]) -> str | None:
         try:
-            try_it(plugins.load_backend(name))
+            with redirect_stdout(sys.stderr):  # ONNX Runtime and others print what they miss, before our document
+                try_it(plugins.load_backend(name))
         except EdgerkdError as e:
             return str(e)
         except Exception as e:  # noqa: BLE001  whatever a plug-in does, the examination goes on

@@ -12,7 +12,7 @@ class GraphIsEngine:
     """Precision and batch range are already in the graph."""
 
     suffix = ".onnx"
-    placement: Placement = "unsigned"
+    placement: Placement | None = "unsigned"
 
     def check_build(self) -> None:
         """Always possible: nothing but the standard library is needed."""

@@ -154,8 +154,9 @@ def _session(ort: ModuleType, model: str | bytes, provider: Provider, *, half: b
         if provider.name not in ort.get_available_providers():
             raise EngineError(f"this onnxruntime has no {provider.name}")
     providers = [(provider.name, dict(provider.options))]
-    session = ort.InferenceSession(model, options, providers=providers, **_without(half))
-    session.disable_fallback()  # else a call that fails is repeated on another provider
+    # Without fallback: else what fails is repeated on another provider, with lines printed to stdout.
+    session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0, **_without(half))
+    session.disable_fallback()
     granted = session.get_providers()
     if granted[0] != provider.name or not (provider.on_gpu or len(granted) == 1):
         raise EngineError(f"onnxruntime runs on {granted}, not on {provider.name} alone")

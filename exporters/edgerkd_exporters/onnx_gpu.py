@@ -1,10 +1,9 @@
-"""ONNX Runtime on an NVIDIA GPU, by CUDA's kernels or TensorRT's. By its interface: nothing was verified on one yet."""
+"""ONNX Runtime on an NVIDIA GPU, by CUDA's kernels or TensorRT's; CUDA's were verified on an H200 (docs/measured)."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from edgerkd.bundle.backend import LiveEngine
-from edgerkd.core.precision import Placement
 from edgerkd.files.onnx_frame import read_onnx
 from edgerkd_exporters._checks import CASTS_TO_HALF
 from edgerkd_exporters.onnx import OnnxBackend, Provider, Session
@@ -18,10 +17,14 @@ TENSORRT = Provider(
 
 
 class OnnxCudaBackend(OnnxBackend):
-    """The ONNX graph is the engine, on the kernels of CUDA and cuDNN."""
+    """The ONNX graph is the engine, on the kernels of CUDA and cuDNN.
+
+    It runs no int8 graph: of such a one ONNX Runtime 1.30 gave nodes to the CPU, which is an error here (on an H200).
+    """
 
     provider = CUDA
     name = CUDA.backend
+    placement = None
 
 
 class OnnxTensorRTBackend(OnnxBackend):
@@ -33,7 +36,7 @@ class OnnxTensorRTBackend(OnnxBackend):
 
     provider = TENSORRT
     name = TENSORRT.backend
-    placement: Placement = "signed"
+    placement = "signed"
 
     def open(self, engine: Path) -> LiveEngine:
         """As OnnxBackend's, with the precisions that the graph has."""

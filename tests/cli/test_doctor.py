@@ -179,6 +179,20 @@ def test_every_backend_is_tried_and_none_stops_the_examination(tmp_path, command
     assert (e.runs, e.builds) == ("no such GPU: buy one", None)
 
 
+def test_what_a_backend_prints_goes_to_stderr(tmp_path, commands, plugged, capsys):
+    """Catches lines before the JSON document, as ONNX Runtime printed them on an H200."""
+
+    class Prints(Works):
+        def check(self) -> None:
+            print("*** EP Error ***")  # noqa: T201  what libraries do
+
+    plugged(prints=Prints)
+    examine(tmp_path)
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert "EP Error" in found.err
+
+
 def test_a_backend_that_cannot_be_loaded_is_a_problem_of_its_own(tmp_path, commands, monkeypatch):
     """Catches an entry point of a broken package that takes the doctor down."""
     monkeypatch.setattr(plugins, "backend_names", lambda: ["gone", "onnx"])
