@@ -63,6 +63,12 @@ def required_by(profile: Profile, reference: ReferenceResult | None, *, floor: f
     )
 
 
+def no_lower(requirement: Requirement, floor: float) -> Requirement:
+    """The same, and what it asks of an accuracy no lower than `floor`: a gate that chance passes is none."""
+    asked = {"min_clean_acc": requirement.min_clean_acc, "min_robust_acc": requirement.min_robust_acc}
+    return replace(requirement, **{name: max(floor, value) for name, value in asked.items() if value is not None})
+
+
 def combined(first: Requirement, *others: Requirement | None) -> Requirement:
     """Where a later one asks something, it counts instead of an earlier one."""
     for other in others:

@@ -251,6 +251,8 @@ def notes(report: VerifyReport) -> tuple[str, ...]:
         *build_words(report.build),
         *map(flag_words, report.notices),
     ]
+    if report.rows and report.requirement.asks_accuracy and report.requirement.min_robust_acc is None:
+        found.append("nobody requires any robust accuracy: the verdict is about clean accuracy alone (--min-robust)")
     chance = chance_of(report.by_class)
     if report.clean_acc.low <= floor_above(chance):
         found.append(

@@ -6,7 +6,7 @@ from edgerkd.core.errors import MissingGatesError
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.origin import Asker, askers
 from edgerkd.core.profile import Budget, Profile
-from edgerkd.core.requirement import Requirement, check_asked, combined, required_by
+from edgerkd.core.requirement import Requirement, check_asked, combined, no_lower, required_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Asking:
             )
 
     def required(self, *, floor: float) -> Requirement:
-        """All of it; shares of what the teacher reached are never below `floor`."""
+        """All of it; what the caller did not ask of an accuracy is never below `floor`."""
         return combined(Requirement(), *(requirement for _, requirement in self._parts(floor=floor)))
 
     def askers(self) -> dict[str, Asker]:
@@ -43,7 +43,9 @@ class Asking:
 
     def _parts(self, *, floor: float) -> list[tuple[Asker, Requirement]]:
         profile, maker = self._profile(floor), self.manifest.requirement
-        made: list[tuple[Asker, Requirement]] = [] if maker is None else [("maker", self._here(maker))]
+        made: list[tuple[Asker, Requirement]] = []
+        if maker is not None:
+            made.append(("maker", self._here(no_lower(maker, floor))))
         called: list[tuple[Asker, Requirement]] = [] if self.caller is None else [("verifier", self.caller)]
         return [*made, *profile, *called] if self.own_profile else [*profile, *made, *called]
 

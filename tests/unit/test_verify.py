@@ -61,7 +61,7 @@ from edgerkd.verify.graph import reference_of_graph
 from edgerkd.verify.isolated import EngineProcess
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.run import target_of, verify
-from edgerkd.verify.verdict import decide, gates_of, judge, settled
+from edgerkd.verify.verdict import decide, floor_of, gates_of, judge, settled
 from tests import odd_backend
 from tests.bundles import GRAPH, TWIN, write_small_bundle
 from tests.zoo import THREAT, network
@@ -476,14 +476,35 @@ def test_a_later_requirement_counts_and_asks_only_what_it_asks():
 
 def test_the_callers_requirement_counts_before_the_bundles_and_that_before_the_profiles(bundle, tmp_path):
     """Catches an order in which a bundle's maker overrules whoever verifies it."""
-    folder, _ = remade(bundle, tmp_path / "own", requirement=Requirement(min_clean_acc=0.01, min_robust_acc=0.02))
+    folder, _ = remade(bundle, tmp_path / "own", requirement=Requirement(min_clean_acc=0.71, min_robust_acc=0.72))
     own = run(folder, tmp_path).requirement
     retention = load_profile("x86-cpu").gates.retention
-    assert (own.min_clean_acc, own.min_robust_acc, own.min_retention) == (0.01, 0.02, retention)
+    assert (own.min_clean_acc, own.min_robust_acc, own.min_retention) == (0.71, 0.72, retention)
     asked = run(folder, tmp_path, requirement=Requirement(min_robust_acc=1.0))
-    assert (asked.requirement.min_clean_acc, asked.requirement.min_robust_acc) == (0.01, 1.0)
-    assert [(gate.gate, gate.required) for gate in asked.gates][:2] == [("clean_acc", 0.01), ("robust_acc", 1.0)]
+    assert (asked.requirement.min_clean_acc, asked.requirement.min_robust_acc) == (0.71, 1.0)
+    assert [(gate.gate, gate.required) for gate in asked.gates][:2] == [("clean_acc", 0.71), ("robust_acc", 1.0)]
     assert asked.verdict != "pass"
+
+
+@pytest.mark.parametrize("asked", [0.0, 1e-300, 0.05])
+def test_what_a_maker_asks_is_never_less_than_chance_and_a_caller_may_ask_for_nothing(bundle, tmp_path, asked):
+    """Catches a bundle that passes because its maker requires nothing of it."""
+    folder, _ = remade(bundle, tmp_path / "own", requirement=Requirement(min_clean_acc=asked, min_robust_acc=asked))
+    report = run(folder, tmp_path)
+    floor = floor_of(report.plain)
+    assert 0.1 < floor == report.requirement.min_robust_acc == report.requirement.min_clean_acc
+    assert run(folder, tmp_path, requirement=Requirement(min_robust_acc=0.0)).requirement.min_robust_acc == 0.0
+
+
+def test_a_verdict_without_a_gate_for_robustness_says_so(bundle, tmp_path):
+    """Catches a pass that reads as one of robustness, where nobody required any."""
+    folder, _ = remade(bundle, tmp_path / "bare", profiles=(), reference=None, requirement=None)
+    clean, both = (
+        run(folder, tmp_path, requirement=Requirement(min_clean_acc=0.4, min_robust_acc=robust))
+        for robust in (None, 0.2)
+    )
+    said = [any("nobody requires any robust accuracy" in note for note in notes(each)) for each in (clean, both)]
+    assert said == [True, False]
 
 
 def test_nothing_asked_is_no_verdict(bundle, tmp_path):
