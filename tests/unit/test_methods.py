@@ -538,9 +538,9 @@ def test_edgerkd_matches_adversarial_images_to_what_was_remembered_of_clean_ones
     assert_close(found["gram_adv"], 0.25 * ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum()), rtol=1e-4, atol=1e-6)
 
 
-def test_edgerkd_steps_once_from_noise_up_the_divergence():
+def test_a_single_step_of_edgerkd_goes_from_noise_up_the_divergence():
     """Catches ten steps paid for where one was meant, the student's training statistics, and a clip to the ball."""
-    given = step("edgerkd", progress=LAST, attack_steps=10, label_share=0)
+    given = step("edgerkd", progress=LAST, attack_steps=10, steps=1, label_share=0)
     noise = torch.from_numpy(np.random.default_rng(0).random(tuple(given.images.shape), np.float32))
     x = (given.images + 2 * EPS * (2 * noise - 1)).clamp(0, 1).requires_grad_()
     given.student.eval()
@@ -551,9 +551,9 @@ def test_edgerkd_steps_once_from_noise_up_the_divergence():
     assert (edgerkd.attack(given) - expected).abs().gt(1e-6).float().mean() < 0.01
 
 
-def test_edgerkd_at_a_large_radius_steps_once_within_the_ball():
+def test_a_single_step_of_edgerkd_stays_in_a_large_ball():
     """Catches noise that leaves nothing of an image, with which MNIST is not learned, and ten steps paid for."""
-    given = step("edgerkd", progress=LAST, attack_steps=10, label_share=0, linf="0.3")
+    given = step("edgerkd", progress=LAST, attack_steps=10, steps=1, label_share=0, linf="0.3")
     noise = torch.from_numpy(np.random.default_rng(0).random(tuple(given.images.shape), np.float32))
     x = (given.images + 0.3 * (2 * noise - 1)).clamp(0, 1).requires_grad_()
     given.student.eval()

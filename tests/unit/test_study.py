@@ -70,7 +70,7 @@ def work(method, progress, **changes):
     [
         ("pgd-at", 0.5, {"attack_steps": 10}, 11, 11),
         ("rslad", 0.5, {"attack_steps": 10}, 13, 12),
-        ("edgerkd", 0.9, {}, 2, 2),
+        ("edgerkd", 0.9, {}, 3, 3),
         ("edgerkd", 0.0, {"adversarial_share": 0.8}, 2, 1),
     ],
 )

@@ -1,9 +1,9 @@
-"""Noisy single adversarial steps, matched to label and remembered teacher, channel maps and statistics aligned. Ours.
+"""Images attacked in two steps, matched to label and remembered teacher, channel maps and statistics aligned. Ours.
 
 Where the teacher is larger than the student, asking it costs more than a student's step: so it is asked about each
 image before the run. Images that it gets wrong are left out; each of the others is attacked, and matched to the mean
-of label and answer. Why so, why one step, no clean term and these weights: what was tried is in docs/sources.md. MixACM
-may come first.
+of label and answer. Why so, why two steps, no clean term and these weights: what was tried is in docs/sources.md and
+docs/measured/default.md. MixACM may come first.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Options(mixacm.Options):
 
     adversarial_share: Share = 1.0
     """The last share of the run, in which the student sees adversarial images; MixACM before it."""
-    steps: Count = 1
+    steps: Count = 2
     """Of the attack in that share."""
     keep_misclassified: bool = False
     """Whether training images that the teacher gets wrong are shown as well."""
@@ -114,7 +114,7 @@ def _cached(step: Step) -> CachedTeacherOutputs:
 
 METHOD = Method(
     name="edgerkd",
-    description="adversarial images made in one step from noise, matched to the labels and to what the robust teacher "
+    description="adversarial images made in two steps, matched to the labels and to what the robust teacher "
     "said of the clean images, with channel maps and the covariance of features aligned to the teacher's",
     sources=(
         "ours, of the parts of N-FGSM: de Jorge et al., NeurIPS 2022, arXiv 2202.01181",
@@ -129,5 +129,4 @@ METHOD = Method(
     compares_taps=lambda options: options.weight_acm > 0 and options.adversarial_share < 1,
     caches_teacher=True,
     select_samples=select_samples,
-    single_step=True,
 )
