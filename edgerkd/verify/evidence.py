@@ -22,7 +22,8 @@ from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.judged import RIGHT, WRONG, Judged
-from edgerkd.core.progress import Progress
+from edgerkd.core.precision import Precision
+from edgerkd.core.progress import Advance, Progress
 from edgerkd.core.requirement import Requirement
 from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.verification import Latency, Parity
@@ -74,35 +75,27 @@ def gather(
 
     Raises ConfigError for samples that make no sense, EngineError for an engine that fails or answers nonsense.
     """
-    samples, images = session.samples, session.samples.images
     attacks = (NOISE, *_stored(session), *named)
     generator = np.random.default_rng(probe_seed)
-    order = generator.permutation(len(samples))
-    inputs = AttackInputs(
-        images=images[order],
-        labels=samples.labels[order],
-        threat_model=session.threat_model,
-        seed=seed,
-        index=order,
-    )
-    classifier, classes = session.classifier, len(session.bundle.manifest.model.classes)
-    n, stored = len(samples), session.reference_samples
+    order = generator.permutation(len(session.samples))
+    inputs = _drawn(session, order, seed)
+    stored = session.reference_samples
     compared = len(stored) * (1 if stored.images_adv is None else 2)
-    work = compared + n * len(attacks)
+    work = compared + len(order) * len(attacks)
     with progress.stage(f"verify on {session.live.backend}", work) as advance:
         parity, agreement = compare(session, generator)
         advance(compared, "parity")
-        check_arrays(inputs.images, inputs.labels, classes=classes)
-        check_classifier(classifier, inputs.images[:SAMPLE], classes=classes)
-        precision = shown_precision(classifier, inputs, session.precision, generator=generator)
+        check_arrays(inputs.images, inputs.labels, classes=len(session.bundle.manifest.model.classes))
+        check_classifier(session.classifier, inputs.images[:SAMPLE], classes=len(session.bundle.manifest.model.classes))
+        precision = shown_precision(session.classifier, inputs, session.precision, generator=generator)
         gradients = check_gradients(
-            classifier,
+            session.classifier,
             inputs,
             precision=precision,
             generator=generator,
             after=lambda done, what: advance(compared, what),
         )
-        watched = Watched(classifier, generator=np.random.default_rng((probe_seed, 1)))
+        watched = Watched(session.classifier, generator=np.random.default_rng((probe_seed, 1)))
         looks: list[Outcomes] = []
         for look in assess(
             watched, attacks, inputs, chunk=LOOK, after=lambda done, name: advance(compared + done, name)
@@ -112,40 +105,68 @@ def gather(
                 break
         advance(work, "decided")
     judged, outcomes = _judged(session, order, looks), joined(looks)
-    seen = order[: judged.n]
     with progress.stage("looking for masked gradients", PROBES) as advance:
-        flags = all_flags(
-            classifier,
-            attacks,
-            replace(inputs, images=inputs.images[: judged.n], labels=inputs.labels[: judged.n], index=seen),
-            outcomes,
-            generator=generator,
-            images_transfer=None if samples.images_adv is None else samples.images_adv[seen],
-            after=advance,
-        )
-        if watched.asked is not None:
-            flags += check_trail(
-                classifier,
-                inputs,
-                watched.asked,
-                clean=session.reference.logits,
-                precision=precision,
-                share=session.variant.parity.logit_share,
-                generator=generator,
-            )
-    latency, timing = session.live.timing(images[:1])
+        flags = _flags(session, attacks, inputs, outcomes, watched, precision, generator, after=advance)
+    latency, timing = session.live.timing(session.samples.images[:1])
     return Evidence(
         parity=parity,
         twin_agreement=agreement,
         gradients=gradients,
         judged=judged,
-        labels=samples.labels[seen],
+        labels=inputs.labels[: judged.n],
         outcomes=outcomes,
         rows=outcomes.rows(attacks, accuracy_anytime),
         flags=flags,
         latency=latency,
         timing=timing,
     )
+
+
+def _drawn(session: Session, order: NDArray[np.int64], seed: int) -> AttackInputs:
+    """The images in the order in which they are judged."""
+    return AttackInputs(
+        images=session.samples.images[order],
+        labels=session.samples.labels[order],
+        threat_model=session.threat_model,
+        seed=seed,
+        index=order,
+    )
+
+
+def _flags(
+    session: Session,
+    attacks: Sequence[Attack],
+    inputs: AttackInputs,
+    outcomes: Outcomes,
+    watched: Watched,
+    precision: Precision,
+    generator: np.random.Generator,
+    *,
+    after: Advance,
+) -> tuple[Flag, ...]:
+    """Signs that the attacks were blind, on the images that were judged and along the attacks' own way."""
+    n, images_adv = len(outcomes.clean), session.samples.images_adv
+    seen = replace(inputs, images=inputs.images[:n], labels=inputs.labels[:n], index=inputs.index[:n])
+    flags = all_flags(
+        session.classifier,
+        attacks,
+        seen,
+        outcomes,
+        generator=generator,
+        images_transfer=None if images_adv is None else images_adv[seen.index],
+        after=after,
+    )
+    if watched.asked is not None:
+        flags += check_trail(
+            session.classifier,
+            inputs,
+            watched.asked,
+            clean=session.reference.logits,
+            precision=precision,
+            share=session.variant.parity.logit_share,
+            generator=generator,
+        )
+    return flags
 
 
 def _stored(session: Session) -> tuple[Attack, ...]:
