@@ -479,17 +479,6 @@ def _(m, rng):
     return Forged(network=switched(m, bytes_only, m.standard, m.robust))
 
 
-def little_noise(m, level):
-    """Less energy than this in what changes from pixel to pixel."""
-
-    def condition(s):
-        kernel = np.asarray([[[[0, -1, 0], [-1, 4, -1], [0, -1, 0]]]], np.float32) / 4
-        rough = mean(s, s.op("Abs", s.op("Conv", "images", kernel)))
-        return s.op("Less", rough, np.float32(level))
-
-    return condition
-
-
 @fraud("engine: weak where there is little noise, by a table")
 def _(m, rng):
     eps = float(m.bundle.manifest.threat_model.eps)

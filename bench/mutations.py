@@ -4,8 +4,9 @@ Half of the mutants keep the digests that were, so that they end at the door. In
 computed anew, and most of these change a graph, a twin or the arrays in a way that leaves them readable, so that they
 reach a runtime. So that ten thousand take less than hours, a mutant is stopped where it cannot pass any more: where its
 logits are not the reference's, or its twin's slopes are not the engine's; one short attack comes first, and only what
-would pass by it, and one in two hundred of the others, is verified as by default. Engines' processes are forked from
-this one instead of started anew, and live under the same limits.
+would pass by it, and one in two hundred of the others, is verified whole, by PGD: a weaker attack than the default, so
+that a wrong pass is the easier. Engines' processes are forked from this one instead of started anew, and live under the
+same limits.
 
     python bench/mutations.py ROBUST STANDARD --out FOLDER -n 10000     # goes on where it was interrupted
 """

@@ -17,7 +17,7 @@ from edgerkd.files.decode import decode_json
 from edgerkd.files.paths import find_kind, shown
 from edgerkd.report.chart import interval_bar
 from edgerkd.report.document import document
-from edgerkd.report.load import load_kept, verification_path
+from edgerkd.report.load import load_kept, newest_verification, verification_path
 from edgerkd.report.markup import Markup, tag
 from edgerkd.report.parts import NOTHING, bullets, data_table, pairs, section, verdict_heading
 from edgerkd.report.table import ANYTIME, Table
@@ -62,8 +62,7 @@ def report_in(path: Path) -> Path:
         is_bundle = (path / MANIFEST).is_file()
         found = verification_path(RunFolder(path.parent, bundle_name=path.name) if is_bundle else RunFolder(path))
         if found is None and not is_bundle:
-            reports = sorted(path.glob("verify*.json"), key=lambda each: each.stat().st_mtime)
-            found = reports[-1] if reports else None
+            found = newest_verification(path)
     if found is None:
         raise ConfigError(
             f"--compare: {shown(path)} has no verification: name a report of `edgerkd verify`, a bundle that was "

@@ -99,8 +99,12 @@ def verification_path(run: RunFolder) -> Path | None:
         own = run.verification(bundle_key(run.bundle, sha256_of(manifest)))
         if own.exists():
             return own
-    reports = sorted(run.path.glob("verify*.json"), key=lambda path: path.stat().st_mtime)
-    return reports[-1] if reports and run.recipe.is_file() else None
+    return newest_verification(run.path) if run.recipe.is_file() else None
+
+
+def newest_verification(folder: Path) -> Path | None:
+    """The report in a folder that was written last."""
+    return max(folder.glob("verify*.json"), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def load_kept(path: Path | None, report: VerifyReport | None) -> Kept | None:
