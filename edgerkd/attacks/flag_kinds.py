@@ -78,7 +78,7 @@ NOISE_FOOLS = FlagKind(
 REPEATED = FlagKind(
     id="repeated-images",
     title="",
-    words="{repeated} images {whose} are within the radius of another one, and are not counted: {n} are left",
+    words="{repeated} images {whose} are too near to another one to count beside it: {n} are left",
 )
 QUERIES_GO_FURTHER = FlagKind(
     id="query-attack-beats-white-box",
@@ -136,8 +136,8 @@ TWIN_STRAYS = FlagKind(
 OTHER_LATER = FlagKind(
     id="other-answers-later",
     title="other answers later",
-    words="images of the attacks, shown again one to three at a time, give logits up to {difference:.2g} "
-    "apart, where {limit:.2g} is expected: what was attacked is not what answers alone",
+    words="images, those of the attacks among them, shown again one to three at a time, give logits up to "
+    "{difference:.2g} apart, where {limit:.2g} is expected: what was attacked is not what answers alone",
 )
 WHOLE_PIXELS = FlagKind(
     id="other-answers-on-whole-pixels",
@@ -156,6 +156,24 @@ SMALLER_RADIUS = FlagKind(
     title="a smaller radius goes further",
     words="at {share:.2g} of the radius PGD fools {fooled} of {n} images that the attacks left standing, and all that "
     "it finds is within the ball",
+)
+DESCENT_FOOLS = FlagKind(
+    id="descent-fools",
+    title="a descent fools",
+    words="{steps} steps that lower the attacks' own loss fool {fooled} of {n} images: it does not tell how near the "
+    "model is to an error, and attacks that raise it go the wrong way",
+)
+SURER_NEAR_ERRORS = FlagKind(
+    id="surer-near-errors",
+    title="surer near its errors",
+    words="on the way from one image to another the model is surer just before its answer changes than at the image "
+    "on {surer} of {n} ways: its scores lead attacks away from its errors",
+)
+KNOWS_IMAGES = FlagKind(
+    id="knows-these-images",
+    title="it knows these images",
+    words="PGD fools {before} of {n} images and {after} of the same with a little of another of their class mixed in: "
+    "the model is another one at the images that it is judged by",
 )
 RISES = FlagKind(
     id="rises-with-radius",
@@ -213,6 +231,7 @@ KINDS: dict[str, FlagKind] = {
         *(RANDOMISED, SOFTMAX, ZERO_GRADIENTS, SATURATED, WEAKER, LOSS_FALLS, NOISE, NOISE_FOOLS, QUERIES_GO_FURTHER),
         *(STRONGER_GOES_FURTHER, TRANSFER, ANY_RADIUS, OUTSIDE_BALL, OUTSIDE_RANGE),
         *(TWIN_STRAYS, OTHER_LATER, WHOLE_PIXELS, RESCALED, SMALLER_RADIUS),
+        *(DESCENT_FOOLS, SURER_NEAR_ERRORS, KNOWS_IMAGES),
         *(TOO_FEW_CLASSES, OVER_REPORTS, RISES, REPEATED),
         *(MODEL_UNKNOWN, OTHER_PRECISION, OTHER_BUILD, OTHER_BACKEND, OTHER_INPUT, NEARER, STORED, UNSTEADY),
     )

@@ -7,10 +7,9 @@ is ours.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import combinations, pairwise
-from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -24,8 +23,10 @@ from edgerkd.attacks.assess import Outcomes, assess_chunk
 from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.classifier import Array, Classifier
+from edgerkd.attacks.doubts import descent, mixed, on_the_way
+from edgerkd.attacks.looks import ascent, beyond_chance, look, too_many
 from edgerkd.attacks.losses import cross_entropy, margin, margin_targeted, one_hot
-from edgerkd.attacks.pgd import ascend, pgd
+from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.sanity import are_probabilities
 from edgerkd.attacks.square import SQUARE, square
 from edgerkd.core.evaluation import Row
@@ -45,8 +46,8 @@ GREY = 0.5  # radius in L-inf at which every image can be made plain grey
 HOLDS = 0.1  # share of images that may hold at that radius: a lopsided linear model truly holds a few
 SMALLER = (1 / 8, 1 / 2)  # shares of the radius that are tried as well, in so many steps of PGD; ours
 SMALLER_STEPS = 10
-SAMPLE = 32  # images that are probed: up to 180 gradients and 360 forward passes each
-PROBES = 7  # `after` hears of so many, or fewer where there is nothing to attack
+SAMPLE = 32  # images that are probed: up to 240 gradients and 440 forward passes each
+PROBES = 10  # `after` hears of so many, or fewer where there is nothing to attack
 
 
 def raise_flags(
@@ -55,15 +56,17 @@ def raise_flags(
     *,
     images_transfer: Array | None = None,
     held: NDArray[np.bool_] | None = None,
+    partners: Array | None = None,
     after: Callable[[int, str], None] = lambda done, what: None,
 ) -> tuple[Flag, ...]:
     """All signs that attacks overrate this classifier, looked for on a sample: 32 to 64 images are enough.
 
-    `images_transfer` (n, c, h, w) are adversarial images for the same clean ones, made against another network.
+    `images_transfer` (n, c, h, w) are adversarial images for the same clean ones, made against another network, and
+    `partners` (n, c, h, w) another image of the class for each, or itself where there is none.
     `after` hears (probes done, of PROBES at most; what was looked at). What needs an attack is asked of the images
     that are classified right, and only where the radius is above 0.
 
-    Costs an image at most 181 passes forward and backward and 62 + QUERIES forward; where logits saturate 40 and 4
+    Costs an image at most 241 passes forward and backward and 140 + QUERIES forward; where logits saturate 40 and 4
     more. Expects what `check_arrays` and `check_classifier` let pass.
     `held` (n,) says which images the attacks of the figure in doubt left standing.
     """
@@ -75,6 +78,7 @@ def raise_flags(
     part = replace(inputs, images=inputs.images[where], labels=inputs.labels[where], index=inputs.index[rows])
     transfer = None if images_transfer is None else images_transfer[where]
     held_part = None if held is None else held[rows]
+    partner = None if partners is None else partners[where]
     probes: dict[str, Callable[[], Iterator[Flag]]] = {"its answers": lambda: _answers(calls)}
     if len(rows):
         probes["its gradients"] = lambda: _gradients(classifier, part)
@@ -85,6 +89,9 @@ def raise_flags(
             "queries and transfer": lambda: _beyond_white_box(classifier, part, transfer, held_part),
             "a large radius": lambda: _large_radius(classifier, part),
             "smaller radii": lambda: _smaller_radii(classifier, part, held_part),
+            "a descent": lambda: descent(classifier, part),
+            "ways between images": lambda: on_the_way(classifier, part),
+            "mixed images": lambda: mixed(classifier, part, partner),
         }
     found: list[Flag] = []
     for number, (what, probe) in enumerate(probes.items(), 1):
@@ -115,11 +122,19 @@ def all_flags(
         index=inputs.index[rows],
     )
     transfer = None if images_transfer is None else images_transfer[where]
+    others = xp.asarray(_of_the_same_class(on_host(inputs.labels), rows, generator), device=device_of(inputs.images))
     flags = (
         *flags_of_rows(found.rows(attacks)),
         *flags_of_noise(attacks, found),
         *check_within(found.images_adv, inputs),
-        *raise_flags(classifier, sample, images_transfer=transfer, held=found.robust[rows], after=after),
+        *raise_flags(
+            classifier,
+            sample,
+            images_transfer=transfer,
+            held=found.robust[rows],
+            partners=inputs.images[others],
+            after=after,
+        ),
     )
     # All outcomes and the sample may show the same: the first of a kind, from the whole, is kept.
     return tuple({flag.id: flag for flag in reversed(flags)}.values())
@@ -135,7 +150,7 @@ def flags_of_rows(rows: Sequence[Row]) -> tuple[Flag, ...]:
         n = row.robust_acc.n
         fooled = round((before.robust_acc.value - row.robust_acc.value) * n)
         white_box = any(earlier.source == "direct" for earlier in rows[:number])
-        if white_box and row.source == "query" and _too_many(fooled, n, LOWERS):
+        if white_box and row.source == "query" and too_many(fooled, n, LOWERS):
             found.append(kinds.QUERIES_GO_FURTHER.raised(attack=row.attack, fooled=fooled, n=n))
     return tuple(found)
 
@@ -207,9 +222,9 @@ def _saturation(classifier: Classifier, inputs: AttackInputs, logits: Array) -> 
     def divided(logits: Array, labels: Array) -> tuple[Array, Array]:
         return cross_entropy(logits / temperature, labels)
 
-    plain = _look(classifier, attack(loss=cross_entropy), inputs.labels).fooled
-    cooled = _look(classifier, attack(loss=divided), inputs.labels).fooled
-    if _beyond_chance(cooled & ~plain, plain & ~cooled):
+    plain = look(classifier, attack(loss=cross_entropy), inputs.labels).fooled
+    cooled = look(classifier, attack(loss=divided), inputs.labels).fooled
+    if beyond_chance(cooled & ~plain, plain & ~cooled):
         yield kinds.SATURATED.raised(
             saturated=saturated, plain=int(plain.sum()), n=len(plain), cooled=int(cooled.sum()), temperature=temperature
         )
@@ -220,24 +235,24 @@ def _steps(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
 
     Restarts need no such probe: every attack keeps what any of its restarts fooled.
     """
-    clean = _look(classifier, inputs.images, inputs.labels)
+    clean = look(classifier, inputs.images, inputs.labels)
     start = random_start(
         inputs.images, eps=inputs.eps, norm=inputs.norm, seeds=inputs.seeds(np.arange(len(inputs.index)), "noise")
     )
-    seen = [_look(classifier, start, inputs.labels)]
-    for step, x in enumerate(_ascent(classifier, inputs, start, eps=inputs.eps, steps=STEPS[-1]), 1):
+    seen = [look(classifier, start, inputs.labels)]
+    for step, x in enumerate(ascent(classifier, inputs, start, eps=inputs.eps, steps=STEPS[-1]), 1):
         if step in STEPS:
-            seen.append(_look(classifier, x, inputs.labels))
+            seen.append(look(classifier, x, inputs.labels))
     noise, last = seen[0], seen[-1]
     weaker = [
         kinds.WEAKER.raised(
             many=int(many.fooled.sum()), n=len(many.fooled), steps=b, few=int(few.fooled.sum()), fewer_steps=a
         )
         for (a, few), (b, many) in combinations(zip(STEPS, seen, strict=True), 2)
-        if _beyond_chance(few.fooled & ~many.fooled, many.fooled & ~few.fooled)
+        if beyond_chance(few.fooled & ~many.fooled, many.fooled & ~few.fooled)
     ]
     fell = last.loss < noise.loss
-    if _beyond_chance(fell, last.loss > noise.loss):
+    if beyond_chance(fell, last.loss > noise.loss):
         weaker.append(kinds.LOSS_FALLS.raised(steps=STEPS[-1], fell=int(fell.sum()), n=len(fell)))
     yield from weaker[:1]
     by_noise, by_pgd = (float((each.loss - clean.loss).mean()) for each in (noise, last))
@@ -259,7 +274,7 @@ def _beyond_white_box(
     yield from check_within(found.images_adv, inputs)
     yield from flags_of_rows(found.rows(attacks))
     fooled = 0 if held is None else int((held & ~found.resisted[1]).sum())
-    if _too_many(fooled, len(inputs.index), TRANSFERS):
+    if too_many(fooled, len(inputs.index), TRANSFERS):
         yield kinds.STRONGER_GOES_FURTHER.raised(steps=WHITE_BOX_STEPS, fooled=fooled, n=len(inputs.index))
     if images_transfer is None:
         return
@@ -267,8 +282,8 @@ def _beyond_white_box(
     if outside:
         yield from outside
         return
-    missed = _look(classifier, images_transfer, inputs.labels).fooled & found.resisted[1]
-    if _too_many(missed.sum(), len(missed), TRANSFERS):
+    missed = look(classifier, images_transfer, inputs.labels).fooled & found.resisted[1]
+    if too_many(missed.sum(), len(missed), TRANSFERS):
         yield kinds.TRANSFER.raised(fooled=int(missed.sum()), n=len(missed))
 
 
@@ -276,10 +291,10 @@ def _large_radius(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag
     """PGD at the radius at which every image can be made the same grey, so that all but one class can be fooled."""
     eps = GREY if inputs.norm == "Linf" else GREY * math.sqrt(math.prod(inputs.images.shape[1:]))
     held = np.ones(len(inputs.index), np.bool_)
-    for x in _ascent(classifier, inputs, inputs.images, eps=eps, steps=20):
-        held &= ~_look(classifier, x, inputs.labels).fooled
-    if _too_many(held.sum(), len(held), HOLDS):
-        by_grey = held & _look(classifier, inputs.images * 0 + GREY, inputs.labels).fooled
+    for x in ascent(classifier, inputs, inputs.images, eps=eps, steps=20):
+        held &= ~look(classifier, x, inputs.labels).fooled
+    if too_many(held.sum(), len(held), HOLDS):
+        by_grey = held & look(classifier, inputs.images * 0 + GREY, inputs.labels).fooled
         yield kinds.ANY_RADIUS.raised(
             held=int(held.sum()), n=len(held), eps=eps, norm=inputs.norm, by_grey=int(by_grey.sum())
         )
@@ -294,51 +309,22 @@ def _smaller_radii(classifier: Classifier, inputs: AttackInputs, held: NDArray[n
         return
     for share in SMALLER:
         left = held & True
-        for x in _ascent(classifier, inputs, inputs.images, eps=share * inputs.eps, steps=SMALLER_STEPS):
-            left &= ~_look(classifier, x, inputs.labels).fooled
+        for x in ascent(classifier, inputs, inputs.images, eps=share * inputs.eps, steps=SMALLER_STEPS):
+            left &= ~look(classifier, x, inputs.labels).fooled
         fooled = int((held & ~left).sum())
-        if _too_many(fooled, len(held), TRANSFERS):
+        if too_many(fooled, len(held), TRANSFERS):
             yield kinds.SMALLER_RADIUS.raised(share=share, fooled=fooled, n=len(held))
             return
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """Of n images: the margin of the best wrong class over the right one (n,), and which are `fooled` (n,)."""
-
-    loss: NDArray[Any]  # Any: whatever type logits have
-    fooled: NDArray[np.bool_]
-
-
-def _look(classifier: Classifier, images: Array, labels: Array) -> _Look:
-    logits = classifier.logits(images)
-    fooled = array_namespace(logits).argmax(logits, axis=-1) != labels
-    return _Look(loss=on_host(margin(logits, labels)[0]), fooled=on_host(fooled))
-
-
-def _ascent(classifier: Classifier, inputs: AttackInputs, start: Array, *, eps: float, steps: int) -> Iterator[Array]:
-    """PGD's iterates on the margin, in steps of a quarter of the radius as in the suite."""
-    return ascend(
-        classifier,
-        inputs.images,
-        start,
-        cotangent=lambda z: margin(z, inputs.labels)[1],
-        norm=inputs.norm,
-        eps=eps,
-        step_size=eps / 4,
-        steps=steps,
-    )
-
-
-def _beyond_chance(worse: NDArray[np.bool_], better: NDArray[np.bool_]) -> bool:
-    """Whether more images changed for the worse than for the better, by over two standard deviations of a fair coin.
-
-    Source: McNemar's test of paired proportions.
-    """
-    down, up = int(worse.sum()), int(better.sum())
-    return down - up > 2 * math.sqrt(down + up)
-
-
-def _too_many(fooled: int, n: int, share: float) -> bool:
-    """Whether it is more than that share of n images, and more than one, which may be luck."""
-    return fooled > max(1.0, share * n)
+def _of_the_same_class(
+    labels: NDArray[np.int64], rows: NDArray[np.int64], generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """For each of the rows another one of its label, or itself where there is none."""
+    found: NDArray[np.int64] = np.array(rows)
+    for place, row in enumerate(rows):
+        others = np.flatnonzero(labels == labels[row])
+        others = others[others != row]
+        if len(others):
+            found[place] = generator.choice(others)
+    return found

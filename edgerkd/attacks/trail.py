@@ -11,6 +11,7 @@ import numpy as np
 
 from edgerkd.attacks import flag_kinds as kinds
 from edgerkd.attacks.active_set import AttackInputs
+from edgerkd.attacks.ball import project
 from edgerkd.attacks.classifier import Classifier, Cotangent
 from edgerkd.attacks.gradient_check import POINTS, Asked, Floats, Images, compare
 from edgerkd.core.flag import Flag
@@ -22,6 +23,7 @@ JUMP = 0.5
 JUMPED = 0.05
 """Share of images that may do so. Ours."""
 _SMALL = 3  # images at a time, at most, when they are shown again
+_SHOWN = 32  # judged images that are, as they are and with noise on what is neither black nor white
 
 
 class Watched:
@@ -85,7 +87,8 @@ def check_trail(
 
     The gradients there are held against differences of the logits, the logits against those of the same images shown
     anew in small batches, which may differ by `share` of the largest, and against those of whole pixels; and their
-    spread against that of the `clean` images' logits (n, k).
+    spread against that of the `clean` images' logits (n, k). The images of `inputs` are shown anew as well, and with
+    noise that leaves black and white as they are: an engine could tell attacks by pixels that only these move.
     """
     found: list[Flag] = []
     slopes = compare(classifier, inputs, asked, precision=precision, generator=generator)
@@ -98,9 +101,11 @@ def check_trail(
                 correlation=slopes.correlation,
             )
         )
-    again = _in_small_batches(classifier, asked.points, generator)
-    limit = share * max(1.0, float(np.abs(asked.logits).max()))
-    difference = float(np.abs(again - asked.logits).max())
+    quiet = _quiet(inputs, generator)
+    together = np.concatenate([asked.logits, classifier.logits(quiet)])
+    again = _in_small_batches(classifier, np.concatenate([asked.points, quiet]), generator)
+    limit = share * max(1.0, float(np.abs(together).max()))
+    difference = float(np.abs(again - together).max())
     if not difference <= limit:
         found.append(kinds.OTHER_LATER.raised(difference=difference, limit=limit))
     whole = classifier.logits(np.divide(np.rint(asked.points * 255), 255, dtype=np.float32))
@@ -112,6 +117,17 @@ def check_trail(
     if not 1 / RESCALED <= ratio <= RESCALED:
         found.append(kinds.RESCALED.raised(ratio=ratio))
     return tuple(found)
+
+
+def _quiet(inputs: AttackInputs, generator: np.random.Generator) -> Images:
+    """Images drawn of the `inputs`, and the same with noise of the radius on what is neither black nor white."""
+    rows = generator.permutation(len(inputs.images))[:_SHOWN]
+    images: Images = np.asarray(inputs.images[rows], np.float32)
+    signs: Images = generator.choice(np.asarray([-1, 1], np.float32), images.shape)
+    inner: Images = ((images > 0) & (images < 1)).astype(np.float32)
+    signs *= np.float32(inputs.eps)
+    noisy = images + signs * inner
+    return np.concatenate([images, project(noisy, images, eps=inputs.eps, norm=inputs.norm)])
 
 
 def _in_small_batches(classifier: Classifier, images: Images, generator: np.random.Generator) -> Floats:

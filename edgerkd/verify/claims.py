@@ -77,13 +77,18 @@ def _costs(bundle: Bundle) -> list[str]:
 
 def _accuracies(bundle: Bundle, samples: StoredSamples) -> list[str]:
     """The float32 model's answers to the samples are stored, and so is what it resisted."""
-    host, reference = bundle.manifest.host, bundle.manifest.reference
+    host, reference, asked = bundle.manifest.host, bundle.manifest.reference, bundle.manifest.requirement
+    if asked is not None and asked.min_retention is not None and samples.host_robust is None:
+        return ["retention is asked for, and what the host resisted is not stored"]
     if host is None or reference is None:
         return []
+    if samples.host_robust is None:
+        return ["the host's robust accuracy is claimed, and what it resisted is not stored"]
     answers = bundle.reference(host, samples)
-    found = {"clean": (reference.clean_acc, answers.logits.argmax(1) == samples.labels)}
-    if samples.host_robust is not None:
-        found["robust"] = reference.robust_acc, samples.host_robust
+    found = {
+        "clean": (reference.clean_acc, answers.logits.argmax(1) == samples.labels),
+        "robust": (reference.robust_acc, samples.host_robust),
+    }
     return [
         f"{claimed.value:.2%} {name} accuracy is claimed of the host, and its stored answers have {held.mean():.2%}"
         for name, (claimed, held) in found.items()

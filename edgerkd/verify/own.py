@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerkd.bundle.backend import FloatArray
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.judged_samples import JudgedSamples
-from edgerkd.core.threat import Norm, ThreatModel
+from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.verify.distinct import SCREEN, distinct, within
+from edgerkd.verify.distinct import distinct, near
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +100,6 @@ def _own(own: OwnSamples, stored: StoredSamples, threat_model: ThreatModel) -> t
         sha256=samples_digest(samples),
     )
     return samples, facts
-
-
-def near(images: FloatArray, others: FloatArray, *, eps: float, norm: Norm) -> NDArray[np.bool_]:
-    """Which of the images (n, c, h, w) are within `eps` of any of the `others` (m, c, h, w)."""
-    flat, there = (np.reshape(each, (len(each), -1)) for each in (images, others))
-    screen = np.argsort(flat.var(0))[-SCREEN:]
-    seen = there[:, screen]
-    found = np.zeros(len(flat), np.bool_)
-    for row, image in enumerate(flat):
-        close = within(seen, image[screen], eps, norm)
-        found[row] = bool(within(there[close], image, eps, norm).any())
-    return found
 
 
 def samples_digest(samples: StoredSamples) -> str:

@@ -115,6 +115,7 @@ MASKED = {
     "gradients that point the wrong way": (
         lambda: (WrongWay(), honest()),
         {
+            "descent-fools",
             "loss-falls",
             "noise-as-strong-as-pgd",
             "query-attack-beats-white-box",

@@ -16,6 +16,7 @@ from tests.curved import SHAPE, Curved, Rounded
 
 EPS = 16 / 255
 IMAGES = (np.random.default_rng(0).integers(60, 190, (96, *SHAPE)) / 255).astype(np.float32)
+EDGED = IMAGES * (np.arange(8) > 1)
 
 
 class Lying(Curved):
@@ -61,6 +62,15 @@ class Sociable(Curved):
         return super().logits(images) * (1.1 if len(images) > 3 else 1)
 
 
+class Shy(Curved):
+    """Another one for fewer than four images whose black edge is black and which it does not know."""
+
+    def logits(self, images):
+        quiet = (images[..., :2] < 1 / 510).all((1, 2, 3)) & (len(images) < 4)
+        known = (np.abs(images[:, None] - EDGED[None]).max((2, 3, 4)) < 1 / 255).any(1)
+        return np.where((quiet & ~known)[:, None], super().logits(images)[:, ::-1], super().logits(images))
+
+
 class ForCameras(Curved):
     """Another one where all pixels are whole 255ths."""
 
@@ -97,8 +107,8 @@ def inputs_for(classifier, images=IMAGES) -> AttackInputs:
     return AttackInputs(images=images, labels=labels, threat_model=threat_model, seed=0, index=np.arange(len(labels)))
 
 
-def flags_of(classifier, *, precision="fp32", seed=0) -> set[str]:
-    inputs = inputs_for(classifier)
+def flags_of(classifier, *, precision="fp32", seed=0, images=IMAGES) -> set[str]:
+    inputs = inputs_for(classifier, images)
     watched = Watched(classifier, generator=np.random.default_rng(seed))
     joined(assess(watched, attacks_of("pgd"), inputs, chunk=64))
     assert watched.asked is not None
@@ -139,6 +149,12 @@ def test_a_twin_that_lies_on_the_way_is_found(lie):
 def test_an_engine_that_is_another_one_in_the_attack_is_found(classifier, flag):
     """Catches an attack on what never answers alone, or never sees a picture, and one that only moved a scale."""
     assert flag in flags_of(classifier())
+
+
+def test_an_engine_that_is_another_one_alone_where_attacks_leave_black_black_is_found():
+    """Catches a comparison of small batches on the attacks' own points and on known images alone."""
+    assert flags_of(Curved(), images=EDGED.astype(np.float32)) == set()
+    assert "other-answers-later" in flags_of(Shy(), images=EDGED.astype(np.float32))
 
 
 def test_every_point_is_as_likely_to_be_kept():

@@ -678,15 +678,22 @@ def test_distinct_images_are_those_that_brute_force_finds(norm):
     moves = generator.uniform(-1, 1, (60, 3, 9, 9)).astype(np.float32)
     size = eps * generator.uniform(0.2, 2.0, (60, 1, 1, 1)).astype(np.float32)
     unit = np.sign(moves) if norm == "Linf" else moves / np.sqrt(np.square(moves).sum((1, 2, 3), keepdims=True))
-    images = np.concatenate([seeds, seeds[generator.integers(0, 12, 60)] + size * unit])
+    images = np.concatenate([seeds, seeds[generator.integers(0, 12, 60)] + size * unit, seeds])
+    changed = generator.permutation(243)[:14]
+    for number, image in enumerate(images[72:]):  # few values, and by much more than eps
+        image.reshape(-1)[changed[: number + 3]] += 2 * eps
     kept: list[int] = []
     for row, image in enumerate(images):
         moved = [images[other] - image for other in kept]
-        lengths = [np.abs(m).max() if norm == "Linf" else np.sqrt(np.square(m).sum()) for m in moved]
-        if all(length > eps + 1e-6 for length in lengths):
+        if norm == "Linf":
+            copies = [(np.abs(m) > eps + 1e-6).mean() <= 0.05 for m in moved]
+        else:
+            copies = [np.sqrt(np.square(m).sum()) <= eps + 1e-6 for m in moved]
+        if not any(copies):
             kept.append(row)
     assert distinct(images, eps=eps, norm=norm).tolist() == kept
     assert 12 < len(kept) < 72
+    assert (72 in kept, 83 in kept) == ((False, True) if norm == "Linf" else (True, True))
 
 
 def test_repeated_images_are_counted_once_and_said(tmp_path):
@@ -705,7 +712,9 @@ def test_repeated_images_are_counted_once_and_said(tmp_path):
     assert report.clean_acc.n == len(distinct(samples.images[:5], eps=float(THREAT.eps), norm="Linf"))
     assert report.robust_acc.n == report.clean_acc.n
     words = [flag_words(flag) for flag in report.notices]
-    assert f"{60 - report.clean_acc.n} images of the bundle are within the radius of another one" in str(words)
+    assert f"{60 - report.clean_acc.n} images of the bundle are too near to another one to count beside it" in str(
+        words
+    )
 
 
 def test_an_engine_that_is_another_one_for_single_images_fails(bundle, tmp_path, monkeypatch):
@@ -765,6 +774,29 @@ def test_claims_that_do_not_fit_the_files_are_refused(tmp_path, change, message)
     write_small_bundle(folder)
     with pytest.raises(ArtefactError, match=re.escape(message)):
         run(claiming(folder, change), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "the host's robust accuracy is claimed, and what it resisted is not stored"),
+        (
+            {"reference": None, "requirement": Requirement(min_retention=0.9)},
+            "retention is asked for, and what the host",
+        ),
+    ],
+)
+def test_what_the_host_resisted_must_be_there_where_it_is_spoken_of(tmp_path, changes, message):
+    """Catches a gate of retention that is dropped in silence with the answers that it is of."""
+    folder = tmp_path / "bundle"
+    write_small_bundle(folder)
+    found = read_bundle(folder)
+    samples, reference = found.samples(found.manifest.variants[0])
+    made = make_variant("fp32", graph=read_file(folder / GRAPH), twin=read_file(folder / TWIN), reference=reference)
+    bare = replace(samples, images_adv=None, host_robust=None)
+    write_bundle(tmp_path / "bare", replace(found.manifest, variants=(), **changes), variants=[made], samples=bare)
+    with pytest.raises(ArtefactError, match=re.escape(message)):
+        run(tmp_path / "bare", tmp_path)
 
 
 def test_rows_come_by_origin_and_those_of_other_networks_have_their_names(bundle, tmp_path):
