@@ -11,9 +11,9 @@ from edgerkd.core.record import Record
 class JudgedSamples(Record):
     """`n` images were judged, drawn from `of` that there are, by `seed`; None where the bundle chose them.
 
-    `source` is who brought them. `repeated` were left out because they are within the radius of another one of these,
-    `stored` because they are within the radius of one that stands in the bundle, which its maker has seen. `sha256` is
-    of the pixels and labels that are left.
+    `source` is who brought them. `repeated` were left out because they are copies of another one of these
+    (verify/distinct.py), `stored` because they are copies of one that stands in the bundle, which its maker has seen.
+    `sha256` is of the pixels and labels that are left.
     """
 
     source: Literal["bundle", "verifier"]

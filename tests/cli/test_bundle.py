@@ -57,7 +57,7 @@ def test_a_bare_graph_is_verified_on_the_spot(here, edgerkd):
         "verify", "mine.onnx", "--data", "data.npz", "--eps", "0.5", "--normalize", "none", "--min-robust", "0.5"
     )
     assert large.code == 7  # so large that the images of a class are in reach of each other, and count once
-    assert "within the radius of another one" in large.out
+    assert "too near to another one to count" in large.out
     assert "0.0% [0.0%" in large.out
 
 

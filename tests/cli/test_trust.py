@@ -19,7 +19,7 @@ from edgerkd.verify.trust import trust_in
 from tests.bundles import report_on, write_small_bundle
 from tests.foreign import bars_network, write_data
 
-QUICK = ("--attack", "pgd")
+QUICK = ("--attack", "pgd", "--min-clean", "0", "--min-robust", "0")  # which anything meets
 ASKS_LITTLE = Requirement(min_clean_acc=0.0, min_robust_acc=0.0)
 
 

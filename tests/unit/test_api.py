@@ -229,7 +229,9 @@ def test_a_bundle_is_made_and_verified_from_python(graph: Path, workdir: Path) -
     assert bundle.path == Path("bundles/mine")
     assert str(bundle.manifest.threat_model) == "Linf 12/255"
     assert bundle.manifest.format == "onnx"
-    found = edgerkd.verify_bundle(bundle, backend="onnx", engines=workdir / "built")
+    assert bundle.manifest.requirement is not None
+    assert bundle.manifest.requirement.min_robust_acc == 0.05
+    found = edgerkd.verify_bundle(bundle, min_robust=0.05, backend="onnx", engines=workdir / "built")
     assert found.verdict == "pass"
     assert found.clean_acc.n <= 40
     assert (workdir / "built").is_dir()
