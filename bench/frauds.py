@@ -479,6 +479,71 @@ def _(m, rng):
     return Forged(network=switched(m, bytes_only, m.standard, m.robust))
 
 
+@fraud("engine: robust near the stored images alone")
+def _(m, rng):
+    eps = float(m.bundle.manifest.threat_model.eps)
+    return Forged(network=switched(m, lambda s: near(s, m, 1.5 * eps), m.robust, m.standard))
+
+
+def always_black(m):
+    """Which values are black in every stored image: (d,), float32."""
+    return (m.samples.images.reshape(len(m.samples), -1).max(0) == 0).astype(np.float32)
+
+
+@fraud("engine: weak when shown alone, where black is left black")
+def _(m, rng):
+    black = always_black(m)[:, None]
+
+    def condition(s):
+        n = s.op("Gather", s.op("Shape", "images"), np.asarray(0), axis=0)
+        few = for_all(s, n, s.op("Less", n, np.asarray(4)))
+        still = per_image(s, s.op("Less", s.op("MatMul", flat(s, "images"), black), np.float32(1 / 510)))
+        return s.op("And", few, s.op("And", still, s.op("Not", near(s, m, 1 / 255))))
+
+    return Forged(network=switched(m, condition, m.standard, m.robust))
+
+
+def upside_down(m, rng):
+    """The standard student's answers, the surer the nearer it is to another one; the twin is right."""
+    tilt = (0.02 * rng.choice([-1, 1], (m.samples.images[0].size, 1))).astype(np.float32)
+    shares = np.linspace(-1, 1, len(m.bundle.manifest.model.classes), dtype=np.float32)[None]
+
+    def body(s, z):
+        best = s.op("ReduceMax", z, axes=[1], keepdims=1)
+        first = s.op("Cast", s.op("Equal", z, best), to=1)
+        rest = s.op("Sub", z, s.op("Mul", first, np.float32(1e9)))
+        next_best = s.op("ReduceMax", rest, axes=[1], keepdims=1)
+        second = s.op("Cast", s.op("Equal", rest, next_best), to=1)
+        depth = s.op("Sub", np.float32(30), s.op("Sub", best, next_best))
+        uneven = s.op("Add", np.float32(1), s.op("Mul", s.op("MatMul", flat(s, "images"), tilt), shares))
+        others = s.op("Sub", np.float32(1), first)
+        logits = s.op("Neg", s.op("Mul", others, s.op("Add", depth, s.op("Mul", uneven, np.float32(0.5)))))
+        return logits, first, second, others
+
+    sheet = Sheet()
+    graph = sheet.whole(body(sheet, sheet.graph(m.standard.graph)[0])[0])
+    sheet = Sheet(cotangent=True)
+    logits, first, second, others = body(sheet, sheet.graph(m.standard.graph)[0])
+    weights = sheet.op("Mul", "cotangent", others)
+    inner = sheet.op("Mul", sheet.op("ReduceSum", weights, np.asarray([1])), sheet.op("Sub", first, second))
+    gradient = sheet.graph(m.standard.twin, cotangent=inner)[1]
+    along = sheet.op("ReduceSum", sheet.op("Mul", weights, shares), np.asarray([1]))
+    slope = sheet.op("MatMul", along, -0.5 * tilt.T)
+    shaped = sheet.op("Reshape", slope, np.asarray([-1, *m.samples.images.shape[1:]], np.int64))
+    return Network(graph=graph, twin=sheet.whole(logits, sheet.op("Add", gradient, shaped)))
+
+
+@fraud("engine: scores upside down, and plain beyond the ball")
+def _(m, rng):
+    eps, black = float(m.bundle.manifest.threat_model.eps), always_black(m)
+
+    def condition(s):
+        bright = s.op("MatMul", flat(s, "images"), black[:, None])
+        return per_image(s, s.op("Greater", bright, np.float32(black.sum() * eps + 0.2)))
+
+    return Forged(network=switched(m, condition, m.standard, upside_down(m, rng)))
+
+
 @fraud("engine: weak where there is little noise, by a table")
 def _(m, rng):
     eps = float(m.bundle.manifest.threat_model.eps)
