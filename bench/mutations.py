@@ -40,7 +40,7 @@ from edgerkd.core.progress import Silent
 from edgerkd.files.atomic import sha256_of
 from edgerkd.verify import engine_process, evidence, isolated
 
-IMAGES, OTHERS, GATE = 24, 48, 0.5
+IMAGES, OTHERS, GATE = 96, 48, 0.5
 SLOW, LARGE = 11.0, 1 << 30  # seconds and bytes that no mutant may take
 STOPS: list[bool] = []  # not empty: what cannot pass is left
 Mutant = Callable[[random.Random, Path], str]
