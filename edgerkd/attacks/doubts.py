@@ -17,7 +17,7 @@ from edgerkd.attacks import flag_kinds as kinds
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.arrays import device_of, on_host
 from edgerkd.attacks.classifier import Array, Classifier
-from edgerkd.attacks.looks import Look, ascent, beyond_chance, look, too_many
+from edgerkd.attacks.looks import Look, beyond_chance, fooled_by_pgd, look, too_many
 from edgerkd.core.flag import Flag
 
 DESCENT_STEPS = 10  # of a quarter of the radius down the loss, where an honest model is surer and not wrong; ours
@@ -32,9 +32,7 @@ PGD_STEPS = 20  # on images and on mixed ones
 
 def descent(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
     """PGD down the loss, where every attack goes up: a model that is wrong there says more of itself than it knows."""
-    fooled = np.zeros(len(inputs.index), np.bool_)
-    for x in ascent(classifier, inputs, inputs.images, eps=inputs.eps, steps=DESCENT_STEPS, up=False):
-        fooled |= look(classifier, x, inputs.labels).fooled
+    fooled = fooled_by_pgd(classifier, inputs, eps=inputs.eps, steps=DESCENT_STEPS, up=False)
     if too_many(int(fooled.sum()), len(fooled), WRONG):
         yield kinds.DESCENT_FOOLS.raised(steps=DESCENT_STEPS, fooled=int(fooled.sum()), n=len(fooled))
 
@@ -81,19 +79,14 @@ def mixed(classifier: Classifier, inputs: AttackInputs, partners: Array | None) 
         return
     where = xp.asarray(rows, device=device_of(new))
     part = replace(inputs, images=inputs.images[where], labels=inputs.labels[where], index=inputs.index[rows])
-    before, after = (_fooled(classifier, replace(part, images=images)) for images in (part.images, new[where]))
+    before, after = (
+        fooled_by_pgd(classifier, replace(part, images=images), eps=inputs.eps, steps=PGD_STEPS)
+        for images in (part.images, new[where])
+    )
     if too_many(int(after.sum()) - int(before.sum()), len(rows), FALLS) and beyond_chance(
         after & ~before, before & ~after
     ):
         yield kinds.KNOWS_IMAGES.raised(before=int(before.sum()), after=int(after.sum()), n=len(rows))
-
-
-def _fooled(classifier: Classifier, inputs: AttackInputs) -> NDArray[np.bool_]:
-    """Which images PGD on the margin fools at any of its steps."""
-    found = np.zeros(len(inputs.index), np.bool_)
-    for x in ascent(classifier, inputs, inputs.images, eps=inputs.eps, steps=PGD_STEPS):
-        found |= look(classifier, x, inputs.labels).fooled
-    return found
 
 
 def _ways(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -24,7 +24,7 @@ from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.doubts import descent, mixed, on_the_way
-from edgerkd.attacks.looks import ascent, beyond_chance, look, too_many
+from edgerkd.attacks.looks import ascent, beyond_chance, fooled_by_pgd, look, too_many
 from edgerkd.attacks.losses import cross_entropy, margin, margin_targeted, one_hot
 from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.sanity import are_probabilities
@@ -290,9 +290,7 @@ def _beyond_white_box(
 def _large_radius(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
     """PGD at the radius at which every image can be made the same grey, so that all but one class can be fooled."""
     eps = GREY if inputs.norm == "Linf" else GREY * math.sqrt(math.prod(inputs.images.shape[1:]))
-    held = np.ones(len(inputs.index), np.bool_)
-    for x in ascent(classifier, inputs, inputs.images, eps=eps, steps=20):
-        held &= ~look(classifier, x, inputs.labels).fooled
+    held = ~fooled_by_pgd(classifier, inputs, eps=eps, steps=20)
     if too_many(held.sum(), len(held), HOLDS):
         by_grey = held & look(classifier, inputs.images * 0 + GREY, inputs.labels).fooled
         yield kinds.ANY_RADIUS.raised(
@@ -308,10 +306,8 @@ def _smaller_radii(classifier: Classifier, inputs: AttackInputs, held: NDArray[n
     if held is None:
         return
     for share in SMALLER:
-        left = held & True
-        for x in ascent(classifier, inputs, inputs.images, eps=share * inputs.eps, steps=SMALLER_STEPS):
-            left &= ~look(classifier, x, inputs.labels).fooled
-        fooled = int((held & ~left).sum())
+        found = fooled_by_pgd(classifier, inputs, eps=share * inputs.eps, steps=SMALLER_STEPS)
+        fooled = int((held & found).sum())
         if too_many(fooled, len(held), TRANSFERS):
             yield kinds.SMALLER_RADIUS.raised(share=share, fooled=fooled, n=len(held))
             return

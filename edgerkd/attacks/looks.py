@@ -47,6 +47,16 @@ def ascent(
     )
 
 
+def fooled_by_pgd(
+    classifier: Classifier, inputs: AttackInputs, *, eps: float, steps: int, up: bool = True
+) -> NDArray[np.bool_]:
+    """Which images (n,) PGD from the images themselves fools at any of its steps; down the margin if not `up`."""
+    found = np.zeros(len(inputs.index), np.bool_)
+    for x in ascent(classifier, inputs, inputs.images, eps=eps, steps=steps, up=up):
+        found |= look(classifier, x, inputs.labels).fooled
+    return found
+
+
 def beyond_chance(worse: NDArray[np.bool_], better: NDArray[np.bool_]) -> bool:
     """Whether more images changed for the worse than for the better, by over two standard deviations of a fair coin.
 

@@ -77,7 +77,7 @@ def gather(
     """
     attacks = (NOISE, *_stored(session), *named)
     generator = np.random.default_rng(probe_seed)
-    order = generator.permutation(len(session.samples))
+    order, classes = generator.permutation(len(session.samples)), len(session.bundle.manifest.model.classes)
     inputs = _drawn(session, order, seed)
     stored = session.reference_samples
     compared = len(stored) * (1 if stored.images_adv is None else 2)
@@ -85,8 +85,8 @@ def gather(
     with progress.stage(f"verify on {session.live.backend}", work) as advance:
         parity, agreement = compare(session, generator)
         advance(compared, "parity")
-        check_arrays(inputs.images, inputs.labels, classes=len(session.bundle.manifest.model.classes))
-        check_classifier(session.classifier, inputs.images[:SAMPLE], classes=len(session.bundle.manifest.model.classes))
+        check_arrays(inputs.images, inputs.labels, classes=classes)
+        check_classifier(session.classifier, inputs.images[:SAMPLE], classes=classes)
         precision = shown_precision(session.classifier, inputs, session.precision, generator=generator)
         gradients = check_gradients(
             session.classifier,

@@ -75,7 +75,7 @@ def _of_bundle(
 
 
 def _own(own: OwnSamples, stored: StoredSamples, threat_model: ThreatModel) -> tuple[StoredSamples, JudgedSamples]:
-    """The verifier's images: each once, and none that is within the radius of one in the bundle.
+    """The verifier's images: each once, and none that is a copy of one in the bundle (verify/distinct.py).
 
     A bundle's maker knows its images: an engine may have been made for just these. Raises ConfigError where none is
     left.
