@@ -18,8 +18,8 @@ parser takes uint8 for int8 in silence).
 """
 
 RETENTION, RETENTION_LOW = 0.98, 0.95
-"""Of the float32 model's robust images, what a variant must keep to be chosen: by value, and by the low end of the 95 %
-interval. Ours: graphs that do no harm kept 0.977 to 1.000 of 173 robust images (docs/measured/precision.md)."""
+"""Of the float32 model's robust images, what a variant must keep to be chosen: by value, and by the low end of the
+interval by which `verify` will decide. Ours: what the profiles require of an engine."""
 
 Layer = Annotated[str, Length(1)]
 
@@ -48,8 +48,9 @@ class SearchStep(Record):
 class Retention(Record):
     """What an attack on the variant itself leaves of the n images that the float32 model resists.
 
-    `low` to `high` is a 95 % interval, images paired. Where that is too wide to decide, `settled_by` is how many robust
-    images would do.
+    `low` to `high` is the interval of `verify`, 99 %, images paired. Where that is too wide to decide, `settled_by` is
+    how many robust images would do. `at_most`: the attack was ended where it had found too much, and what it did not go
+    at counts as kept.
     """
 
     n: Amount
@@ -57,6 +58,7 @@ class Retention(Record):
     low: Weight
     high: Weight
     settled_by: Amount | None = None
+    at_most: bool = False
 
     @property
     def holds(self) -> bool:

@@ -9,18 +9,24 @@ from collections.abc import Iterable
 from typing import Any
 
 from edgerkd.core.errors import ExportError
+from edgerkd.graphs.folding import fold_weights
 from edgerkd.graphs.rules import RULES
 from edgerkd.graphs.rules.tape import FLOATS, Call, Tape
 from edgerkd.graphs.shapes import Facts, facts_of
 
 OPSETS = (11, 20)
 """The oldest and the newest opset whose forms of the operators the rules know."""
+STEEP = frozenset(
+    ("Div", "Exp", "Log", "LpNormalization", "Pow", "Reciprocal", "ReduceL2", "ReduceLogSum", "Sqrt"),
+)
+"""Operators whose derivative has no bound, or none where their input is zero."""
 
 
 def gradient_twin(student: bytes) -> bytes:
     """The twin of an ONNX graph with one input `images` and one output `logits`, as bytes.
 
-    The forward half is the graph itself, at its own opset, and the backward half uses its weights. Raises
+    The forward half is the graph itself, at its own opset, with its quantised weights as the numbers that they stand
+    for, and the backward half uses its weights. Raises
     ExportError for what has no rule: every such node of the graph, not the first alone.
     """
     import onnx
@@ -28,6 +34,7 @@ def gradient_twin(student: bytes) -> bytes:
 
     model = onnx.load_from_string(student)
     opset = _opset(model)
+    fold_weights(model)
     graph = model.graph
     images, logits = _value(graph.input, "images"), _value(graph.output, "logits")
     facts = facts_of(model)
@@ -119,6 +126,7 @@ def _differentiate(tape: Tape, path: list[Any]) -> str:
         if not any(totals):
             continue
         call = _call(tape, node, totals, varies)
+        tape.steep |= call.op in STEEP
         try:
             parts = _rule(tape, call)
         except ExportError as e:

@@ -35,7 +35,7 @@ from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.adopt import adopt_model, check_source, classes_for
 from edgerkd.jobs.graph_attack import attack_graph
-from edgerkd.jobs.precision import QUICK, Chosen, FloatModel, choose, faster_precisions, quickly_attacked
+from edgerkd.jobs.precision import Chosen, FloatModel, choose, faster_precisions
 from edgerkd.jobs.threat import threat_model_for
 from edgerkd.jobs.versions import host_versions
 from edgerkd.verify.graph import reference_of_graph
@@ -119,7 +119,7 @@ def make_bundle(
     )
     chosen = Chosen()
     if model.engine is None:
-        chosen = _lower_precision(graph, twin, samples, judged, data, asked, threat_model, backend.placement, progress)
+        chosen = _lower_precision(graph, samples, judged, data, asked, threat_model, backend.placement, progress)
     manifest = Manifest(
         name=folder.name,
         dataset=judged.data.name,
@@ -176,7 +176,6 @@ def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _lower_precision(
     graph: bytes,
-    twin: bytes,
     samples: StoredSamples,
     judged: Judged,
     request: DataRequest,
@@ -203,13 +202,11 @@ def _lower_precision(
             return Chosen()
     source = asked.calibration or f"{judged.data.name}, none of them judged"
     progress.say(f"calibration: {len(images):,} images of {source}")
-    if asked.attack not in (None, QUICK):
-        samples = quickly_attacked(graph, twin, samples, threat_model, seed=asked.seed, progress=progress)
     model = FloatModel(
         graph=graph,
         samples=samples,
         calibration=np.divide(_channels_first(images), 255, dtype=np.float32),
-        attacks=() if asked.attack is None else attacks_of(QUICK),
+        attacks=() if asked.attack is None else attacks_of(asked.attack),
         threat_model=threat_model,
         seed=asked.seed,
     )

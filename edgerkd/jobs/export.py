@@ -29,7 +29,7 @@ from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import Attacked, attack_network
 from edgerkd.jobs.distill import load_inputs
 from edgerkd.jobs.graph_parity import check_graph
-from edgerkd.jobs.precision import QUICK, FloatModel, choose, faster_precisions, quickly_attacked
+from edgerkd.jobs.precision import FloatModel, choose, faster_precisions
 from edgerkd.jobs.transfer import others
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.network import Network
@@ -98,14 +98,11 @@ def export(
     made = make_variant("fp32", graph=graph, twin=twin, reference=attacked.reference)
     threat_model, seed = record.recipe.threat_model, record.recipe.seed
     faster = faster_precisions(record.profile.device)
-    searched = attacked.samples
-    if precision not in ("auto", "fp32") or (precision == "auto" and faster):
-        searched = quickly_attacked(graph, twin, searched, threat_model, seed=seed, progress=progress)
     model = FloatModel(
         graph=graph,
-        samples=searched,
+        samples=attacked.samples,
         calibration=to_float(dataset.train.sample(CALIBRATION, seed=seed).images).numpy(),
-        attacks=attacks_of(QUICK),
+        attacks=attacks_of(DEFAULT),
         threat_model=threat_model,
         seed=seed,
         retrain=partial(_retrained, student, run, record, dataset, teacher, progress),

@@ -1,8 +1,9 @@
 """The host's attack on a graph through its gradient twin, by ONNX Runtime."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import Outcomes, assess, joined
@@ -24,17 +25,28 @@ def attack_graph(
     seed: int,
     name: str,
     progress: Progress,
+    order: NDArray[np.int64] | None = None,
+    enough: Callable[[Outcomes], bool] = lambda found: False,
 ) -> Outcomes:
-    """The outcomes of the attacks on all samples; `name` is what is attacked, for the progress. Raises EngineError."""
+    """The outcomes of the attacks on all samples; `name` is what is attacked, for the progress. Raises EngineError.
+
+    With `order` the samples are attacked in that order, in which their outcomes are, until what was found is `enough`.
+    """
+    order = np.arange(len(samples)) if order is None else order
     inputs = AttackInputs(
-        images=samples.images,
-        labels=samples.labels,
+        images=samples.images[order],
+        labels=samples.labels[order],
         threat_model=threat_model,
         seed=seed,
-        index=np.arange(len(samples)),
+        index=order,
     )
+    found: list[Outcomes] = []
     with (
         open_graph(graph, twin) as classifier,
         progress.stage(f"attacking {name} on the host", len(samples) * len(attacks)) as advance,
     ):
-        return joined(assess(classifier, attacks, inputs, chunk=BATCH, after=advance))
+        for part in assess(classifier, attacks, inputs, chunk=BATCH, after=advance):
+            found.append(part)
+            if enough(joined(found)):
+                break
+    return joined(found)

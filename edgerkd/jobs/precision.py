@@ -1,17 +1,17 @@
 """The variants of a model in fp16 and int8: made, searched for, and attacked on the host."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerkd.attacks.assess import Outcomes
 from edgerkd.attacks.attack import Attack
-from edgerkd.attacks.suite import attacks_of
+from edgerkd.attacks.replay import transferred
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import MadeVariant, make_variant
-from edgerkd.core.accuracy import wilson_interval
 from edgerkd.core.errors import DivergedError, ExportError
 from edgerkd.core.precision import (
     RETENTION,
@@ -24,20 +24,18 @@ from edgerkd.core.precision import (
 )
 from edgerkd.core.profile import Device
 from edgerkd.core.progress import Progress
+from edgerkd.core.sequential import Tally, bounds, images_needed, surely_reached
 from edgerkd.core.threat import ThreatModel
 from edgerkd.graphs.precision.fp16 import halved, overflowing, widened
 from edgerkd.graphs.precision.int8 import Rounding, layers, quantized, rounding_of
 from edgerkd.graphs.precision.ranges import Range, find_ranges
-from edgerkd.graphs.precision.search import Ranking, rank_layers
+from edgerkd.graphs.precision.search import Ranking, margins_of, rank_layers
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.graph_attack import attack_graph
 from edgerkd.report.words import search_name, search_words
 from edgerkd.verify.graph import graph_logits, reference_of_graph
 
 PLACEMENTS: tuple[Placement, ...] = ("signed", "unsigned")
-QUICK = "pgd"  # the attack of searches: the default one takes 15 times as long, and each search attacks several graphs
-_MOST = 10_000  # robust images to ask for
-_RESAMPLES = 2000
 Retrain = Callable[[bytes, Rounding], tuple[bytes, int]]
 """From a model's graph and what int8 rounds of it: the graph of one trained to bear that, and for how many epochs."""
 ATTACKED = 3  # graphs of one placement, each with more layers in float32 than the last, before int8 is given up; ours
@@ -47,8 +45,9 @@ ATTACKED = 3  # graphs of one placement, each with more layers in float32 than t
 class FloatModel:
     """A model in float32, with what its variants are measured by.
 
-    `calibration` float32 (n, c, h, w) are images other than `samples`. `attacks` are those of QUICK, whose outcomes
-    `samples` hold, if it attacked anything. `retrain` is None for a model that is here as a graph alone.
+    `calibration` float32 (n, c, h, w) are images other than `samples`. `attacks` are those whose outcomes `samples`
+    hold, if anything was attacked. `retrain` is None for a model that is here as a graph alone. Unless `in_full`, an
+    attack on a variant ends where too much is lost for it to be chosen.
     """
 
     graph: bytes
@@ -58,6 +57,7 @@ class FloatModel:
     threat_model: ThreatModel
     seed: int
     retrain: Retrain | None = None
+    in_full: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,31 +81,16 @@ class Tried:
         )
 
 
-def quickly_attacked(
-    graph: bytes, twin: bytes, samples: StoredSamples, threat_model: ThreatModel, *, seed: int, progress: Progress
-) -> StoredSamples:
-    """The samples with what the float32 graph makes of the QUICK attack, by which its variants are then judged."""
-    outcomes = attack_graph(
-        graph,
-        twin,
-        samples,
-        attacks_of(QUICK),
-        threat_model,
-        seed=seed,
-        name="the float32 graph",
-        progress=progress,
-    )
-    return replace(samples, images_adv=outcomes.images_adv, host_robust=outcomes.robust)
-
-
 def faster_precisions(device: Device) -> tuple[Precision, ...]:
     """The precisions that a device is known to compute faster than float32, the fastest first."""
     rates: list[tuple[float, Precision]] = [(device.int8_tops or 0, "int8"), (device.fp16_tflops or 0, "fp16")]
     return tuple(name for rate, name in sorted(rates, reverse=True) if rate > (device.fp32_tflops or 0))
 
 
-def try_precision(model: FloatModel, precision: Precision, *, progress: Progress) -> list[Tried]:
-    """The graphs of fp16 or int8, the latter in both placements, attacked where the host attacked the model.
+def try_precision(
+    model: FloatModel, precision: Precision, *, placements: Sequence[Placement] = PLACEMENTS, progress: Progress
+) -> list[Tried]:
+    """The graphs of fp16 or int8, the latter in these placements, attacked where the host attacked the model.
 
     Raises ExportError where the graph has nothing to change, or its opset is too old.
     """
@@ -116,7 +101,7 @@ def try_precision(model: FloatModel, precision: Precision, *, progress: Progress
         ranges = find_ranges(model.graph, seen)
     if precision == "fp16":
         return [_half(model, ranges, progress)]
-    return [_int8(model, ranges, placement, progress) for placement in PLACEMENTS]
+    return [_int8(model, ranges, placement, progress) for placement in placements]
 
 
 def _half(model: FloatModel, ranges: dict[str, Range], progress: Progress) -> Tried:
@@ -129,10 +114,11 @@ def _half(model: FloatModel, ranges: dict[str, Range], progress: Progress) -> Tr
 
 
 def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, progress: Progress) -> Tried:
-    """With the fewest layers in float32 with which robustness holds, in three attempts at most.
+    """With the fewest layers in float32 with which robustness is forecast to hold, if an attack agrees.
 
-    Where none of them does, or most layers would stay in float32, which gains no speed, the model is trained to bear
-    what is rounded, if it can be trained.
+    Where it does not, or most layers would stay in float32, which gains no speed, the model is trained to bear what is
+    rounded, if it can be trained; or else twice as many layers stay, in three attempts at most. Of graphs that all lose
+    too much it is the one that keeps most.
     """
     every = layers(model.graph)
     ranking, seconds = _ranked(model, ranges, placement, progress)
@@ -140,19 +126,35 @@ def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, pro
     if ranking is not None:
         search = replace(search, shifts=ranking.shifts, seconds=seconds)
     tried = _quantised(model, ranges, search, ranking, progress)
+    found = [tried]
+    if model.retrain is not None and (_may_improve(tried) or 2 * len(tried.search.float_layers) > len(every)):
+        found.append(_retrained(model, model.retrain, ranges, tried, progress))
     for _ in range(1, ATTACKED):
-        if ranking is None or not _falls_short(tried) or 2 * len(tried.search.float_layers) >= len(every):
+        enough = any(each.search.holds for each in found) or 2 * len(tried.search.float_layers) >= len(every)
+        if ranking is None or enough or not _may_improve(tried):
             break
         tried = _quantised(model, ranges, tried.search, ranking, progress)
-    if model.retrain is None or not (_falls_short(tried) or 2 * len(tried.search.float_layers) > len(every)):
-        return tried
-    found = _retrained(model, model.retrain, ranges, tried, progress)
-    return tried if tried.search.holds and not found.search.holds else found
+        found.append(tried)
+    return max(reversed(found), key=_worth)
+
+
+def _worth(tried: Tried) -> tuple[bool, float]:
+    """The better, the larger: of graphs that hold the one with the fewest layers in float32."""
+    search = tried.search
+    if search.holds:
+        return True, -len(search.float_layers)
+    return False, 0.0 if search.retention is None else search.retention.value
 
 
 def _classifier(every: tuple[str, ...]) -> tuple[str, ...]:
     """What stays in float32 in any case: the last layer, which gives the logits, where it is not the only one."""
     return every[-1:] if len(every) > 1 else ()
+
+
+def _may_improve(tried: Tried) -> bool:
+    """Whether robustness was lost that more layers in float32 may keep."""
+    found = tried.search.retention
+    return found is not None and not found.holds and (_falls_short(tried) or allowed_loss(found.n) is not None)
 
 
 def _falls_short(tried: Tried) -> bool:
@@ -185,7 +187,8 @@ def _quantised(
 ) -> Tried:
     """One attempt: with the layers that the forecast asks for, but twice as many in float32 as an earlier one."""
     if ranking is not None:
-        kept, steps = ranking.choose(len(search.float_layers) * (1 if search.retention is None else 2))
+        least, allowed = len(search.float_layers) * (1 if search.retention is None else 2), allowed_loss(ranking.n)
+        kept, steps = ranking.choose(least, allowed=1 - RETENTION if allowed is None else allowed)
         search = replace(search, float_layers=kept, steps=(*search.steps, *steps))
     placement = search.placement
     assert placement is not None
@@ -214,42 +217,59 @@ def _ranked(
 
 
 def attacked(model: FloatModel, tried: Tried, progress: Progress) -> Tried:
-    """With the retention that the model's `attacks` leave, made anew against this graph."""
+    """With the retention that the model's `attacks` leave, made anew against this graph.
+
+    First it is shown what fooled the model, as `verify` will show it: rounding hides gradients a little, and by PGD
+    alone a graph kept 100.6 % of the robust images of which it lost 1.8 %. Images that the model resists by the
+    smallest margin come first, and are the first to be lost.
+    """
     samples, search = model.samples, tried.search
-    if samples.host_robust is None:
+    if samples.host_robust is None or samples.images_adv is None:
         return tried
     started = time.perf_counter()
+    order = np.argsort(margins_of(graph_logits(model.graph, samples.images_adv), samples.labels))
+    held = samples.host_robust[order]
+
+    def kept(found: Outcomes) -> NDArray[np.bool_]:
+        return np.concatenate([found.robust, np.ones(len(order) - len(found.robust), np.bool_)])
+
     outcomes = attack_graph(
         tried.graph,
         tried.twin,
         samples,
-        model.attacks,
+        (transferred(samples.images_adv, "fp32"), *model.attacks),
         model.threat_model,
         seed=model.seed,
         name=search_name(search),
         progress=progress,
+        order=order,
+        enough=lambda found: not model.in_full and kept(found).sum() < RETENTION * held.sum(),
     )
     seconds = search.attack_seconds + time.perf_counter() - started
-    retention = retention_of(outcomes.robust, samples.host_robust, seed=model.seed)
+    retention = replace(retention_of(kept(outcomes), held), at_most=len(outcomes.robust) < len(order))
     search = replace(search, retention=retention, attack_seconds=seconds)
     progress.say(search_words(search))
     return replace(tried, search=search)
 
 
-def retention_of(own: NDArray[np.bool_], held: NDArray[np.bool_], *, seed: int) -> Retention:
+def retention_of(own: NDArray[np.bool_], held: NDArray[np.bool_]) -> Retention:
     """Of images that a variant resists on (n,), and that the float32 model does."""
-    value, low, high = retention_interval(own, held, generator=np.random.default_rng(seed))
-    found = Retention(n=int(held.sum()), value=value, low=low, high=high)
-    return found if found.holds else replace(found, settled_by=_settled_by(found))
+    pairs = Tally(int((own & held).sum()), int((own & ~held).sum()), int((held & ~own).sum()), paired=True)
+    n, (low, high) = int(held.sum()), bounds(pairs)
+    found = Retention(n=n, value=pairs.value, low=low, high=high)
+    if found.holds or found.value < RETENTION:
+        return found
+    return replace(found, settled_by=images_needed(pairs, n, RETENTION_LOW))
 
 
-def _settled_by(found: Retention) -> int | None:
-    """How many robust images would narrow the interval enough, at the share kept; None where that is too low."""
-    if found.value < RETENTION:
-        return None
-    share = min(1.0, found.value)
-    enough = (n for n in range(max(1, found.n), _MOST) if wilson_interval(round(share * n), n)[0] >= RETENTION_LOW)
-    return next(enough, None)
+def allowed_loss(n: int) -> float | None:
+    """The largest share of n robust images that a variant may lose and be chosen; None where n are too few to say."""
+    lost = int(n * (1 - RETENTION))
+    while not surely_reached(Tally(n - lost, 0, lost, paired=True), RETENTION_LOW):
+        if not lost:
+            return None
+        lost -= 1
+    return lost / n
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,35 +299,20 @@ def choose(
     if asked != "auto":
         return Chosen(tried=tuple(try_precision(model, asked, progress=progress)))
     rejected: list[PrecisionSearch] = []
+    model = replace(model, in_full=False)
     for precision in faster if model.samples.host_robust is not None else ():
         if precision == "int8" and placement is None:
             continue
+        others: list[Placement] = [each for each in PLACEMENTS if each != placement]
         try:
-            tried = try_precision(model, precision, progress=progress)
+            tried = try_precision(model, precision, placements=[placement or "signed"], progress=progress)
+            if precision == "int8" and tried[0].search.holds:
+                tried += try_precision(model, precision, placements=others, progress=progress)
         except ExportError as e:
             progress.say(f"{precision} is not possible: {e}")
             continue
-        kept = tuple(each for each in tried if each.search.holds)
         rejected += [each.search for each in tried if not each.search.holds]
-        if any(each.search.placement in (None, placement) for each in kept):
-            return Chosen(tried=kept, rejected=tuple(rejected))
+        if tried[0].search.holds:
+            return Chosen(tried=tuple(each for each in tried if each.search.holds), rejected=tuple(rejected))
         progress.say(f"{precision} is not taken: its robustness does not hold")
     return Chosen(rejected=tuple(rejected))
-
-
-def retention_interval(
-    engine: NDArray[np.bool_], host: NDArray[np.bool_], *, generator: np.random.Generator
-) -> tuple[float, float, float]:
-    """Robust accuracy of the engine over the host's on the same images, with a 95 % interval.
-
-    Pairs are resampled together (bootstrap). Where the engine keeps every image the host kept, resampling
-    sees no doubt at all; so the interval is never narrower than the score interval of the share kept.
-    Where the host resists nothing there is nothing to retain: 0, 0, 1.
-    """
-    if not host.any():
-        return 0.0, 0.0, 1.0
-    rows = generator.integers(0, len(host), size=(_RESAMPLES, len(host)))
-    ratios = engine[rows].sum(1) / np.maximum(host[rows].sum(1), 1)
-    low, high = (float(value) for value in np.percentile(ratios, (2.5, 97.5)))
-    least, most = wilson_interval(int((engine & host).sum()), int(host.sum()))
-    return float(engine.sum() / host.sum()), min(low, least), max(high, most)

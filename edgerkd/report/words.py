@@ -331,7 +331,8 @@ def variant_words(variant: Variant) -> str:
 
 def retention_words(found: Retention) -> str:
     """Such as: keeps 99.1% [96.3%, 100.0%] of 214 robust images."""
-    kept = f"keeps {interval(found.value, found.low, found.high)} of {found.n:,} robust images"
+    share = f"at most {percent(found.value)}" if found.at_most else interval(found.value, found.low, found.high)
+    kept = f"keeps {share} of {found.n:,} robust images"
     return kept if found.settled_by is None else f"{kept}: too few to say, {found.settled_by:,} would do"
 
 

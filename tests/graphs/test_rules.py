@@ -68,6 +68,7 @@ def squared(function):
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(4, 4, 3, 2)).astype(np.float32)
 LINE, CUBE = (RNG.normal(size=(4, 2, *k)).astype(np.float32) for k in ((3,), (2, 3, 2)))
+GROUPED = RNG.normal(size=(4, 2, 2, 3)).astype(np.float32)
 INTS = np.int64
 FORMS = {
     "conv1d": (
@@ -79,6 +80,26 @@ FORMS = {
         pooled("Conv", ("images", "k"), shape=(4, 5, 6, 4), constants={"k": CUBE}, group=2, strides=[1, 2, 1]),
         lambda x: F.conv3d(x, torch.from_numpy(CUBE).double(), stride=(1, 2, 1), groups=2),
         (4, 5, 6, 4),
+    ),
+    "conv-next-windows": (
+        pooled("Conv", ("images", "k"), constants={"k": KERNEL}, pads=[2, 0, 1, 1]),
+        lambda x: F.conv2d(F.pad(x, (0, 1, 2, 1)), torch.from_numpy(KERNEL).double()),
+        (4, 6, 5),
+    ),
+    "conv-next-windows-of-groups": (
+        pooled("Conv", ("images", "k"), constants={"k": GROUPED}, group=2, dilations=[2, 1], pads=[1, 1, 3, 0]),
+        lambda x: F.conv2d(F.pad(x, (1, 0, 1, 3)), torch.from_numpy(GROUPED).double(), dilation=(2, 1), groups=2),
+        (4, 6, 5),
+    ),
+    "conv-single-places": (
+        pooled("Conv", ("images", "k"), constants={"k": KERNEL[:, :, :1, :1]}),
+        lambda x: F.conv2d(x, torch.from_numpy(KERNEL[:, :, :1, :1]).double()),
+        (4, 6, 5),
+    ),
+    "conv-padded-beyond-its-windows": (
+        pooled("Conv", ("images", "k"), constants={"k": KERNEL}, pads=[4, 0, 0, 2]),
+        lambda x: F.conv2d(F.pad(x, (0, 2, 4, 0)), torch.from_numpy(KERNEL).double()),
+        (4, 6, 5),
     ),
     "conv-same": (
         pooled("Conv", ("images", "k"), constants={"k": KERNEL}, auto_pad="SAME_UPPER", strides=[2, 2]),
@@ -268,6 +289,36 @@ def test_a_quantiser_passes_no_gradient_where_it_saturates(zero, passes):
     images = np.float32([[-0.5, 0.003, 1.0, 2.7]])
     found = session.run(None, {"images": images, "cotangent": np.full((1, 4), 3, np.float32)})[1]
     assert_array_equal(found, 3 * np.float32([passes]))
+
+
+def test_a_quantiser_by_channel_saturates_by_channel():
+    """Catches the limits of one channel for all, and limits along the wrong axis."""
+    constants = {"s": np.float32([0.01, 0.1]), "z": np.uint8([0, 100])}
+    nodes = [
+        ("QuantizeLinear", ["images", "s", "z"], "q", {"axis": 1}),
+        ("DequantizeLinear", ["q", "s", "z"], "d", {"axis": 1}),
+        ("Flatten", ["d"], "logits", {}),
+    ]
+    session = onnxruntime.InferenceSession(gradient_twin(graph_of(nodes, constants, (2, 2))))
+    images = np.float32([[[-0.1, 3.0], [-0.1, 3.0]]])
+    found = session.run(None, {"images": images, "cotangent": np.ones((1, 4), np.float32)})[1]
+    assert_array_equal(found, np.float32([[[0, 0], [1, 1]]]))
+
+
+@pytest.mark.parametrize("steep", ["Sqrt", "Log", "Reciprocal"])
+def test_nothing_passes_a_relu_below_zero_though_an_infinite_slope_follows(steep):
+    """Catches 0 * infinity: one such value makes the whole gradient no number, and the attack blind."""
+    nodes = [
+        ("Relu", ["images"], "r", {}),
+        (steep, ["r"], "f", {}),
+        ("Clip", ["f", "low", "high"], "logits", {}),
+    ]
+    constants = {"low": np.float32(-100), "high": np.float32(100)}
+    session = onnxruntime.InferenceSession(gradient_twin(graph_of(nodes, constants, (4,))))
+    images = np.float32([[-1, -0.5, 0.25, 1]])
+    found = session.run(None, {"images": images, "cotangent": np.ones((1, 4), np.float32)})[1]
+    assert_array_equal(found[0, :2], [0, 0])
+    assert np.abs(found[0, 2:]).min() >= 0.5
 
 
 def test_rounding_counts_as_the_identity():

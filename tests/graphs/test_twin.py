@@ -56,6 +56,16 @@ def test_graphs_are_opset_17_dynamic_in_the_batch_only_and_share_the_weights():
     assert len(twin) < 1.3 * len(graph)
 
 
+def test_convolutions_whose_windows_follow_each_other_are_no_transposed_ones():
+    """Catches a twin that takes twice as long as it need."""
+    ops = [node.op_type for node in onnx.load_from_string(gradient_twin(onnx_from_network(network()))).graph.node]
+    strided = sum(
+        node.op_type == "Conv" and any(a.name == "strides" and max(a.ints) > 1 for a in node.attribute)
+        for node in onnx.load_from_string(onnx_from_network(network())).graph.node
+    )
+    assert 0 < ops.count("ConvTranspose") == strided
+
+
 def graph_of(*nodes, constants=None, shape=("batch", 4), classes=4) -> bytes:
     graph = helper.make_graph(
         nodes,

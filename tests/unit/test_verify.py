@@ -50,7 +50,6 @@ from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.paths import read_file
 from edgerkd.files.profiles import load_profile
 from edgerkd.graphs.twin import gradient_twin
-from edgerkd.jobs.precision import retention_interval
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.report.words import notes, reasons
 from edgerkd.verify import evidence
@@ -118,22 +117,6 @@ def test_the_verdict(gates, budget_ok, rows, agreement, flags, verdict, parity, 
     assert found == verdict
     said = reasons(replace(verified, parity=parity, **facts))
     assert bool(said) == (verdict != "pass")
-
-
-def test_retention_resamples_pairs():
-    """Catches an interval that ignores that both saw the same images, and one without doubt where few were kept."""
-    host = np.arange(100) < 60
-    value, low, high = retention_interval(host, host, generator=np.random.default_rng(0))
-    assert (value, high) == (1.0, 1.0)
-    assert 0.93 < low < 0.95
-    three = np.ones(3, bool)
-    assert retention_interval(three, three, generator=np.random.default_rng(0))[1] < 0.5
-    engine = np.arange(100) < 54
-    value, low, high = retention_interval(engine, host, generator=np.random.default_rng(0))
-    assert value == pytest.approx(0.9)
-    assert 0.79 < low < 0.9 < high < 1.0
-    nothing = np.zeros(100, bool)
-    assert retention_interval(nothing, nothing, generator=np.random.default_rng(0)) == (0.0, 0.0, 1.0)
 
 
 def test_an_infinite_host_logit_is_no_parity():

@@ -13,7 +13,7 @@ from math import erfc, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerkd.core.precision import RETENTION, LayerShift, Placement, SearchStep
+from edgerkd.core.precision import LayerShift, Placement, SearchStep
 from edgerkd.graphs.precision.int8 import layers, quantized
 from edgerkd.graphs.precision.ranges import Range
 
@@ -41,6 +41,11 @@ class Ranking:
     near: NDArray[np.float32]
     shifts: tuple[LayerShift, ...] = ()
 
+    @property
+    def n(self) -> int:
+        """How many robust images there are."""
+        return len(self.margins)
+
     def step(self, kept: tuple[str, ...]) -> SearchStep:
         """What the graph with these layers in float32 would lose."""
         rounded = quantized(self.graph, self.ranges, placement=self.placement, keep=kept)
@@ -48,7 +53,7 @@ class Ranking:
         shift = float(np.sqrt(np.square(moved, dtype=np.float64).mean()))
         return SearchStep(kept=len(kept), shift=shift, forecast=forecast_of(self.margins, shift))
 
-    def choose(self, at_least: int = 1, *, allowed: float = 1 - RETENTION) -> tuple[tuple[str, ...], list[SearchStep]]:
+    def choose(self, at_least: int, *, allowed: float) -> tuple[tuple[str, ...], list[SearchStep]]:
         """The layers to keep in float32, and what was tried.
 
         The last one, which gives the logits, and as many more as are asked for or as it takes until the forecast is at

@@ -10,8 +10,14 @@ from edgerkd.graphs.rules.tape import Call, Tape
 
 
 def masked(tape: Tape, call: Call, condition: str, gradient: str) -> str:
-    """The gradient where the condition holds, else zero."""
-    return tape.emit("Where", condition, gradient, tape.numbers(0, call.x))
+    """The gradient where the condition holds, else zero.
+
+    A product takes a tenth of the time of `Where` in ONNX Runtime, but not where the gradient may be infinite, for
+    nothing times infinity is no number.
+    """
+    if tape.steep:
+        return tape.emit("Where", condition, gradient, tape.numbers(0, call.x))
+    return tape.emit("Mul", gradient, tape.emit("Cast", condition, to=tape.facts.types[call.x]))
 
 
 def reshape(tape: Tape, call: Call, value: str, shape: Sequence[int]) -> str:

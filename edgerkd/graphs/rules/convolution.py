@@ -12,11 +12,28 @@ def _fixed_weight(tape: Tape, call: Call) -> None:
 
 
 def _conv(tape: Tape, call: Call) -> dict[int, str]:
-    """The transposed convolution with the same weight; its output padding restores the input's size exactly."""
+    """The transposed convolution with the same weight; its output padding restores the input's size exactly.
+
+    Where every window is next to the last, that is a convolution with the weight turned round, which takes half the
+    time in ONNX Runtime.
+    """
     _fixed_weight(tape, call)
     size, out = tape.shape(call.x)[2:], tape.shape(call.y)[2:]
     windows = windows_of(call, tape.shape(call.inputs[1])[2:], size, out)
     n = len(windows)
+    begins = [windows.extent(i) - 1 - windows.begins[i] for i in range(n)]
+    ends = [size[i] - out[i] + windows.extent(i) - 1 - begins[i] for i in range(n)]
+    if set(windows.strides) == {1} and min(*begins, *ends) >= 0:
+        turned = _turned(tape, call.inputs[1], group=call.attributes.get("group", 1))
+        gradient = tape.emit(
+            "Conv",
+            call.gradient,
+            turned,
+            dilations=windows.dilations,
+            pads=[*begins, *ends],
+            group=call.attributes.get("group", 1),
+        )
+        return {0: gradient}
     rest = [size[i] + windows.begins[i] + windows.ends[i] - windows.reach(i, out[i]) for i in range(n)]
     gradient = tape.emit(
         "ConvTranspose",
@@ -29,6 +46,26 @@ def _conv(tape: Tape, call: Call) -> dict[int, str]:
         group=call.attributes.get("group", 1),
     )
     return {0: gradient}
+
+
+def _turned(tape: Tape, weight: str, *, group: int) -> str:
+    """A weight (o, i / group, ...) as one of (i, o / group, ...), its kernel from the last place to the first.
+
+    Its nodes have constant inputs, and a runtime computes them once.
+    """
+    o, i, *kernel = tape.shape(weight)
+    axes = range(len(kernel))
+    if group > 1:
+        weight = tape.emit("Reshape", weight, tape.integers([group, o // group, i, *kernel]))
+        weight = tape.emit("Transpose", weight, perm=[0, 2, 1, *(axis + 3 for axis in axes)])
+        weight = tape.emit("Reshape", weight, tape.integers([group * i, o // group, *kernel]))
+    else:
+        weight = tape.emit("Transpose", weight, perm=[1, 0, *(axis + 2 for axis in axes)])
+    turned = [axis + 2 for axis in axes if kernel[axis] > 1]
+    if not turned:
+        return weight
+    last, before_first, back = ([end] * len(turned) for end in (-1, -(2**31), -1))
+    return tape.emit("Slice", weight, *map(tape.integers, (last, before_first, turned, back)))
 
 
 def _conv_transpose(tape: Tape, call: Call) -> dict[int, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerkd.graphs.rules.build import along, batch_first, fit, reshape, unsqueeze
+from edgerkd.graphs.rules.build import along, batch_first, fit, masked, reshape, unsqueeze
 from edgerkd.graphs.rules.tape import FLOATS, Call, Rule, Tape
 from edgerkd.graphs.rules.windows import Windows, windows_of
 
@@ -28,8 +28,7 @@ def _max_pool(tape: Tape, call: Call) -> dict[int, str]:
     hits = [tape.emit("Equal", element, call.y) for element in _elements(tape, windows, padded, places, out)]
     counts = [tape.emit("Cast", hit, to=tape.facts.types[call.x]) for hit in hits]
     share = tape.emit("Div", call.gradient, tape.emit("Sum", *counts))
-    zero = tape.numbers(0, call.x)
-    parts = {place: tape.emit("Where", hit, share, zero) for place, hit in zip(places, hits, strict=True)}
+    parts = {place: masked(tape, call, hit, share) for place, hit in zip(places, hits, strict=True)}
     together, sizes = _interleave(tape, call, windows, parts, out)
     before = [0, 0, *(-begin for begin in windows.begins)]
     return {0: fit(tape, together, before, [*shape[:2], *sizes], shape)}

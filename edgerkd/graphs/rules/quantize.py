@@ -21,14 +21,18 @@ def _quantize(tape: Tape, call: Call) -> dict[int, str]:
     assert scale is not None
     zero = _zero_point(tape, call, scale)
     limits = np.iinfo(tape.dtype(call.y))
-    shape = [1] * tape.rank(call.x)
+    shape = [1] * tape.rank(call.x) if scale.size > 1 else []
     if scale.size > 1:
         shape[call.attributes.get("axis", 1)] = -1
     unit = scale.astype(np.float64)
-    least, most = (np.reshape((limit - zero) * unit, shape) for limit in (int(limits.min), int(limits.max)))
-    above = tape.emit("Less", call.x, tape.numbers(least, call.x))
-    below = tape.emit("Greater", call.x, tape.numbers(most, call.x))
-    return {0: masked(tape, call, tape.emit("Not", tape.emit("Or", above, below)), call.gradient)}
+    least, most = (
+        tape.numbers(np.reshape((limit - zero) * unit, shape), call.x) for limit in (int(limits.min), int(limits.max))
+    )
+    if shape:
+        inside = tape.emit("Min", tape.emit("Max", call.x, least), most)
+    else:
+        inside = tape.emit("Clip", call.x, least, most)
+    return {0: masked(tape, call, tape.emit("Equal", call.x, inside), call.gradient)}
 
 
 def _zero_point(tape: Tape, call: Call, scale: NDArray[Any]) -> NDArray[np.float64]:

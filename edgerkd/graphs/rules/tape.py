@@ -59,6 +59,8 @@ class Tape:
     opset: int
     prefix: str
     """Begins each name that is added; no tensor of the forward graph's does."""
+    steep: bool = False
+    """Whether a gradient may be infinite or no number by now."""
     nodes: list[Any] = field(default_factory=list[Any])
     added: dict[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     _known: dict[tuple[Any, ...], str] = field(default_factory=dict[tuple[Any, ...], str])
