@@ -78,7 +78,7 @@ NOISE_FOOLS = FlagKind(
 REPEATED = FlagKind(
     id="repeated-images",
     title="",
-    words="{repeated} images {whose} are too near to another one to count beside it: {n} are left",
+    words="left out: {repeated} of the images {whose}, too near to another one to count beside it; {n} are left",
 )
 QUERIES_GO_FURTHER = FlagKind(
     id="query-attack-beats-white-box",

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from edgerkd.attacks.suite import attacks_of
 from edgerkd.bundle.read import read_bundle
@@ -16,8 +17,9 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.files.profiles import load_profile
 from edgerkd.graphs.precision.int8 import layers
-from edgerkd.graphs.precision.search import Ranking
+from edgerkd.graphs.precision.search import Ranking, margins_of
 from edgerkd.jobs import export as export_job
+from edgerkd.jobs import graph_attack
 from edgerkd.jobs import precision as job
 from edgerkd.jobs.precision import FloatModel, allowed_loss, choose, faster_precisions, retention_of, try_precision
 from edgerkd.models.onnx_graph import onnx_from_network
@@ -254,6 +256,38 @@ def test_the_attack_is_made_anew_on_the_graph_itself(model):
         assert found.search.retention.n == N
         assert found.search.retention.value < 0.9, found.search.precision
         assert found.search.attack_seconds > 0
+
+
+def test_an_attack_ends_where_too_much_is_lost_to_be_chosen(model, monkeypatch):
+    """Catches an export that attacks to the end what it will not take, and a figure that hides that it did not."""
+    monkeypatch.setattr(graph_attack, "BATCH", 4)
+    far = ThreatModel(norm="Linf", eps=Radius("96/255"))
+    strong = replace(model, attacks=attacks_of("pgd"), threat_model=far)
+    (part,) = try_precision(replace(strong, in_full=False), "fp16", progress=Silent())
+    (whole,) = try_precision(strong, "fp16", progress=Silent())
+    shown, full = part.search.retention, whole.search.retention
+    assert shown is not None
+    assert full is not None
+    assert (shown.at_most, full.at_most) == (True, False)
+    assert full.value < shown.value < RETENTION
+    assert f"keeps at most {shown.value:.1%} of 24 robust images" in search_words(part.search)
+
+
+def test_a_variant_is_shown_what_fooled_the_model_and_the_nearest_images_are_first(model, monkeypatch):
+    """Catches a retention above what `verify` finds, and an attack that must go to its end to find what is lost."""
+    seen = []
+
+    def attack_graph(graph, twin, samples, attacks, threat_model, *, order, **rest):
+        seen.append((order, [attack.id for attack in attacks]))
+        return graph_attack.attack_graph(graph, twin, samples, attacks, threat_model, order=order, **rest)
+
+    monkeypatch.setattr(job, "attack_graph", attack_graph)
+    (found,) = try_precision(model, "fp16", progress=Silent())
+    assert found.search.retention is not None
+    ((order, attacks),) = seen
+    margins = margins_of(graph_logits(model.graph, model.samples.images), model.samples.labels)
+    assert_array_equal(order, np.argsort(margins))
+    assert attacks == ["transfer:fp32", "fgsm"]
 
 
 def test_without_an_attack_on_the_host_nothing_is_claimed(model):
