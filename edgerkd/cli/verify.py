@@ -220,6 +220,7 @@ def _check_report(
     context: typer.Context, check: Path, source: str | None, keys: "tuple[Key, ...]", *, json: bool
 ) -> NoReturn:
     """Check an earlier report, against the bundle too where one is named; end with its verdict's exit code."""
+    from edgerkd.bundle.kept import kept_path
     from edgerkd.bundle.read import read_bundle
     from edgerkd.files.paths import given_path
     from edgerkd.verify.signed_report import check_report
@@ -233,6 +234,8 @@ def _check_report(
         "a key you trust" if checked.trusted else "a key that is not known here; --trust KEY would settle whose it is"
     )
     (note if json else put_line)(f"checked: as the key {checked.key} signed it, {whose}")
+    if checked.report.kept is not None and not (images := kept_path(path)).exists():
+        note(f"note: {images.name} is not beside it: each image's outcome was not checked")
     _end(checked.report, checked.verdict, path)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from edgerkd.bundle.kept import kept_path
 from edgerkd.bundle.keys import Key, Signer, believed
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.signature import read_signature, sign
@@ -22,7 +23,7 @@ from edgerkd.files.atomic import write_atomic
 from edgerkd.files.damage import DAMAGE
 from edgerkd.files.decode import decode_json, decode_plain, encode_json, plain
 from edgerkd.files.paths import TEXT_LIMIT, find_kind, read_file, shown
-from edgerkd.verify.recheck import bundle_problems, problems_of
+from edgerkd.verify.recheck import bundle_problems, kept_problems, problems_of
 
 SUFFIX = ".sig"
 
@@ -59,6 +60,7 @@ def write_report(path: Path, report: VerifyReport, signer: Signer | None) -> Non
 def check_report(path: Path, bundle: Bundle | None, keys: Sequence[Key]) -> Checked:
     """The report, where it is as it was signed, its verdict follows from its figures, and it is about the bundle.
 
+    Its figures must follow from the file of its images, too, where that lies beside it.
     Without `keys` the user's own key is trusted. Raises ArtefactError with all that does not hold, by its key.
     """
     report = decode_json(VerifyReport, path)
@@ -78,6 +80,8 @@ def check_report(path: Path, bundle: Bundle | None, keys: Sequence[Key]) -> Chec
     if changes := _changes(content, path, report):
         raise ArtefactError(problems_text(f"{shown(path)}: changed since the key {signed.key} signed it", changes[:10]))
     problems = problems_of(report) + ([] if bundle is None else bundle_problems(report, bundle))
+    if (images := kept_path(path)).exists():
+        problems += kept_problems(report, images)
     if problems:
         raise ArtefactError(problems_text(f"{shown(path)}, signed by the key {signed.key}", problems[:10]))
     return Checked(report=report, key=signed.key, trusted=trusted)

@@ -7,9 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from edgerkd.bundle.kept import kept_bytes, kept_path, read_kept
 from edgerkd.bundle.keys import Key, Signer, own_signer
 from edgerkd.bundle.read import read_bundle
 from edgerkd.bundle.signature import SIGNATURE, sign
@@ -21,7 +23,7 @@ from edgerkd.core.requirement import Requirement
 from edgerkd.core.trust import Trust
 from edgerkd.core.verification import VerifyReport
 from edgerkd.files.atomic import sha256_of
-from edgerkd.files.decode import encode_json
+from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.report.words import notes, reasons
@@ -264,6 +266,57 @@ def test_a_report_that_holds_is_told_with_who_signed_it(report, verified, bundle
     assert check_report(report, found, []).trusted
     with pytest.raises(ArtefactError, match="not one that --trust names"):
         check_report(report, found, [STRANGER.key])
+
+
+@pytest.fixture
+def with_images(original, tmp_path) -> Path:
+    """A report with the file of its images beside it."""
+    path = tmp_path / "verify.json"
+    found = read_bundle(original)
+    report = verify(
+        found,
+        engines=tmp_path / "engines",
+        trust=trust_in(found, keys=[MAKER.key]),
+        keep=kept_path(path),
+        progress=Silent(),
+    )
+    write_report(path, report, STRANGER)
+    return path
+
+
+def changed(path: Path, **arrays) -> None:
+    """The report's images with other arrays, and the report signed anew as if they had been so."""
+    file = kept_path(path)
+    file.write_bytes(kept_bytes(replace(read_kept(file), **arrays)))
+    report = decode_json(VerifyReport, path)
+    found = replace(report.kept, sha256=sha256_of(file), size=file.stat().st_size)
+    write_report(path, replace(report, kept=found), STRANGER)
+
+
+def test_a_report_and_the_outcomes_of_its_images_are_checked_against_each_other(with_images):
+    """Catches figures that the images beside them do not bear out, whoever signed them."""
+    assert check_report(with_images, None, []).report.kept is not None
+    kept = read_kept(kept_path(with_images))
+    (fooled,) = np.nonzero(kept.clean & ~kept.robust)
+    assert len(fooled)
+    robust, distances = kept.robust.copy(), kept.distances.copy()
+    robust[fooled[0]], distances[fooled[0]] = True, np.inf
+    changed(with_images, distances=distances)
+    with pytest.raises(ArtefactError, match=r"curve: it does not follow from .*images.npz"):
+        check_report(with_images, None, [])
+    changed(with_images, robust=robust, distances=kept.distances)
+    with pytest.raises(ArtefactError, match=r"judged.fates: it does not follow from .*images.npz"):
+        check_report(with_images, None, [])
+
+
+def test_images_of_another_verification_are_not_the_reports(with_images):
+    """Catches a file that was changed, or put there, after the report was signed; a missing one is no fault."""
+    file = kept_path(with_images)
+    file.write_bytes(file.read_bytes() + b"0")
+    with pytest.raises(ArtefactError, match=r"kept.sha256: .*images.npz is"):
+        check_report(with_images, None, [])
+    file.unlink()
+    assert check_report(with_images, None, []).key == STRANGER.key.fingerprint
 
 
 def test_a_pass_by_somebody_unknown_is_only_claimed(report, verified):
