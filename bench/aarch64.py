@@ -11,7 +11,6 @@ then verifies with the seeds that the report recorded.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -30,7 +29,7 @@ from edgerkd.bundle.keys import config_folder
 from edgerkd.bundle.read import read_bundle
 from edgerkd.cli.verify import EXIT
 from edgerkd.core.progress import Silent
-from edgerkd.files.atomic import folder_atomic, write_atomic
+from edgerkd.files.atomic import folder_atomic, sha256_of, write_atomic
 from edgerkd.files.decode import encode_json
 from edgerkd.verify.run import verify
 from edgerkd.verify.trust import trust_in
@@ -175,7 +174,7 @@ def main() -> None:
         return
     wheel, lines = own_wheel(), pins(JETPACK_6, "aarch64")
     wheels = [wheel, *pinned_wheels(lines, python=machine.version, processor="aarch64")]
-    work = work_folder(folder / "work", "\n".join((hashlib.sha256(wheel.read_bytes()).hexdigest(), *lines)))
+    work = work_folder(folder / "work", "\n".join((*map(sha256_of, (wheel, Path(__file__))), *lines)))
     site = work / "site"
     if not site.exists():
         unpacked(wheels, site)

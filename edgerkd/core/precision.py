@@ -19,7 +19,7 @@ parser takes uint8 for int8 in silence).
 
 RETENTION, RETENTION_LOW = 0.98, 0.95
 """Of the float32 model's robust images, what a variant must keep to be chosen: by value, and by the low end of the
-interval by which `verify` will decide. Ours: what the profiles require of an engine."""
+interval by which `verify` will decide. The second is what every profile requires of an engine; the first is ours."""
 
 Layer = Annotated[str, Length(1)]
 

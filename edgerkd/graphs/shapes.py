@@ -166,12 +166,12 @@ def _evaluate(trial: _Trial, node: Node, given: dict[str, NDArray[Any]], opsets:
         axis: int = node.attribute[0].i
         trial.values[name] = np.concatenate([given[part] for part in node.input], axis)
     else:
-        _evaluate_by_onnx(trial, node, given, opsets)
+        trial.values |= outputs_of(node, given, opsets)
 
 
-def _evaluate_by_onnx(trial: _Trial, node: Node, given: dict[str, NDArray[Any]], opsets: dict[str, int]) -> None:
+def outputs_of(node: Node, given: dict[str, NDArray[Any]], opsets: dict[str, int]) -> dict[str, NDArray[Any]]:
+    """What one node gives of these inputs, by ONNX's own evaluator, in the operator sets of these versions."""
     from onnx.reference import ReferenceEvaluator
 
     evaluator: Any = ReferenceEvaluator(node, opsets=opsets)  # Any: it is only partly typed
-    for name, value in zip(node.output, evaluator.run(None, given), strict=True):
-        trial.values[name] = np.asarray(value)
+    return {name: np.asarray(value) for name, value in zip(node.output, evaluator.run(None, given), strict=True)}

@@ -303,11 +303,11 @@ def choose(
     for precision in faster if model.samples.host_robust is not None else ():
         if precision == "int8" and placement is None:
             continue
-        others: list[Placement] = [each for each in PLACEMENTS if each != placement]
+        own_first = sorted(PLACEMENTS, key=lambda each: each != placement)
         try:
-            tried = try_precision(model, precision, placements=[placement or "signed"], progress=progress)
+            tried = try_precision(model, precision, placements=own_first[:1], progress=progress)
             if precision == "int8" and tried[0].search.holds:
-                tried += try_precision(model, precision, placements=others, progress=progress)
+                tried += try_precision(model, precision, placements=own_first[1:], progress=progress)
         except ExportError as e:
             progress.say(f"{precision} is not possible: {e}")
             continue

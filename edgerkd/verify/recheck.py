@@ -4,9 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from string import ascii_lowercase
 
-from edgerkd.bundle.kept import Kept, read_kept
+from edgerkd.bundle.kept import read_kept
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.accuracy import Accuracy, wilson_interval
@@ -46,31 +45,23 @@ def problems_of(report: VerifyReport) -> list[str]:
 
 
 def kept_problems(report: VerifyReport, file: Path) -> list[str]:
-    """All in the report that is not so in its file of images and outcomes, each with the key it is about.
+    """All in the report that is not so in its file of images and outcomes, if it has one and that is here.
 
     Raises ArtefactError for a file that cannot be read.
     """
-    if report.kept is None:
-        return []  # that of another verification
+    if report.kept is None or not file.exists():
+        return []
     if (digest := sha256_of(file, error=ArtefactError)) != report.kept.sha256:
         return [f"kept.sha256: {report.kept.sha256}, and that of {shown(file)} is {digest}"]
     kept, fates = read_kept(file), "".join(report.judged.fates)
     alike = {
-        "judged.fates": (fates, _fates(kept, fates)),
+        "judged.fates": (
+            [(fate != WRONG, fate == RIGHT) for fate in fates],
+            list(zip(kept.clean.tolist(), kept.robust.tolist(), strict=True)),
+        ),
         "curve": (report.curve, curve_of(kept.distances.tolist(), report.threat_model.eps)),
     }
     return [f"{key}: it does not follow from {shown(file)}" for key, (said, has) in alike.items() if said != has]
-
-
-def _fates(kept: Kept, said: str) -> str:
-    """The fates that an outcome allows, and of attacks that fooled the one that was said."""
-    if len(kept.clean) != len(said):
-        return ""
-    by = (fate if fate in ascii_lowercase else "?" for fate in said)
-    return "".join(
-        WRONG if not clean else RIGHT if robust else fate
-        for clean, robust, fate in zip(kept.clean.tolist(), kept.robust.tolist(), by, strict=True)
-    )
 
 
 def bundle_problems(report: VerifyReport, bundle: Bundle) -> list[str]:

@@ -80,8 +80,7 @@ def check_report(path: Path, bundle: Bundle | None, keys: Sequence[Key]) -> Chec
     if changes := _changes(content, path, report):
         raise ArtefactError(problems_text(f"{shown(path)}: changed since the key {signed.key} signed it", changes[:10]))
     problems = problems_of(report) + ([] if bundle is None else bundle_problems(report, bundle))
-    if (images := kept_path(path)).exists():
-        problems += kept_problems(report, images)
+    problems += kept_problems(report, kept_path(path))
     if problems:
         raise ArtefactError(problems_text(f"{shown(path)}, signed by the key {signed.key}", problems[:10]))
     return Checked(report=report, key=signed.key, trusted=trusted)

@@ -23,17 +23,11 @@ def _conv(tape: Tape, call: Call) -> dict[int, str]:
     n = len(windows)
     begins = [windows.extent(i) - 1 - windows.begins[i] for i in range(n)]
     ends = [size[i] - out[i] + windows.extent(i) - 1 - begins[i] for i in range(n)]
+    group = call.attributes.get("group", 1)
     if set(windows.strides) == {1} and min(*begins, *ends) >= 0:
-        turned = _turned(tape, call.inputs[1], group=call.attributes.get("group", 1))
-        gradient = tape.emit(
-            "Conv",
-            call.gradient,
-            turned,
-            dilations=windows.dilations,
-            pads=[*begins, *ends],
-            group=call.attributes.get("group", 1),
-        )
-        return {0: gradient}
+        turned = _turned(tape, call.inputs[1], group=group)
+        pads = [*begins, *ends]
+        return {0: tape.emit("Conv", call.gradient, turned, dilations=windows.dilations, pads=pads, group=group)}
     rest = [size[i] + windows.begins[i] + windows.ends[i] - windows.reach(i, out[i]) for i in range(n)]
     gradient = tape.emit(
         "ConvTranspose",
@@ -43,7 +37,7 @@ def _conv(tape: Tape, call: Call) -> dict[int, str]:
         dilations=windows.dilations,
         pads=[*windows.begins, *windows.ends],
         output_padding=rest,
-        group=call.attributes.get("group", 1),
+        group=group,
     )
     return {0: gradient}
 
