@@ -57,6 +57,7 @@ from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.methods.recipes import options_of, recipe_for
 from edgerkd.distill.methods.registry import METHODS, load_method
 from edgerkd.distill.methods.step import Step
+from edgerkd.distill.moment import Moment
 from edgerkd.distill.noise import Noise
 from edgerkd.distill.trainer import Loop
 from edgerkd.models.build import FAMILIES, build
@@ -181,7 +182,7 @@ def plain_mixacm(loop: Plain, images: Tensor, labels: Tensor) -> Tensor:
         labels=labels,
         recipe=loop.recipe,
         options=options_of(loop.recipe),
-        progress=0.0,
+        moment=Moment(0.0),
         generator=loop.generator,
         noise=Noise(loop.noise, images.device),
     )

@@ -16,6 +16,16 @@ def device_of(array: Array) -> Any:  # Any: each library has its own type
     return _compat.device(array)
 
 
+def sign(array: Array) -> Array:
+    """-1, 0 or 1, NaN where the array has that.
+
+    By torch's own for its tensors: array_api_compat's writes the NaN through a mask, for which a GPU is waited for.
+    """
+    if _compat.is_torch_array(array):
+        return array.sign().where(array == array, array)
+    return array_api_compat.array_namespace(array).sign(array)
+
+
 def on_host(array: Array) -> NDArray[Any]:  # Any: whatever type the array has
     """The array as a NumPy one."""
     return np.asarray(array.cpu() if hasattr(array, "cpu") else array)

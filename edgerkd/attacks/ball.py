@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from array_api_compat import array_namespace
 
-from edgerkd.attacks.arrays import device_of
+from edgerkd.attacks.arrays import device_of, sign
 from edgerkd.attacks.classifier import Array
 from edgerkd.core.threat import Norm
 
@@ -23,8 +23,7 @@ def length(arrays: Array, norm: Norm) -> Array:
 
 def steepest(gradient: Array, norm: Norm) -> Array:
     """The step of length one along which a linear loss rises fastest."""
-    xp = array_namespace(gradient)
-    return xp.sign(gradient) if norm == "Linf" else gradient / (length(gradient, norm) + _TINY)
+    return sign(gradient) if norm == "Linf" else gradient / (length(gradient, norm) + _TINY)
 
 
 def project(images_adv: Array, images: Array, *, eps: float, norm: Norm) -> Array:

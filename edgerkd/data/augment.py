@@ -21,7 +21,7 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Ten
     if padding == 0:
         return images
     n, channels, h, w = images.shape
-    shift = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator).to(images.device)
+    shift = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator).to(images.device, non_blocking=True)
     rows = torch.arange(h, device=images.device) + shift[0]
     image = torch.arange(n, device=images.device)
     # Whole rows of pixels are gathered, channels last: a row of width w begins at each pixel of a padded row.
@@ -32,7 +32,7 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Ten
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image mirrored left to right with probability one half."""
-    flip = torch.rand(len(images), generator=generator).to(images.device) < 0.5
+    flip = torch.rand(len(images), generator=generator).to(images.device, non_blocking=True) < 0.5
     pixels = images.movedim(1, 3)  # as they lie in memory: chosen image by image, and not pixel by pixel
     chosen = torch.where(flip[:, None], pixels.flip(2).flatten(1), pixels.flatten(1))
     return chosen.view(pixels.shape).movedim(3, 1)
@@ -47,8 +47,8 @@ def cutout(images: Tensor, side: int, mean: tuple[float, ...], generator: torch.
     if side == 0:
         return images
     n, _, h, w = images.shape
-    top = torch.randint(0, h, (n, 1), generator=generator).to(images.device) - side // 2
-    left = torch.randint(0, w, (n, 1), generator=generator).to(images.device) - side // 2
+    top = torch.randint(0, h, (n, 1), generator=generator).to(images.device, non_blocking=True) - side // 2
+    left = torch.randint(0, w, (n, 1), generator=generator).to(images.device, non_blocking=True) - side // 2
     rows, columns = torch.arange(h, device=images.device), torch.arange(w, device=images.device)
     within_rows, within_columns = (rows >= top) & (rows < top + side), (columns >= left) & (columns < left + side)
     colour = torch.tensor(mean, device=images.device).mul(255).round().to(images.dtype)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,11 +40,11 @@ class WeightAverage:
     def move(self, network: Network, share: float) -> None:
         """Go `share` of the way to the network; batch-norm statistics are averaged too, counters are copied."""
         own, new = self.network.state_dict(), network.state_dict()
-        for name, value in own.items():
-            if value.is_floating_point():
-                value.lerp_(new[name], share)
-            else:
-                value.copy_(new[name])
+        moved = [name for name, value in own.items() if value.is_floating_point()]
+        together: Any = getattr(torch, "_foreach_lerp_")  # noqa: B009  it is what torch's own averages take
+        together([own[name] for name in moved], [new[name] for name in moved], share)
+        for name in own.keys() - set(moved):
+            own[name].copy_(new[name])
 
     def measure_batch_norm(self, batches: Iterable[Tensor]) -> None:
         """Batch-norm statistics of the averaged weights themselves, over `batches` of float images.

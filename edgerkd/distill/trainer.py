@@ -22,12 +22,14 @@ from edgerkd.distill.averaging import ema_share, swa_share
 from edgerkd.distill.checkpoint import load_checkpoint, save_checkpoint
 from edgerkd.distill.epoch_line import epoch_line
 from edgerkd.distill.global_batch_norm import with_global_batch_norm
-from edgerkd.distill.methods.method import AnyMethod
+from edgerkd.distill.methods.method import AnyMethod, Terms
 from edgerkd.distill.methods.recipes import options_of
 from edgerkd.distill.methods.registry import load_method
 from edgerkd.distill.methods.step import Step
-from edgerkd.distill.noise import Noise
+from edgerkd.distill.moment import Moment
+from edgerkd.distill.noise import KeptNoise, Noise
 from edgerkd.distill.parallel import ONE, Parallel
+from edgerkd.distill.replay import Replay
 from edgerkd.distill.schedule import rate_share
 from edgerkd.distill.state import TrainState
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs, cache_teacher_outputs
@@ -110,6 +112,8 @@ class Loop:
     rows: Tensor
     """Of the training images that an epoch shows."""
     cached_teacher: CachedTeacherOutputs | None = None
+    replay: Replay | None = None
+    """Repeats what a step computes, on a GPU that a single process trains on."""
 
     @classmethod
     def begin(
@@ -157,6 +161,7 @@ class Loop:
             batch=batch,
             state=state,
             rows=torch.arange(len(dataset.train), device=device),
+            replay=Replay() if device.type == "cuda" and ranks.world == 1 else None,
         )
 
     def with_cached_teacher(self, progress: Progress) -> "Loop":
@@ -194,6 +199,8 @@ class Loop:
             advance(first + done.steps, f"epoch {state.epoch + 1}/{recipe.epochs}, {self._speed():.0f} images/s")
             if first + done.steps == FIRST_STEPS:
                 say(self._estimate())
+                if self.replay is not None and self.replay.refused:
+                    say(f"each step is asked of the GPU anew, which may take longer: {self.replay.refused}")
             keeper.keep_if_due()
         totals = self.ranks.mean(torch.stack(list(done.sums.values())))
         terms = {name: float(total) / done.counts[name] for name, total in zip(done.sums, totals, strict=True)}
@@ -233,7 +240,7 @@ class Loop:
             f"at {self._speed():.0f} images a second in the first {FIRST_STEPS} steps"
         )
 
-    def step(self, rows: Tensor, progress: float) -> dict[str, Tensor]:
+    def step(self, rows: Tensor, progress: float) -> Terms:
         """One optimisation step on these training images; returns the loss terms. `progress` is 0 to 1 of the run."""
         recipe, state, ranks = self.recipe, self.state, self.ranks
         state.optimizer.set_rates(rate_share(progress, recipe))
@@ -242,6 +249,24 @@ class Loop:
         # All of the batch is augmented, so that random numbers do not depend on how many processes there are.
         images = ranks.part(augment(images, self.dataset, side=side, generator=state.generator))
         rows = ranks.part(rows)
+        if self.replay is None:
+            terms = self.backward(images, rows, Moment(progress), Noise(state.noise, images.device, ranks))
+        else:
+            terms = self.replay(self.backward, images, rows, progress, KeptNoise(state.noise, images.device))
+        ranks.average_gradients(state.optimizer.parameters)
+        if recipe.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(state.optimizer.parameters, recipe.clip_norm)
+        state.optimizer.step()
+        if recipe.averaging == "ema":
+            state.average.update(state.student, ema_share(state.average.updates, recipe.ema_decay))
+        return terms
+
+    def backward(self, images: Tensor, rows: Tensor, moment: Moment, noise: Noise) -> Terms:
+        """The loss terms of these images (uint8, augmented) of these rows, their gradients left in the parameters.
+
+        A GPU is not waited for in here, and nothing is copied to it: then it can be recorded (distill/replay.py).
+        """
+        state = self.state
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
             terms = self.method(
                 Step(
@@ -251,21 +276,15 @@ class Loop:
                     images=to_float(images),
                     labels=self.dataset.train.labels[rows],
                     cached_teacher=None if self.cached_teacher is None else self.cached_teacher.rows(rows),
-                    recipe=recipe,
+                    recipe=self.recipe,
                     options=self.options,
-                    progress=progress,
+                    moment=moment,
                     generator=state.generator,
-                    noise=Noise(state.noise, images.device, ranks),
+                    noise=noise,
                 )
             )
         state.optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
-        ranks.average_gradients(state.optimizer.parameters)
-        if recipe.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(state.optimizer.parameters, recipe.clip_norm)
-        state.optimizer.step()
-        if recipe.averaging == "ema":
-            state.average.update(state.student, ema_share(state.average.updates, recipe.ema_decay))
         return {name: term.detach() for name, term in terms.items()}
 
     def _average_equally(self) -> None:

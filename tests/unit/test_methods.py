@@ -32,6 +32,7 @@ from edgerkd.distill.methods.inner_attack import ascent, gaussian_start, uniform
 from edgerkd.distill.methods.recipes import options_of
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.methods.step import Step
+from edgerkd.distill.moment import Moment
 from edgerkd.distill.noise import Noise
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs, cache_teacher_outputs
 from edgerkd.models.classifier import TorchClassifier
@@ -60,7 +61,7 @@ def step(method="pgd-at", *, progress=0.0, n=16, linf="16/255", student=None, no
         labels=DATA.train.labels[:n],
         recipe=recipe,
         options=options_of(recipe),
-        progress=progress,
+        moment=Moment(progress),
         generator=torch.Generator().manual_seed(0),
         noise=Noise(np.random.default_rng(0), torch.device("cpu")),
         cached_teacher=cached,

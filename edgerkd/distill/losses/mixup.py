@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,17 +13,14 @@ class Mixture:
     images: Tensor
     labels_a: Tensor
     labels_b: Tensor
-    lam: float
+    lam: Tensor
 
 
-def mixup(images: Tensor, labels: Tensor, *, lam: float, generator: torch.Generator) -> Mixture:
-    """Each image mixed with another of the batch, drawn by a random permutation.
+def mixup(images: Tensor, labels: Tensor, *, lam: Tensor, order: Tensor) -> Mixture:
+    """Each image mixed with the one that `order`, a permutation of the batch (n,), has in its place.
 
-    One number is drawn from `generator` however many images there are: its later draws, which order the
-    data, do not depend on the processes that share a batch.
+    `lam` is one number, of double precision: of a number of the images' own the rest to 1 would be rounded.
     """
-    seed = int(torch.randint(2**31, (), generator=generator))
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).to(images.device)
     return Mixture(lam * images + (1 - lam) * images[order], labels, labels[order], lam)
 
 
@@ -32,4 +28,4 @@ def mixup_loss(logits: Tensor, mixture: Mixture) -> Tensor:
     """lam CE(logits, labels_a) + (1 - lam) CE(logits, labels_b), mean over the batch."""
     a = F.cross_entropy(logits.float(), mixture.labels_a)
     b = F.cross_entropy(logits.float(), mixture.labels_b)
-    return mixture.lam * a + (1 - mixture.lam) * b
+    return (mixture.lam * a + (1 - mixture.lam) * b).to(a.dtype)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgerkd.attacks.losses import kl_divergence
+from edgerkd.attacks.losses import kl_divergence, one_hot
 from edgerkd.core.ranges import Count, Share, Weight
 from edgerkd.core.recipe import is_large
 from edgerkd.distill.losses.acm import acm_loss
@@ -90,7 +90,7 @@ def terms(step: Step[Options], seen: Outputs) -> Terms:
 def target(step: Step[Options]) -> Tensor:
     """p (n, k): the teacher's remembered scores, with `label_share` of the label."""
     scores = _cached(step).logits.softmax(1)
-    return scores.lerp(F.one_hot(step.labels, scores.shape[1]).to(scores), step.options.label_share)
+    return scores.lerp(one_hot(step.labels, scores), step.options.label_share)
 
 
 def select_samples(cached: CachedTeacherOutputs, labels: Tensor, options: Options) -> Tensor:
@@ -104,7 +104,7 @@ def select_samples(cached: CachedTeacherOutputs, labels: Tensor, options: Option
 
 
 def _late(step: Step[Options]) -> bool:
-    return step.progress >= 1 - step.options.adversarial_share
+    return step.past(1 - step.options.adversarial_share)
 
 
 def _cached(step: Step) -> CachedTeacherOutputs:

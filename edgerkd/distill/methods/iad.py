@@ -19,7 +19,7 @@ def trust(target_adv: Tensor, labels: Tensor) -> Tensor:
 def terms(step: Step, adv: Outputs) -> Terms:
     """KL(T(x); S(x')), and after the warm-up + (1 - trust) KL(S(x); S(x')), where S(x) is a label: held constant."""
     soft = {"kld_adv": kld_loss(adv.student.logits, step.clean.teacher.logits)}
-    if step.progress < WARM_UP:
+    if not step.past(WARM_UP):
         return soft
     doubt = 1 - trust(adv.teacher.logits, step.labels)
     introspection = doubt * kl_each(adv.student.logits, step.clean.student.logits.detach())

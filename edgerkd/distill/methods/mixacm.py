@@ -45,8 +45,9 @@ def terms(step: Step[Options], _: Outputs) -> Terms:
     """
     assert step.adapters is not None
     options = step.options
-    lam = step.noise.beta(options.mixup_alpha) if options.mixup_alpha > 0 else 1.0
-    mixture = mixup(step.images, step.labels, lam=lam, generator=step.generator)
+    lam = step.noise.beta(options.mixup_alpha)
+    order = step.noise.permutation(len(step.images), step.generator)
+    mixture = mixup(step.images, step.labels, lam=lam, order=order)
     mixed = step.outputs(_noisy(step, mixture.images))
     found: Terms = {}
     if options.weight_label:

@@ -10,6 +10,7 @@ from torch import Tensor
 from edgerkd.core.recipe import Recipe
 from edgerkd.core.record import Record
 from edgerkd.distill.adapters import Adapters
+from edgerkd.distill.moment import Moment
 from edgerkd.distill.noise import Noise
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs
 from edgerkd.models.network import Features, Network
@@ -40,7 +41,7 @@ class Outputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Step(Generic[O_co]):
-    """One batch: float images (n, c, h, w) in [0, 1], labels (n,), `progress` 0 to 1 of the run.
+    """One batch: float images (n, c, h, w) in [0, 1], labels (n,), at a `moment` of the run.
 
     `options` are the method's own, with the values that the recipe has for them.
     """
@@ -52,7 +53,7 @@ class Step(Generic[O_co]):
     labels: Tensor
     recipe: Recipe
     options: O_co
-    progress: float
+    moment: Moment
     generator: torch.Generator
     noise: Noise
     cached_teacher: CachedTeacherOutputs | None = None
@@ -62,7 +63,16 @@ class Step(Generic[O_co]):
     def eps(self) -> float:
         """The radius of the attack on this batch: the threat model's, to which it rises from 0 during `eps_warmup`."""
         eps, warmup = float(self.recipe.threat_model.eps), self.recipe.eps_warmup
-        return eps * self.progress / warmup if self.progress < warmup else eps
+        return eps if self.past(warmup) else eps * self.progress / warmup
+
+    @property
+    def progress(self) -> float:
+        """The share of the run that is over, 0 to 1. A step that asks for it is never repeated (distill/replay.py)."""
+        return self.moment.progress()
+
+    def past(self, share: float) -> bool:
+        """Whether this share of the run is over."""
+        return self.moment.past(share)
 
     @cached_property
     def clean(self) -> Outputs:
