@@ -338,6 +338,7 @@ def main() -> None:
                 "method": each.method,
                 "student": str(each.student),
                 "seconds": each.seconds,
+                "anew": each.anew,
                 "parts": each.parts,
                 "bound": {
                     "products": each.bound.products,

@@ -1,12 +1,18 @@
 """What training costs, free of the machine: images that go through networks, and multiply-adds."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 from torch.nn.modules.module import register_module_forward_hook
+
+from edgerkd.distill import replay
+from edgerkd.distill.methods.method import Terms
 
 
 @dataclass(slots=True)
@@ -21,11 +27,18 @@ class Work:
     backward: int = 0
     macs: int = 0
 
+    def add(self, other: "Work", times: int = 1) -> None:
+        """This much more."""
+        self.forward += times * other.forward
+        self.backward += times * other.backward
+        self.macs += times * other.macs
+
 
 class Passes:
     """Counts the work of all networks for images of this shape while it is open, of copies made meanwhile as well.
 
-    Passes are counted at each convolution that sees an image itself: a network's first.
+    Passes are counted at each convolution that sees an image itself: a network's first. What a recorded step repeats
+    on a GPU no layer sees: the work of its recording counts for each repetition.
     """
 
     def __init__(self, image_shape: tuple[int, ...]) -> None:
@@ -33,11 +46,32 @@ class Passes:
         self._image_shape = image_shape
 
     def __enter__(self) -> "Passes":
-        self._hook = register_module_forward_hook(self._count)
+        with ExitStack() as stack:
+            stack.callback(register_module_forward_hook(self._count).remove)
+            stack.enter_context(patch.object(replay, "on_gpu", self._counted(replay.on_gpu)))
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._hook.remove()
+        self._open.close()
+
+    def _counted(self, record: replay.Record) -> replay.Record:
+        """Recordings of which each repetition counts, and not the recording, which computes nothing."""
+
+        def recorded(work: Callable[[], Terms]) -> replay.Again:
+            before = replace(self.work)
+            again = record(work)
+            each = replace(self.work)
+            each.add(before, -1)
+            self.work.add(each, -1)
+
+            def counted() -> Terms:
+                self.work.add(each)
+                return again()
+
+            return counted
+
+        return recorded
 
     def _count(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # Any: of whichever module
         if not isinstance(layer, nn.Conv2d | nn.Linear):

@@ -14,7 +14,8 @@ from unittest.mock import patch
 import torch
 from machine import spread
 from roofline import Bound, bound_of
-from setting import clock
+from setting import clock, seconds_of
+from torch import Tensor
 
 from edgerkd.core.architecture import Architecture, Family
 from edgerkd.core.recipe import Option
@@ -23,6 +24,7 @@ from edgerkd.data.dataset import Dataset
 from edgerkd.distill import trainer
 from edgerkd.distill.methods.recipes import recipe_for
 from edgerkd.distill.methods.registry import load_method
+from edgerkd.distill.replay import WARM_UP
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs
 from edgerkd.distill.trainer import Loop
 from edgerkd.models.build import build, feature_channels
@@ -44,6 +46,8 @@ class StepTime:
     method: str
     student: Architecture
     seconds: Sequence[float]
+    anew: Sequence[float] | None
+    """Of steps that a GPU is asked for operation by operation; None where each step is."""
     parts: dict[str, Sequence[float]]
     bound: Bound
 
@@ -60,6 +64,8 @@ class StepTime:
             f"  step     {min(self.seconds) * 1e3:8.1f} ms at best, median {middle * 1e3:.1f} "
             f"[{low * 1e3:.1f}, {high * 1e3:.1f}]"
         )
+        if self.anew is not None:
+            print(f"  anew     {min(self.anew) * 1e3:8.1f} ms at best, median {spread(self.anew)[0] * 1e3:.1f}")
         print("  parts    " + ", ".join(f"{name} {spread(each)[0] * 1e3:.1f}" for name, each in self.parts.items()))
         print(
             f"  bound    {self.bound.seconds * 1e3:8.1f} ms: {self.bound.products * 1e3:.1f} convolutions and matrix "
@@ -100,30 +106,30 @@ def loop_of(
 
 
 def step_time(loop: Loop, *, rounds: int) -> StepTime:
-    """Steps of this run in the middle of it, after three that warm up."""
+    """Steps of this run in the middle of it, after those that warm up, and on a GPU after one was recorded."""
     rows = loop.rows[: loop.batch]
-    for _ in range(3):
+    anew = replace(loop, repeats=None)
+    for _ in range(WARM_UP + 2):
         loop.step(rows, 0.5)
-    seconds: list[float] = []
-    parts: dict[str, list[float]] = {"augmentation": [], "attack": [], REST: [], "optimiser": [], "averaging": []}
-    with ExitStack() as stack:
-        timed = _with_parts(loop, parts, stack)
-        for _ in range(rounds):
-            started = clock()
-            timed.step(rows, 0.5)
-            seconds.append(clock() - started)
-    parts[REST] = [
-        whole - sum(each[step] for name, each in parts.items() if name != REST and each)
-        for step, whole in enumerate(seconds)
-    ]
-    bound = bound_of(lambda: loop.step(rows, 0.5))
+    seconds = [seconds_of(lambda: loop.step(rows, 0.5)) for _ in range(rounds)]
     return StepTime(
         method=loop.method.name,
         student=loop.state.student.architecture,
         seconds=seconds,
-        parts={name: each for name, each in parts.items() if each},
-        bound=bound,
+        anew=None if loop.repeats is None else [seconds_of(lambda: anew.step(rows, 0.5)) for _ in range(rounds)],
+        parts=_parts(anew, rows, rounds),
+        bound=bound_of(lambda: anew.step(rows, 0.5)),
     )
+
+
+def _parts(loop: Loop, rows: Tensor, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each part of a step that is not repeated, in so many more steps."""
+    parts: dict[str, list[float]] = {"augmentation": [], "attack": [], "optimiser": [], "averaging": []}
+    with ExitStack() as stack:
+        timed = _with_parts(loop, parts, stack)
+        whole = [seconds_of(lambda: timed.step(rows, 0.5)) for _ in range(rounds)]
+    found = {name: each for name, each in parts.items() if each}
+    return found | {REST: [all_of_it - sum(each) for all_of_it, *each in zip(whole, *found.values(), strict=True)]}
 
 
 def _with_parts(loop: Loop, parts: dict[str, list[float]], stack: ExitStack) -> Loop:

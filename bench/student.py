@@ -67,7 +67,7 @@ def epochs_of(
             work()
         return passes.work.macs
 
-    return costs(recipe, architecture, teacher, data, measure=macs_of).epochs(1e12 * length.tera_macs)
+    return costs(recipe, architecture, teacher, data, measure=macs_of, repeats=False).epochs(1e12 * length.tera_macs)
 
 
 def costs(
@@ -77,15 +77,18 @@ def costs(
     data: Dataset,
     *,
     measure: Callable[[Callable[[], object]], float] = seconds_of,
+    repeats: bool = True,
 ) -> Costs:
     """Each part of a run measured on a copy, after a warm-up: steps early and late: method edgerkd has two phases.
 
     Validation is timed with labels that are the network's own answers and a radius that fools none: the
     longest that it can take, since images that are wrong or fooled leave its attack. How many images an epoch
-    shows is told from the first ones.
+    shows is told from the first ones. Without `repeats` a GPU is asked for each step anew, as who counts must see it.
     """
     few = replace(data, train=data.train.take(np.arange(TIMED_STEPS * recipe.batch)))
     loop = Loop.begin(build(architecture).train(), few, recipe, teacher=_copied(teacher, recipe))
+    if not repeats:
+        loop = replace(loop, repeats=None)
     once = 0.0
     if METHODS[recipe.method].caches_teacher:
         loop = loop.with_cached_teacher(Silent())

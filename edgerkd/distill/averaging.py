@@ -2,12 +2,12 @@
 
 import copy
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
+from edgerkd.distill import together
 from edgerkd.models.network import Network
 
 
@@ -41,8 +41,7 @@ class WeightAverage:
         """Go `share` of the way to the network; batch-norm statistics are averaged too, counters are copied."""
         own, new = self.network.state_dict(), network.state_dict()
         moved = [name for name, value in own.items() if value.is_floating_point()]
-        together: Any = getattr(torch, "_foreach_lerp_")  # noqa: B009  it is what torch's own averages take
-        together([own[name] for name in moved], [new[name] for name in moved], share)
+        together.move([own[name] for name in moved], [new[name] for name in moved], share)
         for name in own.keys() - set(moved):
             own[name].copy_(new[name])
 

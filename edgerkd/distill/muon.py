@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from edgerkd.distill import together
+
 ITERATIONS = 5
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # of the iteration; chosen there to be steep at 0
 
@@ -69,18 +71,21 @@ class Muon(torch.optim.Optimizer):
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
-            ahead = [self._ahead(p, group["momentum"]) for p in moved]
+            if not moved:
+                continue
+            ahead = self._ahead(moved, group["momentum"])
             directions = orthogonal([each.flatten(1) for each in ahead])
+            together.scale(moved, 1 - group["lr"] * group["weight_decay"])
             for p, each, direction in zip(moved, ahead, directions, strict=True):
                 rows, columns = direction.shape
-                p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(direction.reshape_as(each).movedim(3, 1), alpha=-group["lr"] * max(1, rows / columns) ** 0.5)
 
-    def _ahead(self, p: Tensor, momentum: float) -> Tensor:
-        """Where Nesterov's momentum leads, (o, h, w, i): as channels_last weights lie in memory."""
-        assert p.grad is not None
-        state = self.state[p]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(p)
-        average = state["momentum"].lerp_(p.grad, 1 - momentum)
-        return p.grad.lerp(average, momentum).movedim(1, 3)
+    def _ahead(self, moved: Sequence[nn.Parameter], momentum: float) -> list[Tensor]:
+        """Where Nesterov's momentum leads, (o, h, w, i) each: as channels_last weights lie in memory."""
+        gradients = [p.grad for p in moved if p.grad is not None]
+        for p in moved:
+            if "momentum" not in self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        averages = [self.state[p]["momentum"] for p in moved]
+        together.move(averages, gradients, 1 - momentum)
+        return [each.movedim(1, 3) for each in together.between(gradients, averages, momentum)]

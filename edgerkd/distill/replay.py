@@ -20,6 +20,7 @@ WARM_UP = 3
 Backward = Callable[[Tensor, Tensor, Moment, Noise], Terms]
 """(images, rows, moment, noise) -> the loss terms, whose gradients it leaves in the parameters."""
 Again = Callable[[], Terms]
+Record = Callable[[Callable[[], Terms]], Again]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,8 @@ class Replay:
     step is carried out as it is.
     """
 
-    def __init__(self, record: Callable[[Callable[[], Terms]], Again] | None = None) -> None:
-        self._record = record or on_gpu
+    def __init__(self, record: Record) -> None:
+        self._record = record
         self._last: Example | None = None
         self._alike = 0
         self._again: Again | None = None
@@ -68,6 +69,11 @@ class Replay:
                 last.noise.rewind()
                 return step()
         return self._again()
+
+    @property
+    def recorded(self) -> bool:
+        """Whether steps are being repeated."""
+        return self._again is not None
 
     def _carried_out(
         self, backward: Backward, images: Tensor, rows: Tensor, progress: float, noise: KeptNoise

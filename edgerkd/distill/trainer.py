@@ -17,6 +17,7 @@ from edgerkd.core.recipe import Recipe
 from edgerkd.core.units import duration
 from edgerkd.data.augment import augment
 from edgerkd.data.dataset import Dataset, to_float
+from edgerkd.distill import replay
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.averaging import ema_share, swa_share
 from edgerkd.distill.checkpoint import load_checkpoint, save_checkpoint
@@ -112,8 +113,8 @@ class Loop:
     rows: Tensor
     """Of the training images that an epoch shows."""
     cached_teacher: CachedTeacherOutputs | None = None
-    replay: Replay | None = None
-    """Repeats what a step computes, on a GPU that a single process trains on."""
+    repeats: Replay | None = None
+    """Of what steps compute, on a GPU that a single process trains on."""
 
     @classmethod
     def begin(
@@ -161,7 +162,7 @@ class Loop:
             batch=batch,
             state=state,
             rows=torch.arange(len(dataset.train), device=device),
-            replay=Replay() if device.type == "cuda" and ranks.world == 1 else None,
+            repeats=Replay(replay.on_gpu) if device.type == "cuda" and ranks.world == 1 else None,
         )
 
     def with_cached_teacher(self, progress: Progress) -> "Loop":
@@ -199,8 +200,8 @@ class Loop:
             advance(first + done.steps, f"epoch {state.epoch + 1}/{recipe.epochs}, {self._speed():.0f} images/s")
             if first + done.steps == FIRST_STEPS:
                 say(self._estimate())
-                if self.replay is not None and self.replay.refused:
-                    say(f"each step is asked of the GPU anew, which may take longer: {self.replay.refused}")
+                if self.repeats is not None and self.repeats.refused:
+                    say(f"each step is asked of the GPU anew, which may take longer: {self.repeats.refused}")
             keeper.keep_if_due()
         totals = self.ranks.mean(torch.stack(list(done.sums.values())))
         terms = {name: float(total) / done.counts[name] for name, total in zip(done.sums, totals, strict=True)}
@@ -249,10 +250,10 @@ class Loop:
         # All of the batch is augmented, so that random numbers do not depend on how many processes there are.
         images = ranks.part(augment(images, self.dataset, side=side, generator=state.generator))
         rows = ranks.part(rows)
-        if self.replay is None:
+        if self.repeats is None:
             terms = self.backward(images, rows, Moment(progress), Noise(state.noise, images.device, ranks))
         else:
-            terms = self.replay(self.backward, images, rows, progress, KeptNoise(state.noise, images.device))
+            terms = self.repeats(self.backward, images, rows, progress, KeptNoise(state.noise, images.device))
         ranks.average_gradients(state.optimizer.parameters)
         if recipe.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(state.optimizer.parameters, recipe.clip_norm)

@@ -14,7 +14,7 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.augment import random_crop, random_flip
 from edgerkd.distill.muon import orthogonal
-from edgerkd.distill.trainer import train
+from edgerkd.distill.trainer import Loop, train
 from edgerkd.jobs.ranks import Ranks
 from edgerkd.models.classifier import TorchClassifier
 from edgerkd.models.hardware import compute_device, exact_float32
@@ -74,6 +74,30 @@ def test_the_optimisers_directions_are_each_matrixs_own(device):
     together = orthogonal([matrix.to(device) for matrix in matrices])
     for matrix, found in zip(matrices, together, strict=True):
         assert_close(found.cpu(), orthogonal([matrix])[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["edgerkd", "mixacm", "n-fgsm", "rslad", "trades"])
+def test_a_repeated_step_is_the_one_that_would_have_been_carried_out(method):
+    """Catches a graph that reads memory which others have written since, and one that is never recorded."""
+    data = dataset(n=300)
+    recipe = recipe_of(method, replace(THREAT, eps=Radius("4/255")), batch=16, attack_steps=2)
+
+    def terms(repeated: bool) -> list[float]:
+        teacher = network(seed=2, classes=3)
+        loop = Loop.begin(network(seed=1, classes=3).train(), data, recipe, teacher=teacher)
+        assert loop.repeats is not None
+        if loop.method.caches_teacher:
+            loop = loop.with_cached_teacher(Silent())
+        loop = loop if repeated else replace(loop, repeats=None)
+        kept = []
+        for step in range(12):
+            found = loop.step(loop.rows[16 * (step % 4) :][:16], 0.5)
+            kept.append(sum(float(term) for term in found.values()))
+        assert loop.repeats is None or (loop.repeats.refused is None and loop.repeats.recorded)
+        return kept
+
+    np.testing.assert_allclose(terms(True), terms(False), rtol=0.05)
 
 
 @pytest.mark.gpu

@@ -39,7 +39,7 @@ def trained(method, settings, replay):
     loop = Loop.begin(network(seed=1, classes=3).train(), DATA, recipe, teacher=teacher)
     if loop.method.caches_teacher:
         loop = loop.with_cached_teacher(Silent())
-    loop = replace(loop, replay=replay)
+    loop = replace(loop, repeats=replay)
     rows = torch.randperm(len(DATA.train), generator=torch.Generator().manual_seed(0))
     terms = []
     for step in range(STEPS):

@@ -45,7 +45,7 @@ def test_a_step_is_told_with_its_parts(monkeypatch, capsys):
     teacher = network(classes=3).eval()
     loop = step_time.loop_of("edgerkd", teacher.architecture, data, THREAT, teacher, 16)
     found = step_time.step_time(loop, rounds=2)
-    assert list(found.parts) == ["augmentation", "attack", step_time.REST, "optimiser", "averaging"]
+    assert list(found.parts) == ["augmentation", "attack", "optimiser", "averaging", step_time.REST]
     assert [sum(each) for each in zip(*found.parts.values(), strict=True)] == pytest.approx(found.seconds)
     assert 0 < found.bound.moved < found.bound.seconds
     found.show()

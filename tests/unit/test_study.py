@@ -15,12 +15,15 @@ from edgerkd.core.recipe import Recipe
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
+from edgerkd.distill import replay
 from edgerkd.distill.methods.recipes import recipe_for
 from edgerkd.distill.methods.registry import METHODS, load_method
+from edgerkd.distill.replay import WARM_UP, Replay
 from edgerkd.distill.trainer import Loop
 from edgerkd.models.cost import count_cost
 from tests.benches import BENCH, bench
 from tests.recipes import recipe_of
+from tests.recorder import Recorded
 from tests.zoo import THREAT, architecture, dataset, network
 
 
@@ -53,15 +56,18 @@ def teacher():
     return network(seed=7, family="preactresnet", widths=(16, 16), classes=3)
 
 
-def work(method, progress, **changes):
-    """What one step of 16 images does."""
+def work(method, progress, *, steps=1, repeated=False, **changes):
+    """What steps of 16 images do."""
     made = recipe(method, **changes)
     torch.manual_seed(0)
     loop = Loop.begin(network(classes=3).train(), DATA, made, teacher=teacher() if method != "pgd-at" else None)
     if method == "edgerkd":
         loop = loop.with_cached_teacher(Silent())
     with bench("passes").Passes(STUDENT.image_shape) as counted:
-        loop.step(torch.arange(16), progress)
+        if repeated:
+            loop = replace(loop, repeats=Replay(replay.on_gpu))
+        for _ in range(steps):
+            loop.step(torch.arange(16), progress)
     return counted.work
 
 
@@ -78,6 +84,14 @@ def test_the_steps_of_an_inner_attack_are_counted(method, progress, changes, for
     """Catches a count that a copy of the network, as inner attacks make, takes along; and a teacher left out."""
     found = work(method, progress, **changes)
     assert (found.forward, found.backward) == (16 * forward, 16 * backward)
+
+
+def test_a_repeated_step_counts_each_time(monkeypatch):
+    """Catches a graph's repetitions left out, which no layer sees, and its recording, which computes nothing."""
+    monkeypatch.setattr(replay, "on_gpu", recorded := Recorded())
+    found = work("edgerkd", 0.5, steps=WARM_UP + 4, repeated=True)
+    assert recorded.times == [4]
+    assert found == work("edgerkd", 0.5, steps=WARM_UP + 4)
 
 
 def test_multiply_adds_are_those_of_each_gradient_that_is_asked_for():
