@@ -21,7 +21,7 @@ def sign(array: Array) -> Array:
 
     By torch's own for its tensors: array_api_compat's writes the NaN through a mask, for which a GPU is waited for.
     """
-    if _compat.is_torch_array(array):
+    if hasattr(array, "sign"):
         return array.sign().where(array == array, array)
     return array_api_compat.array_namespace(array).sign(array)
 
