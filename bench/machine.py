@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median, quantiles
 
+from edgerkd.files.system import usable_cores
+
 
 def machine_facts(packages: Iterable[str] = ()) -> dict[str, str]:
     """CPU, cores, system, Python and the versions of `packages`, each as text."""
@@ -40,11 +42,6 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Fewer than the machine has where `taskset` says so."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(package: str) -> str:

@@ -71,3 +71,17 @@ class Backend(Protocol):
     def open(self, engine: Path) -> LiveEngine:
         """Raises ArtefactError for a damaged or foreign file, EngineError if it cannot be loaded."""
         ...
+
+
+@runtime_checkable
+class AttackedBackend(Backend, Protocol):
+    """A backend that opens an engine in another way where an attack asks it thousands of times, beside its twin."""
+
+    def open_for_attacks(self, engine: Path) -> LiveEngine:
+        """As `open`: the same engine with the same answers, faster for many images at once."""
+        ...
+
+
+def open_for_attacks(backend: Backend, engine: Path) -> LiveEngine:
+    """The engine in a file, as fast for an attack as the backend can. Raises as `open` does."""
+    return backend.open_for_attacks(engine) if isinstance(backend, AttackedBackend) else backend.open(engine)

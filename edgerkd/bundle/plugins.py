@@ -2,7 +2,7 @@
 
 from importlib.metadata import EntryPoint, entry_points
 
-from edgerkd.bundle.backend import Backend, LiveEngine
+from edgerkd.bundle.backend import Backend, LiveEngine, open_for_attacks
 from edgerkd.core.errors import EdgerkdError, MissingDependencyError, UnknownNameError
 from edgerkd.files.atomic import scratch_folder
 
@@ -34,12 +34,13 @@ def load_backend(name: str) -> Backend:
     return backend
 
 
-def open_onnx(graph: bytes) -> LiveEngine:
-    """An ONNX graph, run by ONNX Runtime on the CPU of this machine.
+def open_onnx(graph: bytes, *, attacked: bool = False) -> LiveEngine:
+    """An ONNX graph, run by ONNX Runtime on the CPU of this machine; `attacked`: opened as an attack wants it.
 
     Raises MissingDependencyError without ONNX Runtime, EngineError where it does not run the graph.
     """
     with scratch_folder() as folder:  # an engine holds what it has read
         path = folder / "model.onnx"
         path.write_bytes(graph)
-        return load_backend("onnx").open(path)
+        backend = load_backend("onnx")
+        return open_for_attacks(backend, path) if attacked else backend.open(path)

@@ -10,6 +10,11 @@ MOST = 256
 """Entries of one folder that are looked at. Ours: a server has as many cores."""
 
 
+def usable_cores() -> int:
+    """Processor cores that this process may use: fewer than the machine has where `taskset` says so."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def system_text(path: Path) -> str:
     """What a file says, without the space around it; nothing where it is missing, odd, or may not be read."""
     try:

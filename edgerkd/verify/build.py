@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgerkd.bundle.backend import Backend
+from edgerkd.bundle.backend import AttackedBackend, Backend
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.engine import BuildLog
@@ -136,9 +136,17 @@ def _built(path: Path, bundle: Bundle, variant: Variant, backend: Backend, engin
     return record
 
 
-def open_engines(
-    bundle: Bundle, variant: Variant, backend: Backend, folder: Path, stack: ExitStack
-) -> tuple[IsolatedEngine, IsolatedEngine, BuiltEngine]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenEngines:
+    """An engine and its twin, live. `attacked` is the engine itself, or the same one opened as an attack wants it."""
+
+    live: IsolatedEngine
+    attacked: IsolatedEngine
+    twin: IsolatedEngine
+    built: BuiltEngine
+
+
+def open_engines(bundle: Bundle, variant: Variant, backend: Backend, folder: Path, stack: ExitStack) -> OpenEngines:
     """A variant's engine and its twin's, live in a process of their own until `stack` is left.
 
     Engines kept from another version of the backend, or from another device, do not load: they are built
@@ -151,30 +159,30 @@ def open_engines(
         return _opened(bundle, variant, backend, stack.enter_context(scratch_folder()), stack)
 
 
-def _opened(
-    bundle: Bundle, variant: Variant, backend: Backend, folder: Path, stack: ExitStack
-) -> tuple[IsolatedEngine, IsolatedEngine, BuiltEngine]:
+def _opened(bundle: Bundle, variant: Variant, backend: Backend, folder: Path, stack: ExitStack) -> OpenEngines:
     built = build_engine(bundle, variant, backend, folder)
     try:
-        return *_live(backend, built, stack), built
+        return _live(backend, built, stack)
     except (ArtefactError, EngineError):
         built = build_engine(bundle, variant, backend, folder, again=True)
-        return *_live(backend, built, stack), built
+        return _live(backend, built, stack)
 
 
-def _live(backend: Backend, built: BuiltEngine, stack: ExitStack) -> tuple[IsolatedEngine, IsolatedEngine]:
-    """Both, or neither; an engine gives logits, its twin the gradient as well.
+def _live(backend: Backend, built: BuiltEngine, stack: ExitStack) -> OpenEngines:
+    """All, or none; an engine gives logits, its twin the gradient as well.
 
     Raises EngineError where another process has built them anew in the meantime.
     """
-    with ExitStack() as both:
-        process = both.enter_context(EngineProcess())
-        engine = process.open(backend.name, built.engine, outputs=1)
-        twin = process.open(backend.name, built.twin, outputs=2)
+    with ExitStack() as everything:
+        process = everything.enter_context(EngineProcess())
+        live = attacked = process.open(backend.name, built.engine, outputs=1)
+        if isinstance(backend, AttackedBackend):
+            attacked = process.open(backend.name, built.engine, outputs=1, attacked=True)
+        twin = process.open(backend.name, built.twin, outputs=2, attacked=True)
         if (sha256_of(built.engine), sha256_of(built.twin)) != (built.record.engine_sha256, built.record.twin_sha256):
             raise EngineError(f"{built.engine} was replaced while it was loaded: run the command again")
-        stack.enter_context(both.pop_all())
-    return engine, twin
+        stack.enter_context(everything.pop_all())
+    return OpenEngines(live=live, attacked=attacked, twin=twin, built=built)
 
 
 def _earlier(

@@ -95,10 +95,15 @@ def gather(
             generator=generator,
             after=lambda done, what: advance(compared, what),
         )
-        watched = Watched(session.classifier, generator=np.random.default_rng((probe_seed, 1)))
+        watched = Watched(session.attacked_classifier, generator=np.random.default_rng((probe_seed, 1)))
         looks: list[Outcomes] = []
         for look in assess(
-            watched, attacks, inputs, chunk=LOOK, after=lambda done, name: advance(compared + done, name)
+            watched,
+            attacks,
+            inputs,
+            chunk=LOOK,
+            judge=session.classifier,
+            after=lambda done, name: advance(compared + done, name),
         ):
             looks.append(look)
             if not full and (not parity.ok or settled(gates_of(requirement, _judged(session, order, looks)))):
@@ -148,7 +153,7 @@ def _flags(
     n, images_adv = len(outcomes.clean), session.samples.images_adv
     seen = replace(inputs, images=inputs.images[:n], labels=inputs.labels[:n], index=inputs.index[:n])
     flags = all_flags(
-        session.classifier,
+        session.attacked_classifier,
         attacks,
         seen,
         outcomes,

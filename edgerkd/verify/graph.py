@@ -16,8 +16,8 @@ OpenGraph = Callable[[bytes], AbstractContextManager[LiveEngine]]
 
 @contextmanager
 def open_graph(graph: bytes, twin: bytes) -> Generator[EngineClassifier]:
-    """Live until left. Raises as `open_onnx` does."""
-    with open_onnx(graph) as engine, open_onnx(twin) as gradients:
+    """Live until left, and opened for an attack. Raises as `open_onnx` does."""
+    with open_onnx(graph, attacked=True) as engine, open_onnx(twin, attacked=True) as gradients:
         yield EngineClassifier(engine, gradients)
 
 

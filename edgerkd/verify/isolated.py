@@ -44,6 +44,9 @@ A_BYTE_OF_ENGINE, A_BYTE_OF_IMAGES = 32, 256
 """Bytes more for each: weights are copied, packed and turned round; a twin keeps every layer's output. Ours."""
 CALLS = 1000
 """Of one image, as which measuring the timing counts: it makes 200 to 600, and waits for a meter of energy. Ours."""
+_ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
+"""For glibc: engines whose batches several threads share took 250 MB with a heap for each thread, 200 MB with one, and
+no longer (a student of 124 k parameters). Source: mallopt(3)."""
 _LOOK = 0.01  # seconds between looks at the memory of a process that is busy
 
 _START = """
@@ -67,12 +70,15 @@ class EngineProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[other.fileno()],
+                env={**os.environ, **_ONE_HEAP},
             )
         self._connection = Connection(mine.detach())
         self._memory = 0  # that the engines which are open may take
 
-    def open(self, backend: str, path: Path, *, outputs: int | None) -> "IsolatedEngine":
+    def open(self, backend: str, path: Path, *, outputs: int | None, attacked: bool = False) -> "IsolatedEngine":
         """The engine in `path`, live; it must give so many outputs, each with one row an image, if that is said.
+
+        If `attacked`, it is opened as an attack wants it (bundle/backend.py).
 
         Raises as the backend does, and EngineError beyond the limits.
         """
@@ -81,7 +87,8 @@ class EngineProcess:
             self._memory = self._held() + MEMORY
         size = path.stat().st_size
         self._memory += A_BYTE_OF_ENGINE * size
-        request, seconds = {"what": "open", "backend": backend, "path": str(path)}, SECONDS + SECONDS_A_BYTE * size
+        request = {"what": "open", "backend": backend, "path": str(path), "attacked": attacked}
+        seconds = SECONDS + SECONDS_A_BYTE * size
         facts, _ = self._ask(request, what=f"{shown(path)}: opening it", seconds=seconds, memory=self._memory)
         return IsolatedEngine(self, facts, path, size, outputs)
 

@@ -27,6 +27,9 @@ from edgerkd.verify.own import Brought, judged_samples
 class Session:
     """`live` and `twin` are loaded; `facts` says what they are, `skipped` which better backends do not work here.
 
+    Attacks are led by the answers of `attacked`, which is `live` or the same engine opened as an attack wants it; what
+    counts are the answers of `live`.
+
     `log_probabilities`: the engine was built from a graph that ends in a softmax, and what it gives are logarithms.
     `samples` are judged, as `judged` says whose they are, within `threat_model`. What `reference` answers are
     `reference_samples`, the bundle's own, which tell whether the engine is the model, whoever brought the samples.
@@ -40,6 +43,7 @@ class Session:
     reference_samples: StoredSamples
     reference: Reference
     live: IsolatedEngine
+    attacked: IsolatedEngine
     twin: IsolatedEngine
     facts: Engine
     log: BuildLog
@@ -61,6 +65,11 @@ class Session:
     @property
     def classifier(self) -> EngineClassifier:
         return EngineClassifier(self.live, self.twin, log_probabilities=self.log_probabilities)
+
+    @property
+    def attacked_classifier(self) -> EngineClassifier:
+        """What leads attacks."""
+        return EngineClassifier(self.attacked, self.twin, log_probabilities=self.log_probabilities)
 
 
 def _log_softmax(reference: Reference) -> Reference:
@@ -97,11 +106,16 @@ def open_session(
     samples, judged = judged_samples(bundle, stored, rows, brought, threat_model)
     stored, reference = stored.take(rows), reference.take(rows)
     with ExitStack() as stack:
-        live, twin, built = open_engines(bundle, found, chosen, engines, stack)
+        opened = open_engines(bundle, found, chosen, engines, stack)
+        live, built = opened.live, opened.built
+        attacked = opened.attacked
         adoption = None if found.engine is None else bundle.manifest.model.adoption
         log_probabilities = adoption is not None and adoption.removed in ("softmax", "log_softmax")
         if adoption is not None:
-            live.adapt(adoption)
+            if adoption.fixed_batch is not None:  # nothing is gained where each call has so few images
+                attacked = live
+            for engine in {live, attacked}:
+                engine.adapt(adoption)
         if log_probabilities:
             reference = _log_softmax(reference)
         yield Session(
@@ -113,7 +127,8 @@ def open_session(
             reference_samples=stored,
             reference=reference,
             live=live,
-            twin=twin,
+            attacked=attacked,
+            twin=opened.twin,
             facts=Engine(
                 backend=live.backend,
                 version=live.version,

@@ -5,6 +5,7 @@ The same runtime on a GPU is in onnx_gpu.py.
 
 import importlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
@@ -17,6 +18,7 @@ import numpy as np
 from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.files.onnx_frame import read_onnx
+from edgerkd.files.system import usable_cores
 from edgerkd_exporters._checks import CASTS_TO_HALF, Shape, check_inputs
 from edgerkd_exporters._cpu import cpu
 from edgerkd_exporters._cuda import Gpu
@@ -77,15 +79,54 @@ class OnnxBackend(GraphIsEngine):
         return Session(engine, self.provider)
 
 
-class Session:
-    """A loaded graph."""
+class OnnxCpuBackend(OnnxBackend):
+    """The same, with a way of its own to open what an attack asks."""
 
-    def __init__(self, path: Path, provider: Provider) -> None:
+    def open_for_attacks(self, engine: Path) -> LiveEngine:
+        """As `open`, but each core computes some images of a batch by itself, and waits for nothing afterwards.
+
+        ONNX Runtime's own threads share out each layer, and then wait for the next call by spinning: two engines that
+        take turns, as one and its twin do, are in each other's way (docs/measured/attacks.md).
+        """
+        return Shared(Session(engine, self.provider, threads=1), usable_cores())
+
+
+class Shared:
+    """An engine whose batches are computed in parts, by as many threads at once, each asking it for its own part."""
+
+    def __init__(self, session: "Session", threads: int) -> None:
+        self._session, self._threads = session, threads
+        self._pool = ThreadPoolExecutor(threads)
+        self.backend, self.version, self.device = session.backend, session.version, session.device
+
+    def __call__(self, *inputs: FloatArray) -> tuple[FloatArray, ...]:
+        n = len(inputs[0])
+        count = min(n, self._threads)
+        if count < 2:
+            return self._session(*inputs)
+        cuts = [(n * part // count, n * (part + 1) // count) for part in range(count)]
+        parts = self._pool.map(lambda cut: self._session(*(each[slice(*cut)] for each in inputs)), cuts)
+        return tuple(map(np.concatenate, zip(*parts, strict=True)))
+
+    def __enter__(self) -> "Shared":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self._pool.shutdown()
+        self._session.__exit__(kind, error, trace)
+
+
+class Session:
+    """A loaded graph; `threads` compute a call, one a core if that is None."""
+
+    def __init__(self, path: Path, provider: Provider, *, threads: int | None = None) -> None:
         ort = _library(provider)
         content = read_onnx(path)
         self.backend = provider.backend
         try:
-            self._session = _session(ort, str(path), provider, half=CASTS_TO_HALF in content)
+            self._session = _session(ort, str(path), provider, half=CASTS_TO_HALF in content, threads=threads)
         except _errors().InvalidProtobuf as e:
             raise ArtefactError(f"{path}: not an ONNX graph, or damaged: {e}") from e
         except _failures() as e:
@@ -135,7 +176,9 @@ def _library(provider: Provider) -> ModuleType:
     return ort
 
 
-def _session(ort: ModuleType, model: str | bytes, provider: Provider, *, half: bool = False) -> Any:
+def _session(
+    ort: ModuleType, model: str | bytes, provider: Provider, *, half: bool = False, threads: int | None = None
+) -> Any:
     """A session that holds as little memory as it can and runs on this provider only.
 
     Without the arena and the memory pattern a ResNet-18 for 32x32 images, called with 1 and 64 images, peaks at 203 MB
@@ -149,6 +192,8 @@ def _session(ort: ModuleType, model: str | bytes, provider: Provider, *, half: b
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors; they are raised as well
+    if threads is not None:
+        options.intra_op_num_threads = threads
     if provider.on_gpu:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if provider.name not in ort.get_available_providers():

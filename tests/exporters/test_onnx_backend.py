@@ -1,17 +1,21 @@
 """The ONNX backend: ONNX Runtime, for real on the CPU."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from edgerkd.bundle.backend import AttackedBackend, open_for_attacks
+from edgerkd.bundle.plugins import load_backend
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.files.onnx_frame import read_onnx
 from edgerkd_exporters import onnx as backend
 from edgerkd_exporters import onnx_gpu
 from edgerkd_exporters.onnx_gpu import OnnxCudaBackend, OnnxTensorRTBackend
-from tests.exporters.small_graphs import classifier, half_inside, model, quantised, save, unsupported
+from tests.exporters.small_graphs import SHAPE, classifier, half_inside, model, quantised, save, unsupported
 
 ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
@@ -165,3 +169,28 @@ def test_tensorrt_below_onnx_runtime_may_use_the_precisions_of_the_graph_alone(m
     OnnxTensorRTBackend().open(save(make(), tmp_path / "graph.onnx"))
     assert opened[0].options == {"trt_int8_enable": int8, "trt_fp16_enable": fp16}
     assert opened[0].backend == "onnx-trt"
+
+
+def test_an_engine_opened_for_attacks_answers_image_by_image_as_the_engine_does(tmp_path, monkeypatch):
+    """Catches parts of a batch in another order, or left out, an output of two, and threads for a single image."""
+    monkeypatch.setattr("edgerkd_exporters.onnx.usable_cores", lambda: 3)
+    path = save(classifier(), tmp_path / "student.onnx")
+    images = np.random.default_rng(0).random((65, *SHAPE), np.float32)
+    backend = load_backend("onnx")
+    with backend.open(path) as engine, open_for_attacks(backend, path) as attacked:
+        assert (attacked.backend, attacked.version, attacked.device) == (engine.backend, engine.version, engine.device)
+        for n in (1, 2, 3, 64, 65):
+            np.testing.assert_allclose(attacked(images[:n])[0], engine(images[:n])[0], rtol=0, atol=1e-6)
+        with pytest.raises(EngineError, match="must have shape"):
+            attacked(images[:, :2])
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(lambda _: attacked(images)[0], range(8)))
+    for each in together:
+        np.testing.assert_allclose(each, together[0], rtol=0, atol=0)
+
+
+def test_only_the_cpu_is_opened_for_attacks_in_a_way_of_its_own(tmp_path):
+    """Catches a GPU's engine, or a plug-in's own, of which another one than the deployed is attacked."""
+    assert isinstance(load_backend("onnx"), AttackedBackend)
+    assert not isinstance(OnnxCudaBackend(), AttackedBackend)
+    assert not isinstance(OnnxTensorRTBackend(), AttackedBackend)

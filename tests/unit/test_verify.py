@@ -284,9 +284,9 @@ def test_an_engine_that_is_replaced_while_it_is_loaded_is_loaded_again(bundle, t
     monkeypatch.setattr(EngineProcess, "open", opens)
     found = read_bundle(bundle)
     with ExitStack() as stack:
-        *_, built = open_engines(found, found.manifest.variants[0], backend, tmp_path / "engines", stack)
+        built = open_engines(found, found.manifest.variants[0], backend, tmp_path / "engines", stack).built
         assert sha256_of(built.engine) == built.record.engine_sha256 == found.manifest.files[GRAPH].sha256
-    assert len(opened) == 4
+    assert len(opened) == 6
 
 
 def test_of_two_who_build_at_once_one_builds(bundle, tmp_path, monkeypatch):
@@ -704,6 +704,14 @@ def test_an_engine_that_is_another_one_for_single_images_fails(bundle, tmp_path,
     report = run(bundle, tmp_path, backend="odd")
     assert report.verdict == "fail"
     assert not report.parity.ok
+
+
+def test_an_engine_that_is_another_one_for_attacks_is_not_believed(bundle, tmp_path, monkeypatch):
+    """Catches images that fool what an attack asks, and not the engine, counted as resisted without a word."""
+    odd_backend.install(tmp_path / "plugins", monkeypatch, "is another one for attacks")
+    report = run(bundle, tmp_path, backend="odd")
+    assert "other-answers-later" in {flag.id for flag in report.flags}
+    assert report.verdict != "pass"
 
 
 def claiming(folder: Path, change) -> Path:
