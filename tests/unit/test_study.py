@@ -342,3 +342,31 @@ def test_pictures_show_a_mark_a_result(table):
     assert svg.count("<title>") == 4
     assert svg.count("hsl(0 ") == svg.count("hsl(180 ") == 3
     assert chart.by_epoch(results, "t").count("<polyline") == 4
+
+
+def test_long_runs_get_the_best_trial_of_each_method(study, tmp_path):
+    """Catches the last trial, the worst, another method's, a plan that cannot be read, and a method left out."""
+    long_plan, plans = bench("long_plan"), BENCH / "plans"
+
+    def trial(method, robust, **settings):
+        return {"method": method, "set": settings, "correct": {"pgd": RESULT.packed([True] * robust + [False] * 8)}}
+
+    chosen = long_plan.chosen(
+        [
+            trial("edgerkd", 5),
+            trial("edgerkd", 7, lr_muon=0.03),
+            trial("n-fgsm", 6),
+            trial("n-fgsm", 6, lr_muon=0.08),
+            trial("edgerkd", 6, lr_muon=0.08),
+            trial("rslad", 2, attack_steps=2),
+            trial("pgd-at", 3, attack_steps=4),
+        ]
+    )
+    best = {"edgerkd": {"lr_muon": 0.03}, "n-fgsm": {}, "rslad": {"attack_steps": 2}, "pgd-at": {"attack_steps": 4}}
+    assert chosen == best
+    text = (plans / "long-gpu.toml").read_text()
+    read = study.read_plan(_written(tmp_path, long_plan.with_settings(text, chosen)))
+    assert {run.method: run.set for run in read.runs} == chosen
+    assert {run.name for run in read.runs} == set(chosen)
+    with pytest.raises(ValueError, match="the study"):
+        long_plan.with_settings(text, {"edgerkd": {}})
