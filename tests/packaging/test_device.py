@@ -56,7 +56,7 @@ def test_entry_points_load(device: Device) -> None:
     )
     done = device.python(code)
     assert done.returncode == 0, done.stderr
-    assert "OnnxBackend" in done.stdout
+    assert "OnnxCpuBackend" in done.stdout
 
 
 @pytest.fixture
