@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from machine import machine_facts, show_machine, spread
 
-from edgerkd.bundle.backend import LiveEngine, open_for_attacks
+from edgerkd.bundle.backend import LiveEngine, open_engine
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import read_bundle
 
@@ -55,8 +55,8 @@ def main() -> None:
     with (
         backend.open(engine) as live,
         backend.open(twin) as live_twin,
-        open_for_attacks(backend, engine) as attacked,
-        open_for_attacks(backend, twin) as attacked_twin,
+        open_engine(backend, engine, attacked=True) as attacked,
+        open_engine(backend, twin, attacked=True) as attacked_twin,
     ):
         found: dict[str, dict[str, list[float]]] = {}
         for n in given.images:

@@ -111,25 +111,29 @@ def step_time(loop: Loop, *, rounds: int) -> StepTime:
     anew = replace(loop, repeats=None)
     for _ in range(WARM_UP + 2):
         loop.step(rows, 0.5)
-    seconds = [seconds_of(lambda: loop.step(rows, 0.5)) for _ in range(rounds)]
+    repeated = [seconds_of(lambda: loop.step(rows, 0.5)) for _ in range(rounds)] if loop.repeats else None
+    whole, parts = _timed(anew, rows, rounds)
     return StepTime(
         method=loop.method.name,
         student=loop.state.student.architecture,
-        seconds=seconds,
-        anew=None if loop.repeats is None else [seconds_of(lambda: anew.step(rows, 0.5)) for _ in range(rounds)],
-        parts=_parts(anew, rows, rounds),
+        seconds=repeated or whole,
+        anew=whole if repeated else None,
+        parts=parts,
         bound=bound_of(lambda: anew.step(rows, 0.5)),
     )
 
 
-def _parts(loop: Loop, rows: Tensor, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each part of a step that is not repeated, in so many more steps."""
-    parts: dict[str, list[float]] = {"augmentation": [], "attack": [], "optimiser": [], "averaging": []}
+def _timed(loop: Loop, rows: Tensor, rounds: int) -> tuple[list[float], dict[str, list[float]]]:
+    """Seconds of so many steps that are not repeated, and of each of their parts."""
+    parts: dict[str, list[float]] = {"augmentation": [], "attack": [], REST: [], "optimiser": [], "averaging": []}
     with ExitStack() as stack:
         timed = _with_parts(loop, parts, stack)
         whole = [seconds_of(lambda: timed.step(rows, 0.5)) for _ in range(rounds)]
-    found = {name: each for name, each in parts.items() if each}
-    return found | {REST: [all_of_it - sum(each) for all_of_it, *each in zip(whole, *found.values(), strict=True)]}
+    parts[REST] = [
+        all_of_it - sum(each[step] for name, each in parts.items() if name != REST and each)
+        for step, all_of_it in enumerate(whole)
+    ]
+    return whole, {name: each for name, each in parts.items() if each}
 
 
 def _with_parts(loop: Loop, parts: dict[str, list[float]], stack: ExitStack) -> Loop:

@@ -82,6 +82,8 @@ class AttackedBackend(Backend, Protocol):
         ...
 
 
-def open_for_attacks(backend: Backend, engine: Path) -> LiveEngine:
-    """The engine in a file, as fast for an attack as the backend can. Raises as `open` does."""
-    return backend.open_for_attacks(engine) if isinstance(backend, AttackedBackend) else backend.open(engine)
+def open_engine(backend: Backend, engine: Path, *, attacked: bool) -> LiveEngine:
+    """The engine in a file; if `attacked`, as fast for an attack as the backend can. Raises as `open` does."""
+    if attacked and isinstance(backend, AttackedBackend):
+        return backend.open_for_attacks(engine)
+    return backend.open(engine)

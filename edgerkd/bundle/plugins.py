@@ -2,7 +2,7 @@
 
 from importlib.metadata import EntryPoint, entry_points
 
-from edgerkd.bundle.backend import Backend, LiveEngine, open_for_attacks
+from edgerkd.bundle.backend import Backend, LiveEngine, open_engine
 from edgerkd.core.errors import EdgerkdError, MissingDependencyError, UnknownNameError
 from edgerkd.files.atomic import scratch_folder
 
@@ -42,5 +42,4 @@ def open_onnx(graph: bytes, *, attacked: bool = False) -> LiveEngine:
     with scratch_folder() as folder:  # an engine holds what it has read
         path = folder / "model.onnx"
         path.write_bytes(graph)
-        backend = load_backend("onnx")
-        return open_for_attacks(backend, path) if attacked else backend.open(path)
+        return open_engine(load_backend("onnx"), path, attacked=attacked)

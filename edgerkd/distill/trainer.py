@@ -38,7 +38,7 @@ from edgerkd.distill.validation import Validation, validate
 from edgerkd.models.hardware import bf16_pays
 from edgerkd.models.network import Network
 
-FIRST_STEPS = 10  # after which the run's cost is told, by the second half: a GPU's first steps are slow; ours
+FIRST_STEPS = 10  # after which the run's cost is told, by the later half, for a GPU begins slowly; ours
 KEEP_SECONDS, KEEP_SHARE = 60.0, 0.02  # between two checkpoints within an epoch, and of the time they may take; ours
 
 
@@ -193,15 +193,15 @@ class Loop:
         state.student.train()
         order = self.rows[state.order(len(self.rows)).to(self.rows.device)]
         done = state.begin_epoch()
-        earlier, started, half = done.seconds, time.perf_counter(), 0.0
+        earlier, started, warm = done.seconds, time.perf_counter(), (0, 0.0)
         for rows in order[: self.steps * self.batch].split(self.batch)[done.steps :]:
             done.add(self.step(rows, (first + done.steps) / (recipe.epochs * self.steps)))
             done.seconds = earlier + time.perf_counter() - started
             advance(first + done.steps, f"epoch {state.epoch + 1}/{recipe.epochs}, {self._speed():.0f} images/s")
             if first + done.steps == FIRST_STEPS // 2:
-                half = done.seconds
+                warm = done.steps, done.seconds
             if first + done.steps == FIRST_STEPS:
-                say(self._estimate((done.seconds - half) / (FIRST_STEPS - FIRST_STEPS // 2)))
+                say(self._estimate((done.seconds - warm[1]) / (done.steps - warm[0])))
                 if self.repeats is not None and self.repeats.refused:
                     say(f"each step is asked of the GPU anew, which may take longer: {self.repeats.refused}")
             keeper.keep_if_due()

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edgerkd.bundle.backend import FloatArray, LiveEngine, open_for_attacks
+from edgerkd.bundle.backend import FloatArray, LiveEngine, open_engine
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.core.errors import EdgerkdError, EngineError
 from edgerkd.core.text import LONGEST_TEXT, printable
@@ -94,7 +94,7 @@ def _answer(engines: list[LiveEngine], request: Answer, arrays: Arrays) -> tuple
 
 def _opened(engines: list[LiveEngine], request: Answer) -> Answer:
     backend, path = load_backend(request["backend"]), Path(request["path"])
-    live = open_for_attacks(backend, path) if request["attacked"] else backend.open(path)
+    live = open_engine(backend, path, attacked=request["attacked"])
     engines.append(live)
     facts = {"backend": live.backend, "version": live.version, "device": dataclasses.asdict(live.device)}
     return {"number": len(engines) - 1, **facts}

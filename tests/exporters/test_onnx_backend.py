@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from edgerkd.bundle.backend import AttackedBackend, open_for_attacks
+from edgerkd.bundle.backend import AttackedBackend, open_engine
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.files.onnx_frame import read_onnx
@@ -177,7 +177,7 @@ def test_an_engine_opened_for_attacks_answers_image_by_image_as_the_engine_does(
     path = save(classifier(), tmp_path / "student.onnx")
     images = np.random.default_rng(0).random((65, *SHAPE), np.float32)
     backend = load_backend("onnx")
-    with backend.open(path) as engine, open_for_attacks(backend, path) as attacked:
+    with backend.open(path) as engine, open_engine(backend, path, attacked=True) as attacked:
         assert (attacked.backend, attacked.version, attacked.device) == (engine.backend, engine.version, engine.device)
         for n in (1, 2, 3, 64, 65):
             np.testing.assert_allclose(attacked(images[:n])[0], engine(images[:n])[0], rtol=0, atol=1e-6)
