@@ -16,6 +16,8 @@ from edgerkd.attacks.noise import NOISE
 from edgerkd.attacks.replay import replayed, transferred
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.trail import Watched, check_trail
+from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.by_class import ByClass, by_class
 from edgerkd.core.conditions import Timing
 from edgerkd.core.errors import EngineError
 from edgerkd.core.evaluation import Row
@@ -24,12 +26,12 @@ from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.judged import RIGHT, WRONG, Judged
 from edgerkd.core.precision import Precision
 from edgerkd.core.progress import Advance, Progress
-from edgerkd.core.requirement import Requirement
 from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.verification import Latency, Parity
 from edgerkd.verify.classifier import BATCH, logits_of
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.session import Session
+from edgerkd.verify.terms import Terms
 from edgerkd.verify.verdict import gates_of, settled
 
 LOOK = 50  # images that all attacks are made on before it is asked whether they are enough; ours: a tenth of 500
@@ -50,35 +52,27 @@ class Evidence:
     judged: Judged
     labels: NDArray[np.int64]
     outcomes: Outcomes
+    clean_acc: Accuracy
+    robust_acc: Accuracy
+    by_class: ByClass
     rows: tuple[Row, ...]
     flags: tuple[Flag, ...]
     latency: Latency
     timing: Timing
 
 
-def gather(
-    session: Session,
-    named: Sequence[Attack],
-    *,
-    requirement: Requirement,
-    full: bool,
-    seed: int,
-    probe_seed: int,
-    progress: Progress,
-) -> Evidence:
+def gather(session: Session, named: Sequence[Attack], terms: Terms, *, progress: Progress) -> Evidence:
     """Parity first, then the twin's gradients, noise, the stored examples, the `named` attacks, and the latency.
 
-    The images are drawn one after the other, some at a time through all attacks, until the gates of the `requirement`
-    are settled, or the engine is not the model; with `full`, or where nothing is required, until all were judged.
-    `seed` is that of the attacks; `probe_seed` says in which order images are drawn, and where gradients and masking
-    are looked for: no bundle foresees it.
+    The images are drawn one after the other, some at a time through all attacks, until the gates are settled, or the
+    engine is not the model; where all are to be judged, or nothing is required, until all were.
 
     Raises ConfigError for samples that make no sense, EngineError for an engine that fails or answers nonsense.
     """
     attacks = (NOISE, *_stored(session), *named)
-    generator = np.random.default_rng(probe_seed)
+    generator = np.random.default_rng(terms.probe_seed)
     order, classes = generator.permutation(len(session.samples)), len(session.bundle.manifest.model.classes)
-    inputs = _drawn(session, order, seed)
+    inputs = _drawn(session, order, terms.seed)
     stored = session.reference_samples
     compared = len(stored) * (1 if stored.images_adv is None else 2)
     work = compared + len(order) * len(attacks)
@@ -95,7 +89,7 @@ def gather(
             generator=generator,
             after=lambda done, what: advance(compared, what),
         )
-        watched = Watched(session.attacked_classifier, generator=np.random.default_rng((probe_seed, 1)))
+        watched = Watched(session.attacked_classifier, generator=np.random.default_rng((terms.probe_seed, 1)))
         looks: list[Outcomes] = []
         for look in assess(
             watched,
@@ -106,20 +100,25 @@ def gather(
             after=lambda done, name: advance(compared + done, name),
         ):
             looks.append(look)
-            if not full and (not parity.ok or settled(gates_of(requirement, _judged(session, order, looks)))):
+            surely = not parity.ok or settled(gates_of(terms.requirement, _judged(session, order, looks)))
+            if surely and not terms.full:
                 break
         advance(work, "decided")
     judged, outcomes = _judged(session, order, looks), joined(looks)
     with progress.stage("looking for masked gradients", PROBES) as advance:
         flags = _flags(session, attacks, inputs, outcomes, watched, precision, generator, after=advance)
     latency, timing = session.live.timing(session.samples.images[:1])
+    labels, names = inputs.labels[: judged.n], session.bundle.manifest.model.classes
     return Evidence(
         parity=parity,
         twin_agreement=agreement,
         gradients=gradients,
         judged=judged,
-        labels=inputs.labels[: judged.n],
+        labels=labels,
         outcomes=outcomes,
+        clean_acc=accuracy_anytime(outcomes.clean.tolist()),
+        robust_acc=accuracy_anytime(outcomes.robust.tolist()),
+        by_class=by_class(names, labels.tolist(), outcomes.clean, outcomes.robust, accuracy_anytime),
         rows=outcomes.rows(attacks, accuracy_anytime),
         flags=flags,
         latency=latency,

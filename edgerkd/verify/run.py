@@ -8,16 +8,13 @@ from pathlib import Path
 from edgerkd.attacks.flag_kinds import NEARER, REPEATED, STORED
 from edgerkd.attacks.suite import DEFAULT, WEAK, attacks_named
 from edgerkd.bundle.read import Bundle
-from edgerkd.core.by_class import ByClass, by_class
 from edgerkd.core.engine import Engine
 from edgerkd.core.flag import Flag
-from edgerkd.core.manifest import Manifest
-from edgerkd.core.origin import Origins, origins_of
+from edgerkd.core.origin import origins_of
 from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import Requirement, choose_profile
-from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.trust import Trust
 from edgerkd.core.verification import Target, VerifyReport
 from edgerkd.files.profiles import is_file, load_profile
@@ -29,6 +26,7 @@ from edgerkd.verify.limits import judge_limits, unsteady
 from edgerkd.verify.own import Brought
 from edgerkd.verify.plain import ask
 from edgerkd.verify.session import Session, open_session
+from edgerkd.verify.terms import Terms
 from edgerkd.verify.trust import backed
 from edgerkd.verify.unattacked import unattacked
 from edgerkd.verify.verdict import decide, floor_of, gates_of
@@ -88,39 +86,29 @@ def verify(
     ) as session:
         plain = ask(session)
         heard(plain)
-        probed = secrets.randbits(53) if probe_seed is None else probe_seed
-        origins = origins_of(
-            {} if measure else asking.askers(),
-            samples_brought=session.judged.source == "verifier",
-            eps_brought=brought.eps is not None or brought.made_here,
-            profile_brought=own_profile,
-        )
-        weak, notices = notices, (*notices, *_notices(session))
-        if attack is None:
-            target = target_of(chosen, session.facts)
-            found = unattacked(
-                session, plain, target=target, origins=origins, notices=notices, seed=seed, probe_seed=probed
-            )
-            return _backed(found, trust, requirement)
-        required = Requirement() if measure else asking.required(floor=floor_of(plain))
-        evidence = gather(
-            session, named, requirement=required, full=full, seed=seed, probe_seed=probed, progress=progress
-        )
-        report = _report(
-            session,
-            evidence,
-            plain=plain,
-            origins=origins,
+        terms = Terms(
             profile=chosen,
-            requirement=required,
+            requirement=Requirement() if measure else asking.required(floor=floor_of(plain)),
             measure=measure,
-            notices=notices,
-            doubts=weak if attack in WEAK else (),
+            full=full,
+            origins=origins_of(
+                {} if measure else asking.askers(),
+                samples_brought=session.judged.source == "verifier",
+                eps_brought=brought.eps is not None or brought.made_here,
+                profile_brought=own_profile,
+            ),
+            notices=(*notices, *_notices(session)),
+            doubts=notices if attack in WEAK else (),
             seed=seed,
-            probe_seed=probed,
+            probe_seed=secrets.randbits(53) if probe_seed is None else probe_seed,
         )
-        found = with_kept(report, session, evidence, keep, progress=progress)
-    return _backed(found, trust, requirement)
+        if attack is None:
+            report = _report(session, unattacked(session, plain, probe_seed=terms.probe_seed), plain, terms)
+        else:
+            evidence = gather(session, named, terms, progress=progress)
+            report = _report(session, evidence, plain, terms)
+            report = with_kept(report, session, evidence, keep, progress=progress)
+    return _backed(report, trust, requirement)
 
 
 def _backed(found: VerifyReport, trust: Trust | None, asked: Requirement | None) -> VerifyReport:
@@ -137,27 +125,13 @@ def _backed(found: VerifyReport, trust: Trust | None, asked: Requirement | None)
     )
 
 
-def _report(
-    session: Session,
-    evidence: Evidence,
-    *,
-    plain: PlainAnswer,
-    origins: Origins,
-    profile: Profile | None,
-    requirement: Requirement,
-    measure: bool,
-    notices: tuple[Flag, ...],
-    doubts: tuple[Flag, ...],
-    seed: int,
-    probe_seed: int,
-) -> VerifyReport:
+def _report(session: Session, evidence: Evidence, plain: PlainAnswer, terms: Terms) -> VerifyReport:
     """The evidence judged, as one record."""
-    manifest, outcomes = session.bundle.manifest, evidence.outcomes
-    target = target_of(profile, session.facts)
-    retention = evidence.judged.retention
-    gates = gates_of(requirement, evidence.judged)
-    budget = judge_limits(requirement.budget, session, evidence.latency, evidence.timing, target)
-    flags = (*doubts, *evidence.flags, *unsteady(budget, evidence.timing))
+    manifest, retention = session.bundle.manifest, evidence.judged.retention
+    target = target_of(terms.profile, session.facts)
+    gates = gates_of(terms.requirement, evidence.judged)
+    budget = judge_limits(terms.requirement.budget, session, evidence.latency, evidence.timing, target)
+    flags = (*terms.doubts, *evidence.flags, *unsteady(budget, evidence.timing))
     verdict = decide(
         parity=evidence.parity,
         gates=gates,
@@ -168,11 +142,11 @@ def _report(
         flags=flags,
     )
     return VerifyReport(
-        verdict="measured" if measure and evidence.parity.ok else verdict,
+        verdict="measured" if terms.measure and evidence.parity.ok else verdict,
         bundle=manifest.name,
         manifest_sha256=session.bundle.sha256,
         threat_model=session.threat_model,
-        requirement=requirement,
+        requirement=terms.requirement,
         reference=manifest.reference,
         target=target,
         engine=session.facts,
@@ -183,28 +157,22 @@ def _report(
         parity=evidence.parity,
         twin_agreement=evidence.twin_agreement,
         gradients=evidence.gradients,
-        clean_acc=accuracy_anytime(outcomes.clean.tolist()),
-        robust_acc=accuracy_anytime(outcomes.robust.tolist()),
+        clean_acc=evidence.clean_acc,
+        robust_acc=evidence.robust_acc,
         judged=evidence.judged,
-        by_class=_by_class(manifest, evidence),
+        by_class=evidence.by_class,
         rows=evidence.rows,
         flags=flags,
-        notices=notices,
+        notices=terms.notices,
         retention=None if retention is None else retention.value,
         gates=gates,
         latency_ms=evidence.latency,
         timing=evidence.timing,
         budget=budget,
-        origins=origins,
-        seed=seed,
-        probe_seed=probe_seed,
+        origins=terms.origins,
+        seed=terms.seed,
+        probe_seed=terms.probe_seed,
     )
-
-
-def _by_class(manifest: Manifest, evidence: Evidence) -> ByClass:
-    outcomes = evidence.outcomes
-    names, labels = manifest.model.classes, evidence.labels.tolist()
-    return by_class(names, labels, outcomes.clean, outcomes.robust, accuracy_anytime)
 
 
 def _notices(session: Session) -> tuple[Flag, ...]:

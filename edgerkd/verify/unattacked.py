@@ -4,69 +4,40 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgerkd.attacks.assess import Outcomes
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.by_class import ByClass, ClassAccuracy
-from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import judge_gradients
 from edgerkd.core.judged import Judged
-from edgerkd.core.origin import Origins
 from edgerkd.core.plain import PlainAnswer
-from edgerkd.core.requirement import Requirement
-from edgerkd.core.verification import Target, VerifyReport
-from edgerkd.verify.evidence import compare
+from edgerkd.verify.evidence import Evidence, compare
 from edgerkd.verify.session import Session
 
 _NOBODY = accuracy_from_correct(())
 
 
-def unattacked(
-    session: Session,
-    plain: PlainAnswer,
-    *,
-    target: Target | None,
-    origins: Origins,
-    notices: Sequence[Flag],
-    seed: int,
-    probe_seed: int,
-) -> VerifyReport:
-    """A report without rows: what is robust is of no image, and no gradient was looked at.
+def unattacked(session: Session, plain: PlainAnswer, *, probe_seed: int) -> Evidence:
+    """Evidence without rows: what is robust is of no image, and no gradient was looked at.
 
     Raises EngineError for an engine that fails.
     """
     parity, agreement = compare(session, np.random.default_rng(probe_seed))
     latency, timing = session.live.timing(session.samples.images[:1])
-    manifest = session.bundle.manifest
-    return VerifyReport(
-        verdict="measured" if parity.ok else "fail",
-        bundle=manifest.name,
-        manifest_sha256=session.bundle.sha256,
-        threat_model=session.threat_model,
-        requirement=Requirement(),
-        reference=manifest.reference,
-        target=target,
-        engine=session.facts,
-        build=session.log,
-        skipped=session.skipped,
-        samples=session.judged,
-        plain=plain,
+    nothing = np.zeros((1, 0), np.bool_)
+    return Evidence(
         parity=parity,
         twin_agreement=agreement,
         gradients=judge_gradients(steepest=(), random=(), flat=(), precision=session.precision),
+        judged=Judged(of=len(session.samples), images=(), fates=(), host=None),
+        labels=session.samples.labels[:0],
+        outcomes=Outcomes(clean=nothing[0], resisted=nothing, images_adv=session.samples.images[:0]),
         clean_acc=plain.engine_acc,
         robust_acc=_NOBODY,
-        judged=Judged(of=len(session.samples), images=(), fates=(), host=None),
-        by_class=_classes(plain, manifest.model.classes),
+        by_class=_classes(plain, session.bundle.manifest.model.classes),
         rows=(),
         flags=(),
-        notices=tuple(notices),
-        retention=None,
-        gates=(),
-        latency_ms=latency,
+        latency=latency,
         timing=timing,
-        budget=(),
-        origins=origins,
-        seed=seed,
-        probe_seed=probe_seed,
     )
 
 
