@@ -22,7 +22,7 @@ from edgerkd.files.atomic import sha256_of
 from edgerkd.files.paths import shown
 from edgerkd.verify.asking import Asking
 from edgerkd.verify.limits import judge_limit, on_device
-from edgerkd.verify.run import target_of
+from edgerkd.verify.target import target_of
 from edgerkd.verify.trust import backed
 from edgerkd.verify.verdict import decide, floor_of, gates_of
 

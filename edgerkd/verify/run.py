@@ -8,15 +8,13 @@ from pathlib import Path
 from edgerkd.attacks.flag_kinds import NEARER, REPEATED, STORED
 from edgerkd.attacks.suite import DEFAULT, WEAK, attacks_named
 from edgerkd.bundle.read import Bundle
-from edgerkd.core.engine import Engine
 from edgerkd.core.flag import Flag
 from edgerkd.core.origin import origins_of
 from edgerkd.core.plain import PlainAnswer
-from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import Requirement, choose_profile
 from edgerkd.core.trust import Trust
-from edgerkd.core.verification import Target, VerifyReport
+from edgerkd.core.verification import VerifyReport
 from edgerkd.files.profiles import is_file, load_profile
 from edgerkd.verify.asking import Asking
 from edgerkd.verify.circumstances import circumstances
@@ -26,6 +24,7 @@ from edgerkd.verify.limits import judge_limits, unsteady
 from edgerkd.verify.own import Brought
 from edgerkd.verify.plain import ask
 from edgerkd.verify.session import Session, open_session
+from edgerkd.verify.target import target_of
 from edgerkd.verify.terms import Terms
 from edgerkd.verify.trust import backed
 from edgerkd.verify.unattacked import unattacked
@@ -187,20 +186,3 @@ def _notices(session: Session) -> tuple[Flag, ...]:
     if own < bundle:
         found.append(NEARER.raised(eps=str(own), bundle=str(bundle)))
     return tuple(found)
-
-
-def target_of(profile: Profile | None, engine: Engine) -> Target | None:
-    """The profile's device, and whether this is its own backend on a device like it, as far as can be told.
-
-    A GPU is known by its compute capability, which other devices share: the report names the device.
-    """
-    if profile is None:
-        return None
-    device, capability = engine.device, profile.device.compute_capability
-    if capability is not None:
-        alike = device.capability == capability
-    else:
-        soc = profile.device.soc.split(",")[0].replace("-", "_")
-        alike = soc in (f"{device.name} {device.machine}").replace("-", "_")
-    own = profile.backends[0]
-    return Target(profile=profile.name, title=profile.title, backend=own, reached=alike and engine.backend == own)

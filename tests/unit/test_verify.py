@@ -61,7 +61,8 @@ from edgerkd.verify.graph import reference_of_graph
 from edgerkd.verify.isolated import EngineProcess
 from edgerkd.verify.own import Brought
 from edgerkd.verify.parity import parity_of
-from edgerkd.verify.run import target_of, verify
+from edgerkd.verify.run import verify
+from edgerkd.verify.target import target_of
 from edgerkd.verify.verdict import decide, floor_of, gates_of, judge, settled
 from tests import odd_backend
 from tests.bundles import GRAPH, TWIN, write_small_bundle
