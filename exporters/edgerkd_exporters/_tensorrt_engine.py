@@ -6,6 +6,7 @@ Tested against fakes of both libraries (tests/exporters/fake_tensorrt.py), where
 from contextlib import ExitStack
 from math import prod
 from pathlib import Path
+from threading import Lock
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -63,7 +64,10 @@ def _open(flavour: Flavour, path: Path, plan: bytes) -> "_Engine":
 
 
 class _Engine:
-    """Buffers for the largest batch are taken once, and larger ones than the engine was built for are split."""
+    """Buffers for the largest batch are taken once, and larger ones than the engine was built for are split.
+
+    Buffers, shapes, the stream and the logger serve one caller at a time: threads take turns.
+    """
 
     def __init__(
         self, flavour: Flavour, trt: ModuleType, path: Path, gpu: Gpu, engine: Any, context: Any, messages: Any
@@ -72,6 +76,7 @@ class _Engine:
         self.version: str = trt.__version__
         self.device = gpu.device
         self._path, self._gpu, self._context, self._messages = path, gpu, context, messages
+        self._lock = Lock()
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         if odd := [name for name in names if engine.get_tensor_dtype(name) != trt.DataType.FLOAT]:
             raise EngineError(f"{path}: inputs and outputs must be float32, but {', '.join(odd)} are not")
@@ -93,9 +98,10 @@ class _Engine:
     def __call__(self, *inputs: FloatArray) -> tuple[FloatArray, ...]:
         batch = check_inputs(self._path, self._inputs, inputs)
         outputs = tuple(np.empty((batch, *shape), np.float32) for shape in self._outputs.values())
-        for start in range(0, batch, self._max_batch):
-            part = slice(start, start + self._max_batch)
-            self._run([np.ascontiguousarray(array[part]) for array in inputs], [array[part] for array in outputs])
+        with self._lock:
+            for start in range(0, batch, self._max_batch):
+                part = slice(start, start + self._max_batch)
+                self._run([np.ascontiguousarray(array[part]) for array in inputs], [array[part] for array in outputs])
         return outputs
 
     def device_ms(self, *inputs: FloatArray) -> float:
@@ -103,9 +109,11 @@ class _Engine:
         batch = check_inputs(self._path, self._inputs, inputs)
         if batch > self._max_batch:
             raise EngineError(f"{self._path}: was built for {self._max_batch} images at once, got {batch}")
-        self._upload([np.ascontiguousarray(array) for array in inputs])
-        self._gpu.wait()
-        return self._gpu.milliseconds(self._execute)
+        arrays = [np.ascontiguousarray(array) for array in inputs]
+        with self._lock:
+            self._upload(arrays)
+            self._gpu.wait()
+            return self._gpu.milliseconds(self._execute)
 
     def _run(self, inputs: list[FloatArray], outputs: list[FloatArray]) -> None:
         """One batch of at most `_max_batch`; fills `outputs`."""

@@ -4,6 +4,7 @@ What the fakes cannot show: that a real TensorRT accepts these calls, its roundi
 """
 
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -47,6 +48,11 @@ def plan(tmp_path):
 def batch(size):
     rng = np.random.default_rng(size)
     return rng.random((size, *SHAPE), dtype=np.float32), rng.random((size, 5), dtype=np.float32)
+
+
+def check_answers(found, inputs):
+    for array, expected in zip(found, twin(*inputs), strict=True):
+        assert_array_equal(array, expected)
 
 
 def check_free(cuda):
@@ -105,6 +111,34 @@ def test_the_devices_own_time_is_that_of_one_execution(trt, cuda, plan):
     assert cuda.events == 6
     assert cuda.times == {}
     check_free(cuda)
+
+
+@pytest.mark.parametrize("first", ["__call__", "device_ms"])
+def test_threads_get_their_own_answers_and_times(trt, plan, first):
+    """Catches a second thread that uploads, computes or is timed in the middle of the first one's call.
+
+    The first call, about to execute, starts two others and waits for them: nothing but a lock keeps them out.
+    """
+    one, two, three = batch(3), batch(2), batch(1)
+    with TensorRTBackend().open(plan) as engine, ThreadPoolExecutor(2) as threads:
+        assert isinstance(engine, TimedEngine)
+        context, others = trt.contexts[0], []
+        execute = context.execute_async_v3
+
+        def execute_after_the_others(stream):
+            context.execute_async_v3 = execute
+            others.extend([threads.submit(engine, *two), threads.submit(engine.device_ms, *three)])
+            wait(others, timeout=0.5)
+            return execute(stream)
+
+        context.execute_async_v3 = execute_after_the_others
+        found = getattr(engine, first)(*one)
+    if first == "device_ms":
+        assert found == 0.75
+    else:
+        check_answers(found, one)
+    check_answers(others[0].result(), two)
+    assert others[1].result() == 0.25
 
 
 def test_strided_arrays_are_read_in_their_own_order(trt, plan):

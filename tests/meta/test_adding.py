@@ -14,7 +14,7 @@ import pytest
 from edgerkd.attacks import suite
 from edgerkd.distill.methods import registry
 from edgerkd.distill.methods.registry import METHODS
-from tests.bundles import write_small_bundle
+from tests.foreign import bars_network, write_data
 from tests.guide import blocks_of, saved_file
 
 REPOSITORY = Path(__file__).parents[2]
@@ -115,17 +115,37 @@ def test_a_method_and_an_attack_are_one_file_and_one_line_each(copy: Path) -> No
         assert words in page
 
 
-def test_a_backend_is_one_file_and_one_entry_point(tmp_path: Path) -> None:
-    """Catches a list of known backends, anywhere between the command line and the report."""
-    write_small_bundle(tmp_path / "bundle")
-    site = tmp_path / "site"
-    package = site / "plain_backend-1.dist-info"
-    package.mkdir(parents=True)
-    (site / "plain_backend.py").write_text(BACKEND)
+PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "plain-backend"
+version = "1"
+
+"""
+
+
+def install_backend(folder: Path, site: Path) -> None:
+    """The page's package laid out in `folder` and installed into `site`, with what is here and no network."""
     (declared,) = (block.text for block in blocks_of(PAGE) if block.kind == "toml")
-    (line,) = declared.splitlines()[1:]
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: plain-backend\nVersion: 1\n")
-    (package / "entry_points.txt").write_text("[edgerkd.backends]\n" + line.replace('"', "") + "\n")
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(PROJECT + declared)
+    (folder / "plain_backend.py").write_text(BACKEND)
+    offline = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-compile")
+    command = [sys.executable, "-m", "pip", "--isolated", "install", *offline, "--target", str(site), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_backend_is_one_file_and_one_entry_point(tmp_path: Path) -> None:
+    """Catches a list of known backends, anywhere between the command line and the report, and a page with a gap.
+
+    The package is installed as any other, and a network of one's own walks the whole road with it.
+    """
+    site = tmp_path / "site"
+    install_backend(tmp_path / "package", site)
     path = os.pathsep.join([str(site), *sys.path])
 
     def edgerkd(*arguments: str) -> str:
@@ -142,9 +162,21 @@ def test_a_backend_is_one_file_and_one_entry_point(tmp_path: Path) -> None:
 
     found = {each["name"]: each for each in json.loads(edgerkd("doctor", "--json"))["backends"]}
     assert found["plain"] == {"name": "plain", "runs": None, "builds": None}
-    report = json.loads(edgerkd("verify", "bundle", "--backend", "plain", "--attack", "fgsm", "--measure", "--json"))
+    (tmp_path / "mine.onnx").write_bytes(bars_network())
+    write_data(tmp_path / "data.npz")
+    own = ("--data", "data.npz", "--eps", "8/255", "--normalize", "none", "-n", "12")
+    edgerkd("bundle", "mine.onnx", *own, "--format", "plain", "--precision", "fp32", "--attack", "fgsm")
+    assert json.loads((tmp_path / "bundles/mine/manifest.json").read_text())["format"] == "plain"
+    assert json.loads(edgerkd("build", "bundles/mine", "--backend", "plain", "--json"))["backend"] == "plain"
+    (engine,) = tmp_path.glob("bundles/engines/*/plain/fp32/engine.onnx")
+    built = engine.stat()
+    assert "on plain " in edgerkd("verify", "bundles/mine", "--backend", "plain", "--attack", "fgsm", "--measure")
+    assert (engine.stat().st_ino, engine.stat().st_mtime_ns) == (built.st_ino, built.st_mtime_ns), "built once more"
+    (evidence,) = tmp_path.glob("bundles/verify-mine-*.json")
+    report = json.loads(evidence.read_text())
     assert (report["engine"]["backend"], report["parity"]["ok"]) == ("plain", True)
-    assert "plain" in edgerkd("verify", "bundle", "--backend", "plain", "--attack", "fgsm", "--measure")
+    page = Path(edgerkd("report", "bundles/mine").strip())
+    assert "on plain " in page.read_text()
 
 
 _OWN_WORDS = {
