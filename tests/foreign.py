@@ -55,6 +55,31 @@ def bars_network(*, softmax: bool = True, batch: int | str = 1) -> bytes:
     return model.SerializeToString()
 
 
+def endless_network(*, layers: int = 200, width: int = 4096) -> bytes:
+    """A file of some kilobytes with a billion multiply-adds a layer for 64 images: seconds on any processor."""
+    nodes = [
+        helper.make_node("Flatten", ["pixels"], ["rows"]),
+        helper.make_node("Expand", ["small", "first"], ["first_weight"]),
+        helper.make_node("Expand", ["small", "square"], ["weight"]),
+        helper.make_node("MatMul", ["rows", "first_weight"], ["h0"]),
+        *(helper.make_node("MatMul", [f"h{i}", "weight"], [f"h{i + 1}"]) for i in range(layers)),
+        helper.make_node("Expand", ["small", "last"], ["last_weight"]),
+        helper.make_node("MatMul", [f"h{layers}", "last_weight"], ["scores"]),
+    ]
+    sizes = {"first": [SIZE * SIZE, width], "square": [width, width], "last": [width, CLASSES]}
+    graph = helper.make_graph(
+        nodes,
+        "endless",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 1, SIZE, SIZE])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", CLASSES])],
+        [
+            numpy_helper.from_array(np.float32(1 / width).reshape(()), "small"),
+            *(numpy_helper.from_array(np.asarray(size, np.int64), name) for name, size in sizes.items()),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+
+
 def bytes_network(layout: str) -> bytes:
     """The mean brightness of each bar's rows, of whole pixels uint8: (batch, 1, 8, 8), or channels last."""
     weight = np.zeros((SIZE * SIZE, CLASSES), np.float32)

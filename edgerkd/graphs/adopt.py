@@ -1,10 +1,12 @@
 """Somebody else's network, an ONNX graph -> edgerkd's form of it: `images` in [0, 1] to `logits`, for any batch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgerkd.core.adoption import OLDEST_OPSET, Adoption, Ending, Layout, Normalization, Order
 from edgerkd.core.errors import ConfigError
@@ -18,6 +20,14 @@ from edgerkd.graphs.load import load_graph
 from edgerkd.graphs.naming import free_our_names, rename
 from edgerkd.graphs.preprocess import NONE, PIXELS
 from edgerkd.graphs.values import Graph, Known, Model, label, opset_of, propagate
+
+BATCH = 64  # images that a stranger's graph is tried on; as many as attacks show it at once
+Tried = Callable[[bytes, NDArray[np.float32]], None]
+"""Runs a graph on images (n, c, h, w). Raises ConfigError."""
+
+
+def untried(graph: bytes, images: NDArray[np.float32]) -> None:
+    """Where the graph is the caller's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +55,7 @@ def adopt(
     image_shape: tuple[int, int, int] | None = None,
     resize: bool = False,
     classes: int | None = None,
+    tried: Tried = untried,
 ) -> ModelGraph:
     """The graph in edgerkd's form; its own nodes stay as they are, at its own opset (11 to 20; older is upgraded).
 
@@ -52,17 +63,18 @@ def adopt(
     scores among several outputs, or any tensor inside. `normalization` and `channels` say what the network expects of
     its input, `layout` where its channels are, if its shape leaves that open. `image_shape` (c, h, w) is that of the
     data: a dynamic height and width become theirs; with `resize` the graph resizes them to its own. `classes` is how
-    many the data have.
+    many the data have. `tried` is asked to run the graph on a batch of images before it is run in this process.
 
     That one image's logits do not depend on the others of its batch, and are those of the graph as it came, is checked
     by running it. Raises ArtefactError for what is no ONNX graph, ConfigError for one that is no image classifier or
     does not fit the data, naming the node and the fix.
     """
-    proto = load_graph(model, folder=folder, where=where)
+    came = proto = load_graph(model, folder=folder, where=where)
     opset = opset_of(proto)
     image = find_image(proto.graph, image_shape=image_shape, layout=layout, where=where)
-    if opset < OLDEST_OPSET:
-        proto = _upgraded(proto, image, where)
+    upgraded = _upgraded(came, image, where) if opset < OLDEST_OPSET else None
+    if upgraded is not None:
+        proto = _copy(upgraded)
     renamed = free_our_names(proto.graph)
     image = replace(image, name=renamed.get(image.name, image.name))
     original_input = _original(image.name, renamed)
@@ -93,7 +105,9 @@ def adopt(
         upgraded_from=opset if opset < OLDEST_OPSET else None,
     )
     shape = (image.channels, image.height, image.width) if image_shape is None else image_shape
-    content = _canonical(proto, image, adoption, known, scores, shape, count, where)
+    content = _canonical(proto, image, adoption, known, scores, shape, count, where, tried)
+    if upgraded is not None:
+        check_upgrade(came, upgraded, image, where)
     return ModelGraph(graph=content, image_shape=shape, classes=count, adoption=adoption)
 
 
@@ -102,7 +116,7 @@ def _original(name: str, renamed: dict[str, str]) -> str:
 
 
 def _upgraded(model: Model, image: ImageInput, where: str) -> Model:
-    """The graph at the oldest opset that is taken, by ONNX's own converter; that both answer alike is checked."""
+    """The graph at the oldest opset that is taken, by ONNX's own converter."""
     from onnx import helper, version_converter
 
     _set_input(model.graph, image, image.batch if image.fixed else "batch")
@@ -115,8 +129,15 @@ def _upgraded(model: Model, image: ImageInput, where: str) -> Model:
         ) from e
     del newer.graph.value_info[:]
     newer.ir_version = helper.find_min_ir_version_for(list(newer.opset_import))
-    check_upgrade(model, newer, image, where)
     return newer
+
+
+def _copy(model: Model) -> Model:
+    import onnx
+
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    return found
 
 
 def _set_input(graph: Graph, image: ImageInput, batch: int | str) -> None:
@@ -215,9 +236,9 @@ def _canonical(
     shape: tuple[int, int, int],
     classes: int,
     where: str,
+    tried: Tried,
 ) -> bytes:
     """The graph with edgerkd's front and end, its batch free; checked by running it."""
-    import onnx
     from onnx import helper
 
     graph = model.graph
@@ -236,18 +257,29 @@ def _canonical(
     graph.input.append(helper.make_tensor_value_info("images", 1, [image.batch, *shape]))
     graph.output.append(helper.make_tensor_value_info("logits", 1, [image.batch, classes]))
     graph.name, model.doc_string = "classifier", ""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
+    fixed = _copy(model)
     try:
         free_batch(model, "images", Known(1, (image.batch, *shape)))
     except ConfigError as e:
         raise ConfigError(f"{where}: {e}") from e
     for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    _try(tried, model, image, shape)
     check_batches(fixed, model, batch=image.batch, shape=shape, where=where)
     if model.ByteSize() > GRAPH_LIMIT:
         raise ConfigError(f"{where}: larger than 2 GB with its weights, and that is the most that is read")
     return model.SerializeToString()
+
+
+def _try(tried: Tried, model: Model, image: ImageInput, shape: tuple[int, int, int]) -> None:
+    """The graph on many images, and more than it was made for."""
+    images = np.zeros((max(BATCH, 2 * image.batch), *shape), np.float32)
+    try:
+        tried(model.SerializeToString(), images)
+    except ConfigError as e:
+        if not image.fixed:
+            raise
+        raise ConfigError(f"{e} (with a batch of {len(images)}; export the model with a dynamic batch)") from e
 
 
 _MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")

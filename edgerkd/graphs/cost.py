@@ -5,6 +5,7 @@ from math import prod
 
 from edgerkd.core.architecture import Cost
 from edgerkd.core.errors import ExportError
+from edgerkd.graphs.entry import goes_on_front
 from edgerkd.graphs.values import Known, Model, Node, attributes_of, propagate
 
 _FLOATS = (1, 10)  # onnx.TensorProto.FLOAT and FLOAT16
@@ -43,15 +44,15 @@ def count_graph_cost(graph: bytes) -> Cost:
 
 def _weights(model: Model, known: dict[str, Known]) -> set[str]:
     """Their names."""
-    varies = {"images"}
-    front, found = {"images"}, set[str]()
+    varies, front, found = {"images"}, {"images"}, set[str]()
     for node in model.graph.node:
         changing = varies & set(node.input)
         if not changing:
             continue
+        normalises = goes_on_front(node, varies, front)
         varies.update(node.output)
-        if front & set(node.input) and node.op_type in ("Sub", "Div", "Mul", "Add"):
-            front.update(node.output)  # normalization
+        if normalises:
+            front.update(node.output)
             continue
         learned = node.input[:3] if node.op_type == "BatchNormalization" else node.input  # then its statistics
         found |= {name for name in learned if name and name not in changing and _is_weight(known[name])}

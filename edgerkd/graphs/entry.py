@@ -1,5 +1,6 @@
 """A graph's image input: which layout, type and size it has, and the nodes that lead to it from images in [0, 1]."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from edgerkd.core.adoption import Adoption, InputType, Layout
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.text import LONGEST_NAME, printable
-from edgerkd.graphs.values import Array, Graph, Node
+from edgerkd.graphs.values import Array, Graph, Node, attributes_of
 
 _TYPES: dict[int, InputType] = {1: "float32", 2: "uint8", 10: "float16"}
 _CHANNELS = (1, 3, 4)
@@ -198,3 +199,26 @@ def _add_resize(front: _Front, before: tuple[int, int], after: tuple[int, int]) 
         while size * float(scales[axis]) < to:  # the product exactly: some round it, some do not
             scales[axis] = np.nextafter(scales[axis], np.float32(np.inf), dtype=np.float32)
     front.add("Resize", np.zeros(0, np.float32), scales, mode="linear", coordinate_transformation_mode="half_pixel")
+
+
+_OF_FIRST = ("Cast", "Clip", "Div", "Gather", "Identity", "Reshape", "Resize", "Round", "Transpose")
+"""Operators that map or move each pixel of their first input; with Add, Concat, Mul and Sub all that a front has."""
+
+
+def goes_on_front(node: Node, varying: Collection[str], front: Collection[str]) -> bool:
+    """Whether a node is of the front: of the nodes from `images` on that normalise, as all those of `put_front` do.
+
+    `varying` are the tensors so far that follow from `images`, `front` those of them that the front made. In a front
+    each number is a monotone function of one pixel, or lies between some: black and white images show its extremes.
+    That holds as well where a network itself begins with nodes that only move its pixels, such as from space to depth:
+    they are of the front too, and its range is right. It does not hold of a sum or product of two pixels, such as a
+    difference of colours, which is zero in black and in white, nor of a cubic resizing, which overshoots.
+    """
+    moving = [place for place, name in enumerate(node.input) if name in varying]
+    if not moving or any(node.input[place] not in front for place in moving):
+        return False
+    if node.op_type in ("Sub", "Mul", "Add"):
+        return len(moving) == 1
+    if node.op_type == "Resize" and attributes_of(node).get("mode") == b"cubic":
+        return False
+    return node.op_type == "Concat" or (node.op_type in _OF_FIRST and moving == [0])

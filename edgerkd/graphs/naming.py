@@ -7,12 +7,20 @@ _PREFIXES = ("grad_", "edgerkd_")
 
 
 def free_our_names(graph: Graph) -> dict[str, str]:
-    """Rename every tensor that has a name which edgerkd gives: old names mapped to new ones."""
+    """Rename every tensor that has a name which edgerkd gives: old names mapped to new ones. Nodes are renamed too."""
+    named = {node.name for node in graph.node}
+    for node in graph.node:
+        if _is_ours(node.name):
+            node.name = _fresh(node.name, named)
     every = {value.name for value in (*graph.input, *graph.initializer)}
     every |= {name for node in graph.node for name in (*node.input, *node.output)}
-    new = {name: _fresh(name, every) for name in sorted(every) if name in _OURS or name.startswith(_PREFIXES)}
+    new = {name: _fresh(name, every) for name in sorted(every) if _is_ours(name)}
     rename(graph, new)
     return new
+
+
+def _is_ours(name: str) -> bool:
+    return name in _OURS or name.startswith(_PREFIXES)
 
 
 def rename(graph: Graph, new: dict[str, str]) -> None:

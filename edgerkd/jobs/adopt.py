@@ -1,21 +1,24 @@
 """A network of the user's own in edgerkd's form; what they do not say of its input is found by measuring accuracy."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgerkd.bundle.adapted import normalised
+from edgerkd.bundle.backend import LiveEngine
 from edgerkd.core.adoption import Normalization, Order, adoption_lines
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.progress import Progress
 from edgerkd.data.samples import Checked
 from edgerkd.files.paths import GRAPH_LIMIT, find_kind, given_path, read_file, shown
-from edgerkd.graphs.adopt import ModelGraph, adopt
+from edgerkd.graphs.adopt import ModelGraph, adopt, untried
 from edgerkd.graphs.preprocess import NONE, Choice, candidates, choose, reading_name
-from edgerkd.verify.graph import graph_logits
+from edgerkd.verify.graph import engine_logits, run_apart
+from edgerkd.verify.isolated import open_isolated
 
 FEW = 200  # images that each customary way is measured on; those that tie are measured on all that there are. Ours
 
@@ -38,6 +41,7 @@ def adopt_model(
     channels, height, width = pixels.shape[1:]
     shape = (channels, height, width)
     content, folder, where = _content(request, shape)
+    tries = [partial(run_apart, where=where)]  # once: what differs next time is edgerkd's own
 
     def adopted(normalization: Normalization, order: Order, shape: Shape) -> ModelGraph:
         return adopt(
@@ -50,9 +54,10 @@ def adopt_model(
             layout=request.layout,
             image_shape=shape,
             resize=request.resize is not False,
+            tried=tries.pop() if tries else untried,
         )
 
-    found = _measured(request, adopted, pixels, labels, progress)
+    found = _measured(request, adopted, pixels, labels, where, progress)
     for line in adoption_lines(found.adoption):
         progress.say(f"{where}: {line}")
     if found.classes <= labels.max():
@@ -84,6 +89,7 @@ def _measured(
     adopted: Callable[[Normalization, Order, Shape], ModelGraph],
     pixels: NDArray[np.uint8],
     labels: NDArray[np.int64],
+    where: str,
     progress: Progress,
 ) -> ModelGraph:
     """The model as the user says its input is, or read in the way in which it is most accurate."""
@@ -102,23 +108,24 @@ def _measured(
     # Adopted once, for images that are read in each way before it sees them: adopting is checked, which takes long.
     bare = adopted(NONE, "rgb", (plain.channels, height, width)).graph
     repeated = np.repeat(pixels, plain.channels // channels, axis=1)
-    choice = _choose(bare, ways, repeated[:FEW], labels[:FEW], progress)
-    if not choice.clear and len(pixels) > FEW:
-        ways = tuple((each.normalization, each.order) for each in choice.tied)
-        choice = _choose(bare, ways, repeated, labels, progress)
+    with open_isolated(bare, name=where) as engine:
+        choice = _choose(engine, ways, repeated[:FEW], labels[:FEW], progress)
+        if not choice.clear and len(pixels) > FEW:
+            ways = tuple((each.normalization, each.order) for each in choice.tied)
+            choice = _choose(engine, ways, repeated, labels, progress)
     _say_choice(choice, progress)
     return adopted(choice.best.normalization, choice.best.order, shape)
 
 
 def _choose(
-    graph: bytes, ways: Ways, pixels: NDArray[np.uint8], labels: NDArray[np.int64], progress: Progress
+    engine: LiveEngine, ways: Ways, pixels: NDArray[np.uint8], labels: NDArray[np.int64], progress: Progress
 ) -> Choice:
-    """The way in which the graph, which normalises nothing itself, is most accurate on these images."""
+    """The way in which the engine, which normalises nothing itself, is most accurate on these images."""
     images = np.divide(pixels, 255, dtype=np.float32)
     with progress.stage(f"finding how pixels are normalised, on {len(images)} images", len(ways)) as advance:
 
         def correct(normalization: Normalization, order: Order) -> list[bool]:
-            logits = graph_logits(graph, normalised(images, normalization, order))
+            logits = engine_logits(engine, normalised(images, normalization, order))
             advance(ways.index((normalization, order)) + 1, normalization.name)
             return (logits.argmax(1) == labels).tolist()
 

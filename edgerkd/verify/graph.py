@@ -8,7 +8,9 @@ import numpy as np
 from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.bundle.plugins import open_onnx
 from edgerkd.bundle.samples import Reference, StoredSamples
+from edgerkd.core.errors import ConfigError, EngineError
 from edgerkd.verify.classifier import BATCH, EngineClassifier
+from edgerkd.verify.isolated import open_isolated
 
 OpenGraph = Callable[[bytes], AbstractContextManager[LiveEngine]]
 """Opens the content of a graph as a live engine, in this process or in one of its own."""
@@ -24,12 +26,31 @@ def open_graph(graph: bytes, twin: bytes) -> Generator[EngineClassifier]:
 def reference_of_graph(graph: bytes, samples: StoredSamples) -> Reference:
     """What a graph answers to the samples, adversarial ones too where there are some. Raises as `open_onnx` does."""
     adv = samples.images_adv
-    return Reference(
-        logits=graph_logits(graph, samples.images), logits_adv=None if adv is None else graph_logits(graph, adv)
-    )
+    with open_onnx(graph) as engine:
+        return Reference(
+            logits=engine_logits(engine, samples.images),
+            logits_adv=None if adv is None else engine_logits(engine, adv),
+        )
 
 
 def graph_logits(graph: bytes, images: FloatArray, *, opened: OpenGraph = open_onnx) -> FloatArray:
     """What a graph answers, `opened` so: logits (n, k) of images (n, c, h, w). Raises as that does."""
     with opened(graph) as engine:
-        return np.concatenate([engine(images[i : i + BATCH])[0] for i in range(0, len(images), BATCH)])
+        return engine_logits(engine, images)
+
+
+def engine_logits(engine: LiveEngine, images: FloatArray) -> FloatArray:
+    """What an engine answers first, a batch at a time: logits (n, k) of images (n, c, h, w). Raises as it does."""
+    return np.concatenate([engine(images[i : i + BATCH])[0] for i in range(0, len(images), BATCH)])
+
+
+def run_apart(graph: bytes, images: FloatArray, *, where: str) -> None:
+    """Run a stranger's graph on a batch of images, in a process of its own within limits, before it is run in this one.
+
+    Raises ConfigError where it fails, crashes, or takes more time or memory than a network of its size.
+    """
+    try:
+        with open_isolated(graph, name=where) as engine:
+            engine(images)
+    except EngineError as e:
+        raise ConfigError(str(e)) from e

@@ -75,10 +75,13 @@ class EngineProcess:
         self._connection = Connection(mine.detach())
         self._memory = 0  # that the engines which are open may take
 
-    def open(self, backend: str, path: Path, *, outputs: int | None, attacked: bool = False) -> "IsolatedEngine":
+    def open(
+        self, backend: str, path: Path, *, outputs: int | None, attacked: bool = False, name: str | None = None
+    ) -> "IsolatedEngine":
         """The engine in `path`, live; it must give so many outputs, each with one row an image, if that is said.
 
-        If `attacked`, it is opened as an attack wants it (bundle/backend.py).
+        If `attacked`, it is opened as an attack wants it (bundle/backend.py). Messages call it by its `name`, or else
+        by its path.
 
         Raises as the backend does, and EngineError beyond the limits.
         """
@@ -89,8 +92,9 @@ class EngineProcess:
         self._memory += A_BYTE_OF_ENGINE * size
         request = {"what": "open", "backend": backend, "path": str(path), "attacked": attacked}
         seconds = SECONDS + SECONDS_A_BYTE * size
-        facts, _ = self._ask(request, what=f"{shown(path)}: opening it", seconds=seconds, memory=self._memory)
-        return IsolatedEngine(self, facts, path, size, outputs)
+        name = name or shown(path)
+        facts, _ = self._ask(request, what=f"{name}: opening it", seconds=seconds, memory=self._memory)
+        return IsolatedEngine(self, facts, path, name, size, outputs)
 
     def call(
         self, engine: "IsolatedEngine", request: Answer, arrays: Arrays = (), *, calls: int = 1
@@ -100,7 +104,7 @@ class EngineProcess:
         return self._ask(
             request,
             arrays,
-            what=f"{shown(engine.path)}: running it",
+            what=f"{engine.name}: running it",
             seconds=SECONDS + SECONDS_A_BYTE * engine.size * images,
             memory=self._memory + A_BYTE_OF_IMAGES * sum(array.nbytes for array in arrays),
         )
@@ -158,22 +162,25 @@ class EngineProcess:
 
 
 @contextmanager
-def open_isolated(graph: bytes, backend: str = "onnx") -> Generator["IsolatedEngine"]:
+def open_isolated(graph: bytes, backend: str = "onnx", name: str | None = None) -> Generator["IsolatedEngine"]:
     """Any ONNX graph with any outputs, run in a process of its own by ONNX Runtime on the CPU, or by another backend.
 
-    Raises as `EngineProcess.open`.
+    Messages call it by its `name`. Raises as `EngineProcess.open`.
     """
     with scratch_folder() as folder, EngineProcess() as process:
         path = folder / "graph.onnx"
         path.write_bytes(graph)
-        yield process.open(backend, path, outputs=None)
+        yield process.open(backend, path, outputs=None, name=name)
 
 
 class IsolatedEngine:
     """A live engine in another process. `size` is that of its file, in bytes."""
 
-    def __init__(self, process: EngineProcess, facts: Answer, path: Path, size: int, outputs: int | None) -> None:
-        self._process, self._number, self._outputs, self.path, self.size = process, facts["number"], outputs, path, size
+    def __init__(
+        self, process: EngineProcess, facts: Answer, path: Path, name: str, size: int, outputs: int | None
+    ) -> None:
+        self._process, self._number, self._outputs = process, facts["number"], outputs
+        self.path, self.name, self.size = path, name, size
         self.backend: str = facts["backend"]
         self.version: str = facts["version"]
         self.device = decode_plain(DeviceRecord, facts["device"], path)
@@ -185,7 +192,7 @@ class IsolatedEngine:
         if len(outputs) != self._outputs or any(output.shape[:1] != inputs[0].shape[:1] for output in outputs):
             shapes = ", ".join(str(output.shape) for output in outputs)
             raise EngineError(
-                f"{shown(self.path)}: its outputs have the shapes {shapes} for {len(inputs[0])} images, and "
+                f"{self.name}: its outputs have the shapes {shapes} for {len(inputs[0])} images, and "
                 f"{self._outputs} are expected, each with one row an image"
             )
         return tuple(outputs)

@@ -11,7 +11,8 @@ import pytest
 from edgerkd.bundle.read import read_bundle
 from edgerkd.core.verification import VerifyReport
 from edgerkd.files.decode import decode_json
-from tests.foreign import bars, bars_network, bytes_network, write_data
+from edgerkd.verify import isolated
+from tests.foreign import bars, bars_network, bytes_network, endless_network, write_data
 
 
 @pytest.fixture
@@ -137,6 +138,17 @@ def test_bad_input_is_one_clear_error(here, edgerkd, arguments, code, message):
     assert message in " ".join(ended.err.split())
     assert "Traceback" not in ended.err
     assert not (here / "bundles").exists()
+
+
+@pytest.mark.parametrize("flags", [("--normalize", "none"), ()])
+def test_a_graph_that_never_ends_is_stopped(here, edgerkd, monkeypatch, flags):
+    """Catches a small file of much work that is first run in this process, where nothing can stop it."""
+    monkeypatch.setattr(isolated, "SECONDS", 0.5)
+    (here / "endless.onnx").write_bytes(endless_network())
+    ended = edgerkd("bundle", "endless.onnx", "--data", "data.npz", "--eps", "8/255", *flags)
+    assert ended.code == 3, ended.err
+    assert "error: endless.onnx: " in ended.err
+    assert "it was stopped" in ended.err
 
 
 def test_what_is_about_a_network_is_refused_for_a_bundle(here, edgerkd):

@@ -16,6 +16,7 @@ from edgerkd.core.adoption import Normalization, adoption_lines
 from edgerkd.core.errors import ArtefactError, ConfigError
 from edgerkd.graphs.adopt import adopt
 from edgerkd.graphs.preprocess import PIXELS, named
+from edgerkd.graphs.twin import gradient_twin
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(5, 3, 3, 3)).astype(np.float32)
@@ -312,6 +313,18 @@ def test_one_sigmoid_becomes_two_logits():
     probability = torch.softmax(torch.from_numpy(run(found.graph, images())[0]), 1).numpy()[:, 1]
     assert_allclose(probability, run(original, images())[0][:, 0], rtol=1e-4, atol=1e-6)
     assert found.classes == 2
+
+
+@pytest.mark.parametrize("name", ["logits", "images", "grad_0", "edgerkd_logits"])
+def test_a_node_may_have_a_name_that_is_ours(name):
+    """Catches nodes that are added under a name which one of the graph has: runtimes refuse a second one."""
+    model = onnx.load_from_string(small(("Softmax", ["z"], ["s"], {}), out=("s", F, ["n", 4])))
+    for node in model.graph.node[-3:]:
+        node.name = name if node.op_type == "MatMul" else f"{name}_{node.op_type}"
+    images = RNG.random((3, 3, 8, 8), np.float32)
+    found = adopt(model.SerializeToString(), normalization=GIVEN, image_shape=(3, 8, 8)).graph
+    assert run(found, images)[0].shape == (3, 4)
+    assert run(gradient_twin(found), images, np.ones((3, 4), np.float32))[1].shape == images.shape
 
 
 def test_trailing_axes_of_one_are_no_classes():

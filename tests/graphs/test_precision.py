@@ -1,5 +1,7 @@
 """Graphs of lower precision: what is rounded, where, and that the gradient twin still tells the truth."""
 
+from functools import partial
+
 import numpy as np
 import onnx
 import pytest
@@ -7,20 +9,32 @@ from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from edgerkd.attacks.active_set import AttackInputs
+from edgerkd.attacks.losses import cross_entropy
+from edgerkd.attacks.pgd import pgd
 from edgerkd.bundle.plugins import open_onnx
 from edgerkd.core.errors import ConfigError, ExportError
+from edgerkd.core.threat import ThreatModel
+from edgerkd.core.units import Radius
+from edgerkd.graphs.adopt import adopt
+from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.precision.fp16 import LARGEST, halved, overflowing, widened
 from edgerkd.graphs.precision.int8 import layers, quantized
 from edgerkd.graphs.precision.ranges import find_ranges
 from edgerkd.graphs.precision.search import margins_of, rank_layers
 from edgerkd.graphs.precision.wiring import Wiring, edited
+from edgerkd.graphs.preprocess import named
+from edgerkd.graphs.rules import RULES
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.onnx_graph import onnx_from_network
-from edgerkd.verify.graph import graph_logits
+from edgerkd.verify.graph import graph_logits, open_graph
+from tests.graphs.test_adopt import CASES, NHWC, TO_FIRST
+from tests.graphs.test_adopt import small as theirs
 from tests.zoo import network
 
 FAMILIES = ("resnet", "preactresnet", "mobilenetv2", "mobilenetv3", "repvgg")
 PLACEMENTS = ("signed", "unsigned")
+COLUMNS = (("Gather", ["images", "left"], "a"), ("Gather", ["images", "right"], "b"))
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((64, 1, 8, 8), np.float32)
 
@@ -176,6 +190,29 @@ def test_a_relu_folded_into_a_clamp_stops_the_gradient_as_a_relu_does(resnet):
     assert np.median(cosine) > 0.99
 
 
+def robust_images(graph: bytes, twin: bytes, images, labels) -> int:
+    """How many PGD leaves, attacking the graph through this twin."""
+    threat_model = ThreatModel(norm="Linf", eps=Radius("24/255"))
+    inputs = AttackInputs(images=images, labels=labels, threat_model=threat_model, seed=0, index=np.arange(len(images)))
+    with open_graph(graph, twin) as classifier:
+        images_adv = pgd(classifier, inputs, loss=cross_entropy, steps=10, step_size=inputs.eps / 4)
+        return int((classifier.logits(images_adv).argmax(1) == labels).sum())
+
+
+def test_a_relu_folded_into_a_clamp_hides_no_attack(monkeypatch):
+    """Catches a twin that passes gradients through a clamp: here it finds 119 of 128 images robust, where 54 are."""
+    graph = onnx_from_network(
+        network(seed=3, widths=(8, 16), blocks=(1, 1), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    )
+    images = np.random.default_rng(0).random((128, 3, 8, 8), np.float32)
+    kept = quantized(graph, find_ranges(graph, [images]), placement="unsigned", keep=layers(graph)[-1:])
+    folded, labels = with_folded_relu(kept), graph_logits(kept, images).argmax(1)
+    unfolded = robust_images(kept, gradient_twin(kept), images, labels)
+    assert abs(robust_images(folded, gradient_twin(folded), images, labels) - unfolded) <= 2
+    monkeypatch.setitem(RULES, "QuantizeLinear", lambda _, call: {0: call.gradient})
+    assert unfolded < robust_images(folded, gradient_twin(folded), images, labels) - len(images) / 4
+
+
 def surrogate(graph: bytes) -> bytes:
     """The quantised graph without its rounding: each activation is clamped to what its quantiser can represent."""
 
@@ -233,10 +270,86 @@ def test_ranges_hold_every_possible_pixel_and_every_tensor(resnet):
     assert all(both[name].low <= found[name].low and both[name].high >= found[name].high for name in found)
 
 
+HALF, RGB = named("half"), {"normalization": named("half")}
+FRONTS = {
+    "plain": (theirs(), RGB, HALF),
+    "grey": (theirs(), RGB | {"image_shape": (1, 8, 8)}, HALF),
+    "resized": (theirs(), RGB | {"image_shape": (3, 5, 7), "resize": True}, HALF),
+    "bgr": (theirs(), RGB | {"channels": "bgr"}, HALF),
+    "grey, resized, bgr": (theirs(), RGB | {"image_shape": (1, 5, 7), "resize": True, "channels": "bgr"}, HALF),
+    "nhwc": (theirs(first=TO_FIRST, x=NHWC), RGB, HALF),
+    "uint8": (CASES["uint8"][0], {}, named("0-255")),
+}
+
+
+@pytest.mark.parametrize("case", FRONTS)
+def test_all_that_adoption_writes_before_a_network_is_its_normalization(case):
+    """Catches grey or resized images after which the rest is taken for the network: it lost black and white in int8,
+    was halved in float16, and its means and scales counted as learned weights.
+    """
+    original, options, normalization = FRONTS[case]
+    graph = adopt(original, **options).graph
+    grey = np.full((1, *options.get("image_shape", (3, 8, 8))), 0.5, np.float32)
+    (mean, *_), (std, *_) = normalization.mean, normalization.std
+    assert_allclose(find_ranges(graph, [grey])["x"], ((0 - mean) / std, (1 - mean) / std), rtol=1e-5)
+    inferred = onnx.shape_inference.infer_shapes(onnx.load_from_string(halved(graph))).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred.value_info}
+    makers = {node.output[0]: node for node in inferred.node}
+    assert types["x"] == TensorProto.FLOAT
+    assert [types[name] for name in makers["c"].input if name in types] == [TensorProto.FLOAT16]
+    assert makers[makers["c"].input[0]].op_type == "Cast"
+    assert count_graph_cost(graph).params == count_graph_cost(adopt(theirs()).graph).params
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([("Concat", ["images", "images"], "logits", {"axis": 1})], True),
+        ([("Mul", ["two", "images"], "a", {}), ("Clip", ["a", "", "two"], "logits", {})], True),
+        ([("Resize", ["images", "", "scales"], "logits", {"mode": "linear"})], True),
+        ([("Resize", ["images", "", "scales"], "logits", {"mode": "cubic"})], False),
+        ([("Sub", ["two", "images"], "a", {}), ("Mul", ["a", "images"], "logits", {})], False),
+        ([("Div", ["two", "images"], "logits", {})], False),
+        ([("Clip", ["two", "images"], "logits", {})], False),
+        ([("Relu", ["images"], "a", {}), ("Concat", ["images", "a"], "logits", {"axis": 1})], False),
+        ([("Conv", ["images", "kernel"], "a", {}), ("Transpose", ["a"], "logits", {})], False),
+        ([("Cast", ["images"], "a", {"to": TensorProto.INT64}), ("Gather", ["table", "a"], "logits", {})], False),
+        ([(*each, {"axis": 3}) for each in COLUMNS] + [("Sub", ["a", "b"], "logits", {})], False),
+    ],
+)
+def test_a_normalization_goes_on_only_where_black_and_white_show_its_range(nodes, expected):
+    """Catches a difference of two pixels, a square and an overshoot, which black and white images do not have, and a
+    network's own resizing or concatenation behind its first layer.
+    """
+    constants = {
+        "two": np.float32(2),
+        "scales": np.float32([1, 1, 2, 2]),
+        "kernel": np.ones((1, 1, 1, 1), np.float32),
+        "table": np.float32([0, 1, 0]),
+        "left": np.int64(0),
+        "right": np.int64(1),
+    }
+    wiring = Wiring.of(onnx.load_from_string(small(*nodes, constants=constants, out=None)))
+    assert ("logits" in wiring.front) is expected
+
+
 def dense(weight, opset: int = 17) -> bytes:
     """One linear map of all 64 pixels to two logits."""
     nodes = [("Flatten", ["images"], "flat", {}), ("MatMul", ["flat", "weight"], "logits", {})]
     return small(*nodes, constants={"weight": np.asarray(weight, np.float32)}, opset=opset)
+
+
+CHECKED = "cannot be brought to this precision, ONNX's checker says: "
+
+
+def with_last(op: str, **attributes):
+    """A change of a graph that puts this node behind its last, by which it is no longer valid."""
+
+    def change(model) -> None:
+        model.graph.node[-1].output[0] = "before"
+        model.graph.node.append(helper.make_node(op, ["before"], ["logits"], **attributes))
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -251,12 +364,17 @@ def dense(weight, opset: int = 17) -> bytes:
         (lambda: rounded(dense(np.ones((64, 2))), "signed", keep=["logits"]), ExportError, "nothing is left to quant"),
         (lambda: find_ranges(dense(np.full((64, 2), np.inf)), [IMAGES]), ConfigError, "not finite.*logits"),
         (lambda: halved(small(("Relu", ["images"], "logits", {}), out=None), keep=["logits"]), ExportError, "to halve"),
+        (lambda: edited(dense(np.ones((64, 2))), with_last("Celu", to=1)), ExportError, CHECKED + "Unrecognized attr"),
+        (lambda: edited(dense(np.ones((64, 2))), with_last("Cast", to=10)), ExportError, CHECKED + ".*Inferred elem"),
     ],
 )
 def test_what_has_no_lower_precision_is_refused_by_name(make, error, message):
-    """Catches a graph written as it was under another precision's name, and an error that does not say what to do."""
-    with pytest.raises(error, match=message):
+    """Catches a graph written as it was under another precision's name, an error that does not say what to do, and an
+    exception of ONNX's own.
+    """
+    with pytest.raises(error, match=message) as refusal:
         make()
+    assert len(str(refusal.value).splitlines()) == 1
 
 
 def test_half_precision_begins_behind_the_normalization_and_ends_before_the_logits(graph):
@@ -283,6 +401,80 @@ def test_the_twin_of_half_precision_is_of_its_own_rounded_weights(graph):
     gradient = gradient_of(gradient_twin(wide), IMAGES, np.full((len(IMAGES), 10), 1e-9, np.float32))
     assert np.abs(gradient).max() < 1e-5
     assert_array_equal(np.abs(gradient).max() > 0, True)
+
+
+def between(*nodes, opset: int, **constants) -> bytes:
+    """Two linear maps, the second of `b`, and between them nodes from `a` to `b`."""
+    rng = np.random.default_rng(1)
+    up, down = (rng.normal(size=shape).astype(np.float32) / 8 for shape in ((64, 4), (4, 2)))
+    first = ("Flatten", ["images"], "flat", {}), ("MatMul", ["flat", "up"], "a", {})
+    last = ("MatMul", ["b", "down"], "logits", {})
+    return small(*first, *nodes, last, constants={"up": up, "down": down, **constants}, opset=opset)
+
+
+ROUNDED = ("QuantizeLinear", ["a", "scale"], "q", {}), ("DequantizeLinear", ["q", "scale"], "b", {})
+WIDE = {
+    "Celu": between(("Celu", ["a"], "b", {}), opset=17),
+    "CumSum": between(("CumSum", ["a", "axis"], "b", {}), opset=13, axis=np.int64(1)),
+    "DequantizeLinear": between(*ROUNDED, opset=17, scale=np.float32(0.01)),
+    "DequantizeLinear of a tiny scale": between(
+        ("Mul", ["a", "many"], "large", {}),
+        ("Cast", ["large"], "whole", {"to": TensorProto.INT32}),
+        ("DequantizeLinear", ["whole", "tiny"], "small", {}),
+        ("Mul", ["small", "many"], "b", {}),
+        opset=20,
+        many=np.float32(1e4),
+        tiny=np.float32(1e-8),
+    ),
+    "EyeLike": between(
+        ("EyeLike", ["a"], "eye", {"dtype": TensorProto.FLOAT}), ("Add", ["a", "eye"], "b", {}), opset=17
+    ),
+    "Resize": between(
+        ("Reshape", ["a", "square"], "s", {}),
+        ("Resize", ["s", "region", "scales"], "r", {"coordinate_transformation_mode": "tf_crop_and_resize"}),
+        ("Flatten", ["r"], "b", {}),
+        opset=17,
+        square=np.int64([-1, 1, 2, 2]),
+        region=np.float32([0, 0, 0, 0, 1, 1, 1, 1]),
+        scales=np.float32([1, 1, 1, 1]),
+    ),
+    "Cast": between(("Cast", ["a"], "b", {"saturate": 1, "to": TensorProto.FLOAT}), opset=20),
+}
+
+
+@pytest.mark.parametrize("case", WIDE)
+def test_what_has_no_float16_by_its_definition_stays_in_float32_alone(case):
+    """Catches an operator halved that takes no float16 at its opset, or gives none: no valid graph came of it."""
+    graph = WIDE[case]
+    found = halved(graph)
+    weights = {tensor.name: tensor.data_type for tensor in onnx.load_from_string(found).graph.initializer}
+    assert [weights[node.input[1]] for node in nodes_of(found, "MatMul")] == [TensorProto.FLOAT16] * 2
+    assert {weights[name] for node in nodes_of(found, "Resize") for name in node.input[1:]} <= {TensorProto.FLOAT}
+    assert_allclose(graph_logits(found, IMAGES), graph_logits(graph, IMAGES), atol=0.01)
+
+
+def names_in(graph: bytes) -> set[str]:
+    found = onnx.load_from_string(graph).graph
+    return {name for node in found.node for name in (node.name, *node.input, *node.output)}
+
+
+@pytest.mark.parametrize("change", [halved, *(partial(rounded, placement=each) for each in PLACEMENTS)])
+def test_what_is_added_gets_names_that_the_graph_does_not_have(change):
+    """Catches a second node or tensor of one name, which no runtime takes: a node named `logits` was enough."""
+    graph = WIDE["Celu"]
+    expected = change(graph)
+    added = sorted(names_in(expected) - names_in(graph))
+
+    def take(model) -> None:
+        for before, name in zip(["images", *added], added, strict=False):
+            model.graph.node.append(helper.make_node("Identity", [before], [name], name=name))
+        nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
+        nodes[0].input[0] = added[-1]
+        del model.graph.node[:]
+        model.graph.node.extend([*nodes[-len(added) :], *nodes[: -len(added)]])
+
+    assert len(added) > 3
+    assert_allclose(graph_logits(change(edited(graph, take)), IMAGES), graph_logits(expected, IMAGES), atol=1e-6)
 
 
 def overflowing_graph(scale: float) -> bytes:

@@ -6,18 +6,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgerkd.core.errors import ExportError
+from edgerkd.graphs.precision.names import Names
+from edgerkd.graphs.precision.ports import Ports, half_ports
 from edgerkd.graphs.precision.ranges import Range
 from edgerkd.graphs.precision.wiring import Wiring, edited, put
 from edgerkd.graphs.shapes import Facts, facts_of
-from edgerkd.graphs.values import Model, Node
+from edgerkd.graphs.values import Model, Node, opset_of
 
 LARGEST = 65504.0 / 2
 """Of an activation in float16: half of the type's largest number, for images other than those that were seen. Ours."""
 _FLOAT, _HALF = 1, 10  # onnx.TensorProto
-_WIDE = ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization")
-"""Operators that stay float32: their sums of squares leave float16 early, and ONNX Runtime 1.32 dies of the first."""
-_WIDE_INPUTS = {"Resize": (1, 2), "QuantizeLinear": (0, 1), "DequantizeLinear": (0, 1)}
-"""Inputs that stay float32 by the operator's definition (up to opset 18), by their place."""
+_WIDE = (
+    "LayerNormalization",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "MeanVarianceNormalization",
+    "DequantizeLinear",
+)
+"""Operators that stay float32 though they could be float16 (`half_ports`): the sums of squares of the first leave it
+early, and ONNX Runtime 1.32 dies of `LayerNormalization`; a scale may be below all that float16 has (opset 19)."""
+_WIDE_INPUTS = {"Resize": (1,)}
+"""Inputs that stay float32 though they could be float16, by their place: ONNX Runtime reads a region as float32."""
 
 
 def overflowing(graph: bytes, ranges: Mapping[str, Range]) -> tuple[str, ...]:
@@ -51,13 +60,15 @@ def halved(graph: bytes, *, keep: Collection[str] = ()) -> bytes:
     """
 
     def change(model: Model) -> None:
-        facts, wiring = facts_of(model), Wiring.of(model)
-        wide = set(keep) | {node.output[0] for node in model.graph.node if _stays(node, wiring, facts)}
-        work = _Halving(model=model, wiring=wiring, facts=facts)
-        if all(node.output[0] in wide for node in model.graph.node):
+        facts, wiring, opset = facts_of(model), Wiring.of(model), opset_of(model)
+        ports = [
+            None if node.output[0] in keep else _halved_ports(node, wiring, facts, opset) for node in model.graph.node
+        ]
+        if not any(ports):
             raise ExportError("every node is kept in float32: nothing is left to halve")
-        for node in model.graph.node:
-            work.add(node, half=node.output[0] not in wide)
+        work = _Halving(model=model, wiring=wiring, facts=facts, names=Names(model))
+        for node, found in zip(model.graph.node, ports, strict=True):
+            work.add(node, found)
         for value in model.graph.output:
             work.widen_output(value.name)
         del model.graph.node[:]
@@ -86,13 +97,15 @@ def widened(graph: bytes) -> bytes:
     return edited(graph, change)
 
 
-def _stays(node: Node, wiring: Wiring, facts: Facts) -> bool:
-    """Whether a node has no float32 to halve, makes the network's input, or has sums that need the range."""
+def _halved_ports(node: Node, wiring: Wiring, facts: Facts, opset: int) -> Ports | None:
+    """What of a node becomes float16. None where it stays: it has no float32 to halve, or makes the network's input,
+    or its operator has no float16, or sums that need the range.
+    """
     first = node.output[0]
     if node.op_type in _WIDE or first not in wiring.varying or first in wiring.front:
-        return True
-    from_floats = any(facts.types.get(name) == _FLOAT for name in node.input)  # else an attribute says its type
-    return facts.types.get(first) != _FLOAT or not from_floats
+        return None
+    ports = half_ports(node, opset)
+    return ports if facts.types.get(first) == _FLOAT and ports.outputs[0] else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,12 +115,13 @@ class _Halving:
     model: Model
     wiring: Wiring
     facts: Facts
+    names: Names
     nodes: list[Node] = field(default_factory=list[Node])
     half: set[str] = field(default_factory=set[str])
     casts: dict[tuple[str, int], str] = field(default_factory=dict[tuple[str, int], str])
 
-    def add(self, node: Node, *, half: bool) -> None:
-        """One node, with inputs of the type that it takes."""
+    def add(self, node: Node, ports: Ports | None) -> None:
+        """One node, with inputs of the type that it takes: float16 at `ports`, where it has some."""
         from onnx import NodeProto
 
         copy = NodeProto()
@@ -115,19 +129,19 @@ class _Halving:
         fixed = _WIDE_INPUTS.get(node.op_type, ())
         for index, name in enumerate(node.input):
             if name and self.facts.types.get(name) == _FLOAT:
-                copy.input[index] = self.of_type(name, _HALF if half and index not in fixed else _FLOAT)
-        if half and node.op_type == "Cast":
-            copy.attribute[0].i = _HALF
+                half = ports is not None and ports.inputs[index] and index not in fixed
+                copy.input[index] = self.of_type(name, _HALF if half else _FLOAT)
         self.nodes.append(copy)
-        if half:
-            self.half.update(name for name in node.output if self.facts.types.get(name) == _FLOAT)
+        outputs = zip(node.output, ports.outputs, strict=True) if ports else ()
+        self.half.update(name for name, half in outputs if half and self.facts.types.get(name) == _FLOAT)
 
     def of_type(self, name: str, kind: int) -> str:
         """A float tensor in float16 or float32: itself, a rounded constant, or a cast, each made once."""
         if kind == (_HALF if name in self.half else _FLOAT):
             return name
         if (name, kind) not in self.casts:
-            self.casts[name, kind] = found = f"{name}_{'half' if kind == _HALF else 'wide'}"
+            found = self.names.fresh(f"{name}_{'half' if kind == _HALF else 'wide'}")
+            self.casts[name, kind] = found
             if name in self.wiring.constants:
                 put(self.model, found, self.wiring.constants[name].astype(np.float16))
             else:
@@ -138,14 +152,15 @@ class _Halving:
         """The graph's output under its name in float32: what makes it in float16 gets another name."""
         if name not in self.half:
             return
+        half = self.names.fresh(f"{name}_half")
         for node in self.nodes:
             for names in (node.input, node.output):
                 for index, each in enumerate(names):
                     if each == name:
-                        names[index] = f"{name}_half"
-        self._cast(f"{name}_half", name, _FLOAT)
+                        names[index] = half
+        self._cast(half, name, _FLOAT)
 
     def _cast(self, name: str, output: str, kind: int) -> None:
         from onnx import helper
 
-        self.nodes.append(helper.make_node("Cast", [name], [output], name=output, to=kind))
+        self.nodes.append(helper.make_node("Cast", [name], [output], name=self.names.fresh(f"{output}_cast"), to=kind))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgerkd.core.errors import ExportError
 from edgerkd.core.precision import Placement
+from edgerkd.graphs.precision.names import Names
 from edgerkd.graphs.precision.ranges import Range
 from edgerkd.graphs.precision.wiring import Wiring, edited, put
 from edgerkd.graphs.values import Model, Node, attributes_of, opset_of
@@ -98,7 +99,9 @@ def quantized(graph: bytes, ranges: Mapping[str, Range], *, placement: Placement
         if opset_of(model) < OLDEST:
             raise ExportError(f"int8 needs opset {OLDEST}, and the graph has {opset_of(model)}: export it at opset 17")
         marks = _activations(model, wiring, quantised, placement)
-        _rewrite(_Rewriting(model=model, wiring=wiring, ranges=ranges, placement=placement), quantised, marks)
+        names = Names(model)
+        work = _Rewriting(model=model, wiring=wiring, ranges=ranges, placement=placement, names=names)
+        _rewrite(work, quantised, marks)
 
     return edited(graph, change)
 
@@ -146,37 +149,42 @@ class _Rewriting:
     wiring: Wiring
     ranges: Mapping[str, Range]
     placement: Placement
+    names: Names
     nodes: list[Node] = field(default_factory=list[Node])
     renamed: dict[str, str] = field(default_factory=dict[str, str])
+    weights: dict[tuple[str, int], str] = field(default_factory=dict[tuple[str, int], str])
 
     def pair(self, name: str) -> None:
         """Quantise a tensor and scale it back; who reads it from here on reads that."""
         found = _scale(self.ranges[self.wiring.source(name)], name, self.wiring, self.placement)
-        scale_name = put(self.model, f"{name}_scale", np.float32(found.scale))
-        zero_name = put(self.model, f"{name}_zero", np.asarray(found.zero, np.int8 if found.low < 0 else np.uint8))
-        self.emit("QuantizeLinear", [name, scale_name, zero_name], f"{name}_quantized")
-        self.emit("DequantizeLinear", [f"{name}_quantized", scale_name, zero_name], f"{name}_rounded")
-        self.renamed[name] = f"{name}_rounded"
+        zero = np.asarray(found.zero, np.int8 if found.low < 0 else np.uint8)
+        scaling = [self.put(f"{name}_scale", np.float32(found.scale)), self.put(f"{name}_zero", zero)]
+        numbers = self.emit("QuantizeLinear", [name, *scaling], f"{name}_quantized")
+        self.renamed[name] = self.emit("DequantizeLinear", [numbers, *scaling], f"{name}_rounded")
 
     def weight(self, name: str, axis: int) -> str:
-        """An int8 weight with a scale a channel, scaled back; its name."""
-        found = f"{name}_rounded"
-        if any(found in node.output for node in self.nodes):
-            return found
-        values, scale = _weight(self.wiring.constants[name], axis)
-        inputs = [
-            put(self.model, f"{name}_quantized", values),
-            put(self.model, f"{name}_scale", scale),
-            put(self.model, f"{name}_zero", np.zeros(scale.shape, np.int8)),
-        ]
-        self.emit("DequantizeLinear", inputs, found, axis=axis)
-        return found
+        """An int8 weight with a scale a channel, scaled back, made once; its name."""
+        if (name, axis) not in self.weights:
+            values, scale = _weight(self.wiring.constants[name], axis)
+            inputs = [
+                self.put(f"{name}_quantized", values),
+                self.put(f"{name}_scale", scale),
+                self.put(f"{name}_zero", np.zeros(scale.shape, np.int8)),
+            ]
+            self.weights[name, axis] = self.emit("DequantizeLinear", inputs, f"{name}_rounded", axis=axis)
+        return self.weights[name, axis]
 
-    def emit(self, op: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        """Add one node."""
+    def put(self, wish: str, value: Any) -> str:  # Any: an array or a NumPy number
+        """Add a constant; its name."""
+        return put(self.model, self.names.fresh(wish), value)
+
+    def emit(self, op: str, inputs: list[str], wish: str, **attributes: Any) -> str:
+        """Add one node; the name of its output, and its own."""
         from onnx import helper
 
-        self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+        name = self.names.fresh(wish)
+        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
 
 
 def _rewrite(work: _Rewriting, quantised: set[str], marks: set[str]) -> None:

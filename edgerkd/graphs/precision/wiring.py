@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgerkd.core.errors import ExportError
+from edgerkd.core.text import LONGEST_NAME, printable
+from edgerkd.graphs.entry import goes_on_front
 from edgerkd.graphs.values import Model, Node
 
 _ACTIVATIONS = ("Relu", "Clip")
 _MOVING = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "Dropout")
-_FRONT = ("Sub", "Div", "Mul", "Add", "Cast", "Identity")
 _NONNEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Abs", "Exp")
 _KEEPING_SIGN = (*_MOVING, "AveragePool", "GlobalAveragePool", "ReduceMean", "Add", "Mul", "Concat")
 
@@ -20,7 +22,8 @@ _KEEPING_SIGN = (*_MOVING, "AveragePool", "GlobalAveragePool", "ReduceMean", "Ad
 class Wiring:
     """By the name of a tensor: `makers` its node, `takers` those that read it, `constants` its value.
 
-    `varying` are the tensors that follow from `images`, `front` those of them that nothing but a normalization made.
+    `varying` are the tensors that follow from `images`, `front` those of them that nothing but a
+    normalization made (`goes_on_front`).
     """
 
     makers: dict[str, Node]
@@ -43,10 +46,10 @@ class Wiring:
                 takers.setdefault(name, []).append(node)
             if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
                 constants[node.output[0]] = numpy_helper.to_array(helper.get_attribute_value(node.attribute[0]))
-            moving = [name for name in node.input if name in varying]
-            varying.update(node.output if moving else ())
-            if moving and node.op_type in _FRONT and front.issuperset(moving):
+            if goes_on_front(node, varying, front):
                 front.update(node.output)
+            if varying.intersection(node.input):
+                varying.update(filter(None, node.output))
         return cls(
             makers={name: node for node in graph.node for name in node.output},
             takers=takers,
@@ -82,7 +85,10 @@ class Wiring:
 
 
 def edited(graph: bytes, change: Callable[[Model], None]) -> bytes:
-    """The graph after a change of its nodes and constants, checked. What no node reads is left out."""
+    """The graph after a change of its nodes and constants, checked. What no node reads is left out.
+
+    Raises ExportError where the changed graph is no valid ONNX.
+    """
     import onnx
 
     model = onnx.load_from_string(graph)
@@ -93,7 +99,11 @@ def edited(graph: bytes, change: Callable[[Model], None]) -> bytes:
     model.graph.initializer.extend(kept)
     content = model.SerializeToString()
     checker: Any = onnx.checker  # Any: its functions are only partly typed
-    checker.check_model(content, full_check=True)
+    try:
+        checker.check_model(content, full_check=True)
+    except (checker.ValidationError, onnx.shape_inference.InferenceError) as e:
+        reason = printable(" ".join(str(e).split()), LONGEST_NAME)
+        raise ExportError(f"the graph cannot be brought to this precision, ONNX's checker says: {reason}") from e
     return content
 
 
