@@ -7,6 +7,7 @@ torch, and attacks on a torch module no onnx. See docs/guide/python-api.md.
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +172,7 @@ def verify_bundle(
     measure: bool = False,
     attack: str | None = "apgd-square",
     full: bool = False,
-    seed: int = 0,
+    seed: int | None = None,
     data: "str | Path | DataRequest | None" = None,
     n: int = 500,
     eps: str | float | None = None,
@@ -355,13 +356,15 @@ def _graph_and_twin(model: "str | Path | bytes | Bundle", shape: tuple[int, int,
         return read_file(model.path / variant.graph), read_file(model.path / variant.twin)
     from edgerkd.graphs.adopt import adopt
     from edgerkd.graphs.twin import gradient_twin
+    from edgerkd.verify.graph import run_apart
 
     if isinstance(model, bytes):
-        graph = adopt(model, image_shape=shape).graph
+        content, folder, where = model, None, "the ONNX graph"
     else:
         path = given_path(model)
-        content = read_file(path, limit=GRAPH_LIMIT)
-        graph = adopt(content, folder=path.parent, where=shown(path), image_shape=shape).graph
+        content, folder, where = read_file(path, limit=GRAPH_LIMIT), path.parent, shown(path)
+    tried = partial(run_apart, where=where)
+    graph = adopt(content, folder=folder, where=where, image_shape=shape, tried=tried).graph
     return graph, gradient_twin(graph)
 
 

@@ -219,6 +219,12 @@ STORED = FlagKind(
     words="{stored} of the images brought are within the radius of images in the bundle, which its maker has seen: "
     "they are not counted, {n} are left",
 )
+NO_HALF = FlagKind(
+    id="no-half-here",
+    title="",
+    words="on this {machine} processor {backend} computes fp16 in float32, with rounded weights: what a device that "
+    "computes in half makes of this graph is not known from it",
+)
 UNSTEADY = FlagKind(
     id="unsteady-latency",
     title="latency",
@@ -233,6 +239,6 @@ KINDS: dict[str, FlagKind] = {
         *(TWIN_STRAYS, OTHER_LATER, WHOLE_PIXELS, RESCALED, SMALLER_RADIUS),
         *(DESCENT_FOOLS, SURER_NEAR_ERRORS, KNOWS_IMAGES),
         *(TOO_FEW_CLASSES, OVER_REPORTS, RISES, REPEATED),
-        *(MODEL_UNKNOWN, OTHER_PRECISION, OTHER_BUILD, OTHER_BACKEND, OTHER_INPUT, NEARER, STORED, UNSTEADY),
+        *(MODEL_UNKNOWN, OTHER_PRECISION, OTHER_BUILD, OTHER_BACKEND, OTHER_INPUT, NEARER, STORED, NO_HALF, UNSTEADY),
     )
 }

@@ -40,9 +40,6 @@ DEFAULT = "apgd-square"
 FULL = {"apgd-t3": "apgd-t", "square:500": "square"}
 """What stands in for the shorter ones where everything is to be run."""
 
-WEAK = frozenset(attack.id for attack in ATTACKS.values() if attack.evidence == "none")
-"""Attacks whose figure alone never shows robustness."""
-
 
 def attacks_of(name: str) -> tuple[Attack, ...]:
     """The attacks a user's word stands for, in the order they run.

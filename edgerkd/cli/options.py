@@ -79,6 +79,16 @@ MinClean = Annotated[
 Seed = Annotated[
     int, typer.Option("--seed", metavar="NUMBER", help="The seed of all random numbers.", min=0, max=2**53)
 ]
+DrawnSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="NUMBER",
+        help="The seed of the attacks; drawn anew, and reported, if not given.",
+        min=0,
+        max=2**53,
+    ),
+]
 Backend = Annotated[
     str | None,
     typer.Option(

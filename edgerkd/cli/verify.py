@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from edgerkd.cli.junit import begun, errors_in
 from edgerkd.cli.main import VerdictExit
 from edgerkd.cli.model_options import MODEL_OPTIONS, with_model
 from edgerkd.cli.options import (
@@ -15,13 +16,13 @@ from edgerkd.cli.options import (
     AttackName,
     Backend,
     BundleProfile,
+    DrawnSeed,
     Eps,
     Images,
     MinClean,
     MinRobust,
     Norm,
     Out,
-    Seed,
     Trusted,
     Variant,
     bundle_folders,
@@ -79,7 +80,7 @@ def verify(
             help="Judge all images, with 9 targets for APGD-T and 5,000 queries for Square, before the verdict.",
         ),
     ] = False,
-    seed: Seed = 0,
+    seed: DrawnSeed = None,
     eps: Eps = None,
     norm: Norm = "Linf",
     n: Images = 500,
@@ -108,27 +109,28 @@ def verify(
     from edgerkd.cli.bundle import check_data_given
     from edgerkd.core.requirement import Requirement, check_asked
     from edgerkd.files.atomic import check_writable
-    from edgerkd.files.paths import given_path
     from edgerkd.jobs.own_samples import bring
     from edgerkd.report.plain import plain_lines
     from edgerkd.verify.own import Brought
     from edgerkd.verify.run import verify as run
     from edgerkd.verify.trust import trust_in
 
-    keys = trusted_keys(trust)
+    cases = None if junit is None else begun(junit)
+    with errors_in(cases):
+        keys = trusted_keys(trust)
     if check is not None:
         _check_report(context, check, source, keys, json=json)
     expected = None if expect_sha256 is None else _digest(expect_sha256)
     requirement = Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust)
-    _check_flags(context, source)
     measure = measure or no_attack
-    with progress() as bars:
+    with progress() as bars, errors_in(cases):
+        _check_flags(context, source)
         if source is not None and _is_model(source):
             check_data_given(context)
             if not measure:
                 check_asked(requirement)
             model = replace(model, source=source)
-            folders = _bundle_of(model, request, eps=eps, norm=norm, n=n, seed=seed, progress=bars)
+            folders = _bundle_of(model, request, eps=eps, norm=norm, n=n, seed=seed or 0, progress=bars)
             found, brought = read_bundle(folders.bundle), Brought(made_here=True)
         else:
             folders = bundle_folders(None if source is None else Path(source))
@@ -137,9 +139,8 @@ def verify(
             brought = bring(given, found.manifest, n=n, eps=radius(eps), progress=bars)
         believed = trust_in(found, keys=keys, sha256=expected)
         target = _place(out, folders.verification(found.key))
-        cases = None if junit is None else given_path(junit)
-        for path in (*([kept_path(target)] if target else []), *([cases] if cases else [])):
-            check_writable(path)
+        if target is not None:
+            check_writable(kept_path(target))
         report = run(
             found,
             engines=folders.engines,
@@ -186,10 +187,11 @@ def _finish(report: "VerifyReport", target: Path | None, junit: Path | None, *, 
     try:
         emit_json(report) if json else show_verification(report)
     finally:  # what was hard to come by is kept even where nobody can read it now, and the other way round
-        if target is not None:
-            write_report(target, report, _reporter())
-        if junit is not None:
-            write_atomic(junit, junit_xml(report))
+        with errors_in(junit):
+            if target is not None:
+                write_report(target, report, _reporter())
+            if junit is not None:
+                write_atomic(junit, junit_xml(report))
     if target is not None and not json:
         put_line(f"evidence: {target}")
     _end(report, report.verdict, target)

@@ -43,7 +43,7 @@ FIELDS: dict[str, Origin | None] = {
     "timing": "measured",
     "budget": "measured",
     "origins": "measured",
-    "seed": "brought",
+    "seed": None,
     "probe_seed": "measured",
     "trust": "measured",
     "made": "measured",
@@ -74,6 +74,7 @@ def origins_of(
     samples_brought: bool,
     eps_brought: bool,
     profile_brought: bool,
+    seed_brought: bool,
 ) -> Origins:
     """Who says each field of a report, given what the verifier brought and who asks each threshold."""
     of_samples: Origin = "brought" if samples_brought else "claimed"
@@ -85,6 +86,7 @@ def origins_of(
         "threat_model": threat_model,
         "target": target,
         "requirement": asked,
+        "seed": "brought" if seed_brought else "measured",
     }
     fields: dict[str, Origin] = {name: origin or depends[name] for name, origin in FIELDS.items()}
     figures: dict[str, Origin] = {name: "measured" for name in thresholds}

@@ -90,12 +90,22 @@ class Skipped(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target(Record):
-    """The device that the bundle's profile is about. `reached`: this is its own backend on a device like it."""
+    """The device that the bundle's profile is about. `reached`: this is its own backend on a device like it.
+
+    `sms` and `power_mode` are those that the profile's numbers hold for.
+    """
 
     profile: Name
     title: Name
     backend: Name
     reached: bool
+    sms: Count | None = None
+    power_mode: Name | None = None
+
+    def verified(self, timing: Timing) -> bool:
+        """Whether what was timed is the device itself: reached, and in its power mode as far as the machine tells."""
+        modes = {timing.before.power_mode, timing.after.power_mode} - {None}
+        return self.reached and (self.power_mode is None or modes <= {self.power_mode})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

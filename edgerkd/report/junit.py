@@ -3,16 +3,17 @@
 A test case for each gate, for each limit of the budget, for parity, and one for the verdict, which is what a build
 should hang on. What failed is a <failure>. A gate that is inconclusive, and a verdict that is no pass for want of
 evidence, is an <error>: CI systems turn a build red for it, while <skipped> would be taken for green. Only a limit that
-cannot be judged on this machine is <skipped>, and a verdict that was not asked for.
+cannot be judged on this machine is <skipped>, and a verdict that was not asked for. A run that ends in an error has the
+one test case of the verdict, which is an <error>.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from edgerkd.core.text import printable
+from edgerkd.core.text import one_line, printable
 from edgerkd.core.verification import Gate, Limit, VerifyReport
 from edgerkd.report.words import (
     GATES,
@@ -44,15 +45,7 @@ class _Case:
 def junit_xml(report: VerifyReport) -> str:
     """The whole file, well-formed whatever the names are."""
     cases = tuple(_cases(report))
-    counts = {each: str(sum(c.outcome == each for c in cases)) for each in ("failure", "error", "skipped")}
-    suite = Element(
-        "testsuite",
-        name=_text(f"edgerkd verify {report.bundle}"),
-        tests=str(len(cases)),
-        failures=counts["failure"],
-        errors=counts["error"],
-        skipped=counts["skipped"],
-    )
+    suite = _suite(f"edgerkd verify {report.bundle}", [case.outcome for case in cases])
     properties = SubElement(suite, "properties")
     for name, value in (
         ("engine", engine_words(report.engine)),
@@ -68,6 +61,29 @@ def junit_xml(report: VerifyReport) -> str:
             SubElement(element, "system-out").text = _text(case.words)
         else:
             SubElement(element, case.outcome, message=_text(case.words))
+    return _file(suite)
+
+
+def junit_error(message: str, *, kind: str) -> str:
+    """The file of a run without a report, because of an error of this `kind`: no verdict, which is red."""
+    suite = _suite("edgerkd verify", ["error"])
+    case = SubElement(suite, "testcase", classname="edgerkd", name="verdict")
+    SubElement(case, "error", type=_text(kind), message=_text(one_line(message)))
+    return _file(suite)
+
+
+def _suite(name: str, outcomes: Sequence[Outcome]) -> Element:
+    return Element(
+        "testsuite",
+        name=_text(name),
+        tests=str(len(outcomes)),
+        failures=str(outcomes.count("failure")),
+        errors=str(outcomes.count("error")),
+        skipped=str(outcomes.count("skipped")),
+    )
+
+
+def _file(suite: Element) -> str:
     root = Element("testsuites")
     root.append(suite)
     indent(root)

@@ -14,7 +14,7 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.trust import Trust
 from edgerkd.core.units import format_count, format_size
 from edgerkd.core.variant import Variant
-from edgerkd.core.verification import TWIN_AGREEMENT, Gate, Limit, Skipped, Verdict, VerifyReport
+from edgerkd.core.verification import TWIN_AGREEMENT, Gate, Limit, Skipped, Target, Verdict, VerifyReport
 from edgerkd.report.origins import origin_notes
 
 HEADLINES: dict[Verdict, tuple[str, str]] = {
@@ -127,8 +127,14 @@ def milliseconds(value: float) -> str:
 def device_words(device: DeviceRecord) -> str:
     """Where an engine ran."""
     if device.kind == "gpu":
-        return device.name + (f" (compute capability {device.capability})" if device.capability else "")
+        facts = [f"compute capability {device.capability}"] if device.capability else []
+        facts += [_sms(device.multiprocessors)] if device.multiprocessors else []
+        return f"{device.name} ({', '.join(facts)})" if facts else device.name
     return f"{device.machine or 'unknown'} CPU" + (f" ({device.name})" if device.name != device.machine else "")
+
+
+def _sms(count: int) -> str:
+    return f"{count} SM{'' if count == 1 else 's'}"
 
 
 def engine_words(engine: Engine) -> str:
@@ -142,7 +148,9 @@ def headline(report: VerifyReport) -> str:
     engine, target = report.engine, report.target
     here = "this CPU" if engine.device.kind == "cpu" else f"this {engine.device.name}"
     line = f"{HEADLINES[report.verdict][0]} on {engine.backend} {engine.version} ({here})"
-    return line if target is None or target.reached else f"{line}; {target.profile} itself is not verified"
+    if target is None or target.verified(report.timing):
+        return line
+    return f"{line}; {target.profile} itself is not verified"
 
 
 def reasons(report: VerifyReport) -> tuple[str, ...]:
@@ -266,13 +274,22 @@ def notes(report: VerifyReport) -> tuple[str, ...]:
             f"{', '.join(map(title_of, made))}: if the latter is stronger, the gates are harder to pass than they say"
         )
     found += origin_notes(report)
-    if report.target is not None and not report.target.reached:
-        found.append(
-            f"this verdict is about {report.engine.backend} on {device_words(report.engine.device)}; "
-            f"{report.target.title} runs {report.target.backend}: run `edgerkd verify` there, "
-            "latency is judged there too"
-        )
+    if report.target is not None and not report.target.verified(report.timing):
+        found.append(_elsewhere(report, report.target))
     return tuple(found)
+
+
+def _elsewhere(report: VerifyReport, target: Target) -> str:
+    """What the verdict is about, where that is not the profile's device, and what that would be."""
+    told = (report.timing.before.power_mode, report.timing.after.power_mode)
+    modes = " then ".join(dict.fromkeys(mode for mode in told if mode is not None))
+    here = f"{device_words(report.engine.device)}{f' in power mode {modes}' if modes else ''}"
+    own = f"{target.backend}{f' on {_sms(target.sms)}' if target.sms else ''}"
+    own += f" in power mode {target.power_mode}" if target.power_mode else ""
+    return (
+        f"this verdict is about {report.engine.backend} on {here}; {target.title} runs {own}: run `edgerkd verify` "
+        "there, latency is judged there too"
+    )
 
 
 def skipped_words(skipped: Sequence[Skipped]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from edgerkd.core.verification import Latency, Limit, Target
 from edgerkd.verify.session import Session
 
 ON_DEVICE = ("latency_ms", "latency_p95_ms", "latency_p99_ms", "energy_mj")
-"""Limits that only count where the profile's own backend runs on a device like its own."""
+"""Limits that only count where the profile's own backend runs on a device like its own, in its power mode."""
 _OF_TIME = ON_DEVICE[:3]
 
 
@@ -32,7 +32,7 @@ def judge_limits(
 
 def on_device(latency: Latency, timing: Timing, target: Target | None) -> dict[str, float | None]:
     """What a device's own limits are held against, by their names; None elsewhere than on the profile's device."""
-    if target is not None and not target.reached:
+    if target is not None and not target.verified(timing):
         return dict.fromkeys(ON_DEVICE)
     energy = None if timing.energy is None else timing.energy.millijoules
     return dict(zip(ON_DEVICE, (latency.p50, latency.p95, latency.p99, energy), strict=True))

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from edgerkd.attacks.flag_kinds import NEARER, REPEATED, STORED
-from edgerkd.attacks.suite import DEFAULT, WEAK, attacks_named
+from edgerkd.attacks.flag_kinds import NEARER, NO_HALF, OVER_REPORTS, REPEATED, STORED
+from edgerkd.attacks.suite import DEFAULT, attacks_named
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.flag import Flag
 from edgerkd.core.origin import origins_of
@@ -42,7 +42,7 @@ def verify(
     measure: bool = False,
     attack: str | None = DEFAULT,
     full: bool = False,
-    seed: int = 0,
+    seed: int | None = None,
     probe_seed: int | None = None,
     brought: Brought | None = None,
     heard: Callable[[PlainAnswer], None] = lambda plain: None,
@@ -56,9 +56,10 @@ def verify(
     one nothing is attacked or required. What is required comes from the profile, which is the bundle's of that name or
     a TOML file's, from the bundle's maker and from the caller (verify/asking.py says which counts). With `measure`
     nothing is required. Images are judged until it is sure whether that is reached; with `full` all are, by the attacks
-    at their full length. What is `brought` counts in place of the bundle's samples and radius. The order of the images,
-    and where the twin's gradients are checked, is drawn anew each time, and recorded; who repeats a verification gives
-    that `probe_seed`. `heard` gets the plain answer before any attack begins. What the verifier knows of the bundle
+    at their full length. What is `brought` counts in place of the bundle's samples and radius. The `seed` of the
+    attacks, and the `probe_seed` of the order of the images and of where the twin's gradients are checked, are drawn
+    anew where they are not given, and recorded: who repeats a verification gives both. `heard` gets the plain answer
+    before any attack begins. What the verifier knows of the bundle
     beside its own word is `trust` (verify/trust.py), to which samples of their own are added: without any of it a pass
     is only `pass as claimed`. Outcomes and a few images are kept in the file `keep`.
 
@@ -95,10 +96,11 @@ def verify(
                 samples_brought=session.judged.source == "verifier",
                 eps_brought=brought.eps is not None or brought.made_here,
                 profile_brought=own_profile,
+                seed_brought=seed is not None,
             ),
             notices=(*notices, *_notices(session)),
-            doubts=notices if attack in WEAK else (),
-            seed=seed,
+            doubts=tuple(notice for notice in notices if notice.id == OVER_REPORTS.id),
+            seed=secrets.randbits(53) if seed is None else seed,
             probe_seed=secrets.randbits(53) if probe_seed is None else probe_seed,
         )
         if attack is None:
@@ -175,7 +177,11 @@ def _report(session: Session, evidence: Evidence, plain: PlainAnswer, terms: Ter
 
 
 def _notices(session: Session) -> tuple[Flag, ...]:
-    """What to know of the images and the radius: repeated images, some that the bundle has too, a smaller radius."""
+    """What to know of the images, the radius and the engine.
+
+    Repeated images, some that the bundle has too, a smaller radius, and float16 where x86 has no arithmetic for it:
+    there ONNX Runtime casts each half to float32 (docs/measured/precision.md).
+    """
     judged, own, bundle = session.judged, session.threat_model.eps, session.bundle.manifest.threat_model.eps
     found: list[Flag] = []
     if judged.repeated:
@@ -185,4 +191,7 @@ def _notices(session: Session) -> tuple[Flag, ...]:
         found.append(STORED.raised(stored=judged.stored, n=judged.n))
     if own < bundle:
         found.append(NEARER.raised(eps=str(own), bundle=str(bundle)))
+    device, backend = session.facts.device, session.facts.backend
+    if session.variant.precision == "fp16" and device.machine == "x86_64" and device.kind == "cpu":
+        found.append(NO_HALF.raised(machine=device.machine, backend=backend))
     return tuple(found)

@@ -12,9 +12,9 @@ from edgerkd.core.requirement import Requirement
 class Terms:
     """What is required, by whom, and what is drawn; with `measure` there is no verdict, and nothing is required.
 
-    `notices` are to be told; `doubts` are that the attack reports too much, so that nothing passes by it. With `full`
-    every image is judged. `seed` is that of the attacks; `probe_seed` says in which order images are drawn, and where
-    gradients and masking are looked for: no bundle foresees it.
+    `notices` are to be told; `doubts` are those of them by which nothing passes: that the attack over-reports. With
+    `full` every image is judged. `seed` is that of the attacks; `probe_seed` says in which order images are drawn, and
+    where gradients and masking are looked for: no bundle foresees it.
     """
 
     profile: Profile | None

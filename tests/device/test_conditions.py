@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from edgerkd.core.conditions import Conditions, Timing
+from edgerkd.core.verification import Latency, Target
 from edgerkd.files.system import system_number, system_text
 from edgerkd.verify.conditions import read_conditions
 from edgerkd.verify.energy import Counter, Power, find_meter, measure_energy
+from edgerkd.verify.limits import on_device
 
 CPU = "sys/devices/system/cpu"
 ZONE = "sys/class/thermal/thermal_zone"
@@ -135,13 +137,49 @@ CALM = Timing(
         ({"slowdowns": {"oc1": 7}}, {"slowdowns": {"oc1": 7}}, True),
         ({"slowdowns": {"oc1": 7}}, {"slowdowns": {"oc1": 8}}, False),
         ({}, {"slowdowns": {"oc1": 8}}, True),
+        ({"power_mode": "MAXN"}, {"power_mode": "MAXN"}, True),
+        ({"power_mode": "MAXN"}, {"power_mode": "15W"}, False),
+        ({"power_mode": "MAXN"}, {}, True),
+        ({}, {"power_mode": "15W"}, True),
     ],
 )
 def test_a_latency_counts_only_where_the_machine_was_steady(before, after, steady):
-    """Catches a clock that falls unseen, one direction ignored, and a counter's total taken for an event."""
+    """Catches a clock that falls unseen, one direction ignored, a counter's total taken for an event, and another power
+    mode that nobody says.
+    """
     timing = replace(CALM, before=Conditions(**before), after=Conditions(**after))
     assert timing.steady is steady
-    assert bool(timing.moved or timing.held_back) is not steady
+    assert bool(timing.trouble) is not steady
+    changed = (timing.before.power_mode, timing.after.power_mode) == ("MAXN", "15W")
+    assert ("the power mode changed from MAXN to 15W" in timing.trouble) is changed
+
+
+def test_a_busy_machine_is_steady_though_its_warm_up_did_not_settle():
+    """Catches a verdict that is inconclusive on every machine with other programs."""
+    assert replace(CALM, settled=False).steady
+
+
+@pytest.mark.parametrize(
+    ("own", "reached", "told", "verified"),
+    [
+        ("MAXN", True, ("MAXN", "MAXN"), True),
+        ("MAXN", True, (None, None), True),
+        (None, True, ("15W", "15W"), True),
+        ("MAXN", False, ("MAXN", "MAXN"), False),
+        ("MAXN", True, ("15W", "15W"), False),
+        ("MAXN", True, ("MAXN", "15W"), False),
+        ("MAXN", True, ("15W", "MAXN"), False),
+    ],
+)
+def test_a_devices_limits_are_those_of_its_power_mode(own, reached, told, verified):
+    """Catches a Jetson that meets, or fails, the limits of MAXN in a mode that has half its clock."""
+    target = Target(profile="jetson", title="Jetson", backend="trt", reached=reached, power_mode=own)
+    before, after = (Conditions(power_mode=mode) for mode in told)
+    timing = replace(CALM, before=before, after=after)
+    latency = Latency(p50=1.0, p95=2.0, p99=3.0, batch=1, runs=9)
+    assert target.verified(timing) is verified
+    found = on_device(latency, timing, target)
+    assert found["latency_ms"] == (1.0 if verified else None)
 
 
 class Clock:

@@ -10,7 +10,7 @@ from edgerkd.core.requirement import Requirement
 from edgerkd.core.verification import VerifyReport
 from edgerkd.report.origins import ASKER_WORDS, ORIGIN_WORDS
 
-NOTHING = {"samples_brought": False, "eps_brought": False, "profile_brought": False}
+NOTHING = {"samples_brought": False, "eps_brought": False, "profile_brought": False, "seed_brought": False}
 
 
 def test_every_field_of_a_report_has_an_origin():
@@ -32,6 +32,8 @@ def test_every_field_of_a_report_has_an_origin():
         ({"samples_brought": True}, "reference", "claimed"),
         ({"samples_brought": True}, "retention", "claimed"),
         ({}, "clean_acc", "measured"),
+        ({}, "seed", "measured"),
+        ({"seed_brought": True}, "seed", "brought"),
     ],
 )
 def test_what_is_brought_is_said_to_be(brought, field, origin):

@@ -215,6 +215,7 @@ ORIGINS = origins_of(
     samples_brought=False,
     eps_brought=False,
     profile_brought=False,
+    seed_brought=False,
 )
 
 

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from edgerkd.core.verification import VerifyReport
-from edgerkd.report.junit import junit_xml
+from edgerkd.report.junit import junit_error, junit_xml
 from tests.report import samples
 
 
@@ -71,6 +71,16 @@ def test_each_gate_and_limit_is_a_case_with_its_words():
     }
     message = found.find("testcase[@name='gate: robust accuracy']/failure").get("message")
     assert message == "fail: measured 42.5% [38.3%, 46.9%], required at least 77.1%"
+
+
+def test_a_run_without_a_report_is_red():
+    """Catches an error in a form that CI systems pass over, or that is no XML."""
+    (found,) = fromstring(junit_error("a & <b>\n  - \x1b[31m\ud800\uffff", kind="exit code 5: damaged").encode())
+    assert [found.get(count) for count in ("tests", "failures", "errors", "skipped")] == ["1", "0", "1", "0"]
+    (case,) = found.findall("testcase")
+    assert (case.get("name"), [each.tag for each in case]) == ("verdict", ["error"])
+    assert case[0].get("type") == "exit code 5: damaged"
+    assert case[0].get("message") == r"a & <b>; \x1b[31m\ud800" + "\ufffd"
 
 
 @pytest.mark.parametrize(

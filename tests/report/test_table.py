@@ -146,6 +146,31 @@ def test_the_first_line_names_what_the_verdict_is_about(verdict, device, reached
     assert any("run `edgerkd verify` there" in line for line in verdict_lines(found)) is (reached is False)
 
 
+@pytest.mark.parametrize(
+    ("told", "mode", "in_modes"),
+    [
+        (("MAXN", "MAXN"), "MAXN", None),
+        (("15W", "15W"), "MAXN", "15W"),
+        (("MAXN", "15W"), "MAXN", "MAXN then 15W"),
+        (("15W", "15W"), None, None),
+    ],
+)
+def test_another_power_mode_is_not_the_profiles_device(told, mode, in_modes):
+    """Catches a pass at 15 W that reads like one at full power, and a note that does not say what is different."""
+    report = samples.verification()
+    before, after = (replace(report.timing.before, power_mode=each) for each in told)
+    found = replace(
+        report,
+        engine=replace(report.engine, device=replace(GPU, multiprocessors=4)),
+        target=replace(samples.TARGET, reached=True, sms=16, power_mode=mode),
+        timing=replace(report.timing, before=before, after=after),
+    )
+    lines = verdict_lines(found)
+    assert lines[0].endswith("; toy-board itself is not verified") is (in_modes is not None)
+    words = f"on Toy GPU (compute capability 9.9, 4 SMs) in power mode {in_modes}; Toy Board 3000 runs trt on 16 SMs in"
+    assert any(f"{words} power mode MAXN: " in line for line in lines) is (in_modes is not None)
+
+
 def test_every_figure_says_who_says_it():
     """Catches parameters of the manifest's that read as if counted here, and gates whose asker nobody knows."""
     report = samples.verification()

@@ -17,7 +17,7 @@ from edgerkd.attacks.words import flag_words
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import read_bundle
 from edgerkd.bundle.samples import StoredSamples
-from edgerkd.bundle.write import make_variant, write_bundle
+from edgerkd.bundle.write import MadeVariant, make_variant, write_bundle
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.engine import BuildLog, DeviceRecord, Engine
 from edgerkd.core.errors import (
@@ -32,6 +32,7 @@ from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import judge_gradients
 from edgerkd.core.judged import Judged
+from edgerkd.core.precision import Precision
 from edgerkd.core.profile import Budget, Gates
 from edgerkd.core.progress import Silent
 from edgerkd.core.requirement import (
@@ -51,6 +52,7 @@ from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.paths import read_file
 from edgerkd.files.profiles import load_profile
 from edgerkd.graphs.twin import gradient_twin
+from edgerkd.models.cost import count_cost
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.report.words import notes, reasons
 from edgerkd.verify import evidence
@@ -65,6 +67,7 @@ from edgerkd.verify.run import verify
 from edgerkd.verify.target import target_of
 from edgerkd.verify.verdict import decide, floor_of, gates_of, judge, settled
 from tests import odd_backend
+from tests.believed import pgd_believed
 from tests.bundles import GRAPH, TWIN, write_small_bundle
 from tests.zoo import THREAT, network
 
@@ -128,13 +131,21 @@ def test_an_infinite_host_logit_is_no_parity():
     assert not parity_of(np.asarray([[1.0, 5.0]], np.float32), host, limits=PARITY["fp32"]).ok
 
 
-def test_a_weak_attack_alone_never_passes(tmp_path):
-    """Catches a pass on one step of FGSM."""
-    folder = tmp_path / "bundle"
-    write_small_bundle(folder)
-    found = run(folder, tmp_path, attack="fgsm")
-    assert any("fgsm alone over-reports" in flag_words(flag) for flag in found.flags)
-    assert found.verdict != "pass"
+@pytest.mark.parametrize("attack", ["fgsm", "pgd-20-ce", "pgd"])
+def test_an_attack_that_over_reports_never_passes(attack, bundle, tmp_path):
+    """Catches a pass on one step of FGSM, or on PGD beside a note that it over-reports."""
+    given = {"requirement": Requirement(min_clean_acc=0.0, min_robust_acc=0.0), "attack": attack}
+    found = verify(read_bundle(bundle), engines=tmp_path / "engines", **given, progress=Silent())
+    assert any(f"{attack} alone over-reports" in flag_words(flag) for flag in found.flags)
+    assert found.verdict == "inconclusive"
+
+
+def test_the_seed_of_the_attacks_is_drawn_anew_unless_it_is_given(bundle, tmp_path):
+    """Catches random starts that a maker can foresee, and rehearse until the kept images are the lucky ones."""
+    first, second = (run(bundle, tmp_path, seed=None, attack="fgsm") for _ in range(2))
+    assert first.seed != second.seed
+    assert first.origins.fields["seed"] == "measured"
+    assert run(bundle, tmp_path, seed=first.seed, attack="fgsm").origins.fields["seed"] == "brought"
 
 
 def forged(built: BuiltEngine, content: bytes) -> None:
@@ -150,8 +161,10 @@ def test_an_engine_that_no_longer_loads_is_built_anew(bundle, tmp_path):
     assert run(bundle, tmp_path).parity.ok
 
 
-def on(kind: str, name: str, *, machine: str | None = None, capability: str | None = None) -> DeviceRecord:
-    return DeviceRecord(kind=kind, name=name, machine=machine, capability=capability)
+def on(
+    kind: str, name: str, *, machine: str | None = None, capability: str | None = None, sms: int | None = None
+) -> DeviceRecord:
+    return DeviceRecord(kind=kind, name=name, machine=machine, capability=capability, multiprocessors=sms)
 
 
 ORIN = on("gpu", "Orin", capability="8.7")
@@ -162,6 +175,10 @@ X86 = on("cpu", "AMD EPYC 9V74", machine="x86_64")
     ("profile", "backend", "device", "reached"),
     [
         ("jetson-orin", "trt", ORIN, True),
+        ("jetson-orin", "trt", replace(ORIN, multiprocessors=16), True),
+        ("jetson-orin", "trt", replace(ORIN, multiprocessors=4), False),
+        ("rtx-4060", "trt", on("gpu", "NVIDIA GeForce RTX 4060", capability="8.9", sms=24), True),
+        ("rtx-4060", "trt", on("gpu", "NVIDIA GeForce RTX 4090", capability="8.9", sms=128), False),
         ("jetson-orin", "trt", on("gpu", "NVIDIA H200", capability="9.0"), False),
         ("jetson-orin", "onnx", ORIN, False),
         ("jetson-orin", "onnx", X86, False),
@@ -171,7 +188,9 @@ X86 = on("cpu", "AMD EPYC 9V74", machine="x86_64")
     ],
 )
 def test_a_target_is_reached_by_its_own_backend_on_a_device_like_it(profile, backend, device, reached):
-    """Catches a limit of a Jetson that is met on a server, and a verdict said to be about a device never seen."""
+    """Catches a limit of a Jetson that is met on a server, a larger GPU of the same generation taken for the profile's,
+    and a verdict said to be about a device never seen.
+    """
     engine = Engine(backend=backend, version="1", device=device, variant="fp32", precision="fp32", sha256="0" * 64)
     found = target_of(load_profile(profile), engine)
     assert found is not None
@@ -203,8 +222,9 @@ def verified(bundle, tmp_path_factory) -> VerifyReport:
 
 def run(bundle: Path, tmp_path: Path, **changes) -> VerifyReport:
     """By the attack that the host made, and a quick one: few tests are about the attack."""
-    given = {"engines": tmp_path / "engines", "attack": "pgd", **changes}
-    return verify(read_bundle(bundle), **given, progress=Silent())
+    given = {"engines": tmp_path / "engines", "attack": "pgd", "seed": 0, **changes}
+    with pgd_believed():
+        return verify(read_bundle(bundle), **given, progress=Silent())
 
 
 def built_onnx(bundle: Path, folder: Path, **changes) -> BuiltEngine:
@@ -632,9 +652,9 @@ def test_int8_is_only_claimed_where_something_is_quantised(bundle, tmp_path):
     found = read_bundle(bundle)
     samples, reference = found.samples(found.manifest.variants[0])
     graphs = {"graph": (bundle / GRAPH).read_bytes(), "twin": (bundle / TWIN).read_bytes()}
-    made = make_variant("int8", **graphs, reference=reference)
+    made = [make_variant(precision, **graphs, reference=reference) for precision in ("int8", "fp32")]
     folder = tmp_path / "claims"
-    write_bundle(folder, found.manifest, variants=[made], samples=samples)
+    write_bundle(folder, found.manifest, variants=made, samples=samples)
     with pytest.raises(ArtefactError, match="variant int8 says that it is int8, and nothing in it is quantised"):
         run(folder, tmp_path)
 
@@ -766,6 +786,53 @@ def test_claims_that_do_not_fit_the_files_are_refused(tmp_path, change, message)
     write_small_bundle(folder)
     with pytest.raises(ArtefactError, match=re.escape(message)):
         run(claiming(folder, change), tmp_path)
+
+
+def beside(bundle: Path, folder: Path, made: MadeVariant, precision: Precision, **changes) -> Path:
+    """The bundle with its network in this precision, behind another variant."""
+    found = read_bundle(bundle)
+    samples, reference = found.samples(found.manifest.variants[0])
+    own = make_variant(precision, graph=read_file(bundle / GRAPH), twin=read_file(bundle / TWIN), reference=reference)
+    write_bundle(folder, replace(found.manifest, **changes), variants=[made, own], samples=samples)
+    return folder
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_small_network_in_float32_does_not_vouch_for_what_another_costs(bundle, tmp_path, precision):
+    """Catches the cost of a network that is in the bundle for this alone, and for another backend."""
+    manifest = read_bundle(bundle).manifest
+    small = network(widths=(2,), blocks=(1,), classes=3)
+    graph = onnx_from_network(small)
+    _, reference = read_bundle(bundle).samples(manifest.variants[0])
+    made = make_variant("fp32", backend="trt", graph=graph, twin=gradient_twin(graph), reference=reference)
+    model = replace(manifest.model, architecture=None, cost=count_cost(small.architecture)[0])
+    folder = beside(bundle, tmp_path / "two", made, precision, model=model)
+    with pytest.raises(ArtefactError, match=f"parameters are claimed, and {precision}.onnx has"):
+        run(folder, tmp_path)
+
+
+def test_a_float32_variant_is_held_against_the_claims_itself(bundle, tmp_path):
+    """Catches a clean accuracy that is that of another float32 variant, which no backend here can build."""
+    found = read_bundle(bundle)
+    samples, reference = found.samples(found.manifest.variants[0])
+    assert found.manifest.reference is not None
+    right = reference.logits.argmax(1) == samples.labels
+    worse = np.flatnonzero(right & ~samples.host_robust)
+    assert len(worse)
+    logits = reference.logits.copy()
+    logits[worse] *= -1
+    claimed = accuracy_from_correct((right & samples.host_robust).tolist())
+    made = make_variant(
+        "fp32",
+        backend="trt",
+        graph=read_file(bundle / GRAPH),
+        twin=read_file(bundle / TWIN),
+        reference=replace(reference, logits=logits),
+    )
+    changed = replace(found.manifest.reference, clean_acc=claimed)
+    folder = beside(bundle, tmp_path / "two", made, "fp32", reference=changed)
+    with pytest.raises(ArtefactError, match="clean accuracy is claimed of the host, and its stored answers have"):
+        run(folder, tmp_path)
 
 
 @pytest.mark.parametrize(
