@@ -1,32 +1,29 @@
-"""Whether a report's verdict follows from its own figures, by the rules that made it, and whether it fits a bundle."""
+"""Whether a report's verdict follows from its own figures, by the rules that made it, and these from one another."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgerkd.bundle.kept import read_kept
-from edgerkd.bundle.plugins import load_backend
-from edgerkd.bundle.read import Bundle
 from edgerkd.core.accuracy import Accuracy, wilson_interval
 from edgerkd.core.budget import limits
-from edgerkd.core.errors import ArtefactError, ConfigError, MissingDependencyError
+from edgerkd.core.comparison import mcnemar_exact
+from edgerkd.core.errors import ArtefactError
 from edgerkd.core.gradient_check import REQUIRED, STRAY, GradientCheck, allowed_disagreements
 from edgerkd.core.judged import RIGHT, WRONG
 from edgerkd.core.kept import curve_of
-from edgerkd.core.requirement import Requirement, choose_profile
+from edgerkd.core.plain import ModelComparison
 from edgerkd.core.sequential import bounds, share
-from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Verdict, VerifyReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.paths import shown
-from edgerkd.verify.asking import Asking
 from edgerkd.verify.limits import judge_limit, on_device
-from edgerkd.verify.target import target_of
+from edgerkd.verify.recheck_made import made_problems
 from edgerkd.verify.trust import backed
-from edgerkd.verify.verdict import decide, floor_of, gates_of
+from edgerkd.verify.verdict import decide, gates_of
 
 _ROUNDING = 1e-9  # of figures that were computed, written as text and read again
+_MOST = 50_000  # images that only one of two gets right, of which the chance is computed again within seconds; ours
 
 
 def problems_of(report: VerifyReport) -> list[str]:
@@ -34,12 +31,13 @@ def problems_of(report: VerifyReport) -> list[str]:
     return [
         *_accuracies(report),
         *_classes(report),
+        *_plain(report),
         *_judged(report),
         *_parity(report),
         *_gradients(report.gradients, report.engine.precision),
         *_gates(report),
         *_budget(report),
-        *_trust(report),
+        *made_problems(report),
         *_verdict(report),
     ]
 
@@ -64,32 +62,6 @@ def kept_problems(report: VerifyReport, file: Path) -> list[str]:
     return [f"{key}: it does not follow from {shown(file)}" for key, (said, has) in alike.items() if said != has]
 
 
-def bundle_problems(report: VerifyReport, bundle: Bundle) -> list[str]:
-    """All in the report that is not so in the bundle, each with the key it is about."""
-    manifest = bundle.manifest
-    if report.manifest_sha256 != bundle.sha256:
-        return [
-            f"manifest_sha256: {report.manifest_sha256}, and the bundle's is {bundle.sha256}: this is another bundle"
-        ]
-    own_radius = report.origins.fields.get("threat_model") == "brought"
-    threat_model = replace(manifest.threat_model, eps=report.threat_model.eps) if own_radius else manifest.threat_model
-    alike = {
-        "bundle": (report.bundle, manifest.name),
-        "threat_model": (report.threat_model, threat_model),
-        "reference": (report.reference, manifest.reference),
-    }
-    found = [f"{key}: {said}, and the bundle has {has}" for key, (said, has) in alike.items() if said != has]
-    names = {each.name for each in report.by_class.classes} | set(report.by_class.missing)
-    if names != set(manifest.model.classes):
-        found.append("by_class: its classes are not the bundle's")
-    variant = next((each for each in manifest.variants if each.name == report.engine.variant), None)
-    if variant is None or variant.precision != report.engine.precision:
-        found.append(f"engine.variant: the bundle has no {report.engine.precision} variant {report.engine.variant}")
-    else:
-        found += _engine(report, bundle, variant)
-    return [*found, *_required(report, bundle)]
-
-
 def _accuracies(report: VerifyReport) -> Iterator[str]:
     named = {"clean_acc": report.clean_acc, "robust_acc": report.robust_acc}
     if not report.rows:  # nothing was attacked
@@ -99,19 +71,62 @@ def _accuracies(report: VerifyReport) -> Iterator[str]:
         named |= {f"by_class.classes.{number}.clean_acc": each.clean_acc}
         named |= {f"by_class.classes.{number}.robust_acc": each.robust_acc} if report.rows else {}
     for key, accuracy in named.items():
-        hits = accuracy.value * accuracy.n
-        if abs(hits - round(hits)) > 1e-6:
-            yield f"{key}.value: {accuracy.value} is no whole number of {accuracy.n} images"
-            continue
-        fixed = wilson_interval(round(hits), accuracy.n)
-        expected = bounds(share(round(hits), accuracy.n)) if report.rows else fixed
-        if not _near((accuracy.low, accuracy.high), expected):
-            yield f"{key}.low, {key}.high: not the interval of {round(hits)} of {accuracy.n}"
+        yield from _counted(key, accuracy, anytime=bool(report.rows))
         if "classes" not in key and accuracy.n != report.clean_acc.n:
             yield f"{key}.n: {accuracy.n}, and clean_acc.n is {report.clean_acc.n}"
     for key in ("clean_acc", *(name for name in named if name.startswith("rows."))):
         if report.robust_acc.value > named[key].value + _ROUNDING:
             yield f"robust_acc.value: {report.robust_acc.value} is above {key}, and it is the worst case"
+
+
+def _counted(key: str, accuracy: Accuracy, *, anytime: bool) -> Iterator[str]:
+    """It is a count of images, with the interval of a fixed sample or of one that may end at `anytime`."""
+    hits = accuracy.value * accuracy.n
+    if abs(hits - round(hits)) > 1e-6:
+        yield f"{key}.value: {accuracy.value} is no whole number of {accuracy.n} images"
+        return
+    count = round(hits)
+    expected = bounds(share(count, accuracy.n)) if anytime else wilson_interval(count, accuracy.n)
+    if not _near((accuracy.low, accuracy.high), expected):
+        yield f"{key}.low, {key}.high: not the interval of {count} of {accuracy.n}"
+
+
+def _plain(report: VerifyReport) -> Iterator[str]:
+    """The plain answers are to all samples, class by class; where nothing was attacked they are all there is."""
+    plain, n = report.plain, report.samples.n
+    named = {"plain.engine_acc": (plain.engine_acc, [each.engine_acc for each in plain.classes])}
+    models = [each.model_acc for each in plain.classes if each.model_acc is not None]
+    if plain.model is not None:
+        named["plain.model.model_acc"] = (plain.model.model_acc, models)
+    elif models:
+        yield "plain.model: not there, and plain.classes say how accurate it is"
+    for key, (whole, parts) in named.items():
+        yield from _counted(key, whole, anytime=False)
+        for number, part in enumerate(parts):
+            yield from _counted(f"plain.classes.{number}.{key.rpartition('.')[2]}", part, anytime=False)
+        if whole.n != n:
+            yield f"{key}.n: {whole.n}, and samples.n is {n}"
+        yield from _added_up("plain.classes", key, whole, parts)
+    if plain.model is not None:
+        yield from _compared(plain.model, _hits(plain.engine_acc), n)
+    there = {each.name: each.engine_acc.n for each in plain.classes}
+    if any(each.clean_acc.n > there.get(each.name, 0) for each in report.by_class.classes):
+        yield "plain.classes: fewer images of a class than by_class, which is of some of these"
+    if not report.rows and report.clean_acc != plain.engine_acc:
+        yield "clean_acc: not plain.engine_acc, and nothing was attacked"
+
+
+def _compared(model: ModelComparison, hits: int, n: int) -> Iterator[str]:
+    """Engine, right on `hits` of `n` images, and model: each image is one that both, one or none of them gets right."""
+    both, neither = hits - model.engine_alone, n - hits - model.model_alone
+    if min(both, neither) < 0 or both + model.model_alone != _hits(model.model_acc):
+        yield "plain.model: engine_alone and model_alone do not follow from the two accuracies"
+        return
+    if not both - 1e-6 <= model.same_answer * n <= both + neither + 1e-6:
+        yield f"plain.model.same_answer: {model.same_answer}, and both are right on {both} of {n}, none on {neither}"
+    alone = (model.engine_alone, model.model_alone)
+    if max(alone) <= _MOST and abs(model.chance - mcnemar_exact(*alone)) > _ROUNDING:
+        yield f"plain.model.chance: {model.chance} does not follow from engine_alone and model_alone"
 
 
 def _judged(report: VerifyReport) -> Iterator[str]:
@@ -139,11 +154,15 @@ def _classes(report: VerifyReport) -> Iterator[str]:
         ("clean_acc", report.clean_acc, [each.clean_acc for each in classes]),
         ("robust_acc", report.robust_acc, [each.robust_acc for each in classes]),
     ):
-        if sum(part.n for part in parts) != whole.n or sum(map(_hits, parts)) != _hits(whole):
-            yield f"by_class: the classes' {key} do not add up to {key}"
+        yield from _added_up("by_class", key, whole, parts)
     worst = min(classes, key=lambda each: (each.robust_acc.value, each.clean_acc.value), default=None)
     if report.by_class.worst != (worst and worst.name):
         yield f"by_class.worst: {report.by_class.worst} is not the least robust class"
+
+
+def _added_up(where: str, key: str, whole: Accuracy, parts: Sequence[Accuracy]) -> Iterator[str]:
+    if sum(part.n for part in parts) != whole.n or sum(map(_hits, parts)) != _hits(whole):
+        yield f"{where}: the classes' images do not add up to {key}"
 
 
 def _parity(report: VerifyReport) -> Iterator[str]:
@@ -197,16 +216,6 @@ def _budget(report: VerifyReport) -> Iterator[str]:
         yield "latency_ms: its percentiles are not in order"
 
 
-def _trust(report: VerifyReport) -> Iterator[str]:
-    trust = report.trust
-    if ("signature" in trust.grounds and trust.signature != "valid") or (trust.signature == "valid") > (
-        trust.key is not None
-    ):
-        yield "trust: a signature that counts must be valid, and of a key"
-    if ("samples" in trust.grounds) != (report.samples.source == "verifier"):
-        yield "trust.grounds: samples are a ground where the verifier brought them, and only there"
-
-
 def _verdict(report: VerifyReport) -> Iterator[str]:
     follows: Verdict = decide(
         parity=report.parity,
@@ -222,46 +231,6 @@ def _verdict(report: VerifyReport) -> Iterator[str]:
     follows = backed(follows, report.trust)
     if report.verdict != follows:
         yield f"verdict: {report.verdict}, and by its own figures it is {follows}"
-
-
-def _engine(report: VerifyReport, bundle: Bundle, variant: Variant) -> Iterator[str]:
-    """A graph that is its own engine, and an engine that the bundle brings, have a digest there."""
-    try:
-        is_graph = load_backend(report.engine.backend).suffix == ".onnx"
-    except (ConfigError, MissingDependencyError):  # a backend that is not known here
-        is_graph = False
-    name = variant.engine or (variant.graph if is_graph else None)
-    if name is not None and report.engine.sha256 != bundle.manifest.files[name].sha256:
-        yield f"engine.sha256: not that of {name}, which is the engine"
-    cost = bundle.manifest.model.cost
-    counted = {"params": cost.params, "macs": cost.macs, "peak_bytes": cost.peak_bytes}
-    for each in report.budget:
-        if each.limit in counted and each.measured != counted[each.limit]:
-            yield f"budget.{each.limit}.measured: {each.measured}, and the bundle says {counted[each.limit]}"
-
-
-def _required(report: VerifyReport, bundle: Bundle) -> Iterator[str]:
-    """Thresholds that follow from the bundle; not those of a profile that the verifier brought."""
-    manifest, target = bundle.manifest, report.target
-    if report.origins.fields.get("target") == "brought":
-        return
-    try:
-        profile = choose_profile(manifest.profiles, None if target is None else target.profile)
-    except ConfigError:
-        yield f"target.profile: the bundle has no profile {target and target.profile}"
-        return
-    if target != target_of(profile, report.engine):
-        yield "target: not the device of the bundle's profile, or not reached by this engine as it says"
-    asking = Asking(
-        manifest=manifest,
-        profile=profile,
-        own_profile=False,
-        own_radius=report.threat_model.eps != manifest.threat_model.eps,
-        caller=Requirement() if report.made is None else report.made.asked,
-    )
-    measured = report.requirement == Requirement() and report.verdict in ("measured", "fail")  # or not the model
-    if not measured and report.requirement != asking.required(floor=floor_of(report.plain)):
-        yield "requirement: not what the bundle, its profile and the verifier (made.asked) ask"
 
 
 def _hits(accuracy: Accuracy) -> int:

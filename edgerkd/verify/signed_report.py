@@ -23,7 +23,8 @@ from edgerkd.files.atomic import write_atomic
 from edgerkd.files.damage import DAMAGE
 from edgerkd.files.decode import decode_json, decode_plain, encode_json, plain
 from edgerkd.files.paths import TEXT_LIMIT, find_kind, read_file, shown
-from edgerkd.verify.recheck import bundle_problems, kept_problems, problems_of
+from edgerkd.verify.recheck import kept_problems, problems_of
+from edgerkd.verify.recheck_bundle import bundle_problems
 
 SUFFIX = ".sig"
 

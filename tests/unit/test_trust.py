@@ -18,6 +18,7 @@ from edgerkd.bundle.signature import SIGNATURE, sign
 from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import ArtefactError
 from edgerkd.core.manifest import MANIFEST
+from edgerkd.core.origin import FIELDS
 from edgerkd.core.progress import Silent
 from edgerkd.core.requirement import Requirement
 from edgerkd.core.trust import Trust
@@ -220,6 +221,7 @@ def verified(original, tmp_path_factory) -> VerifyReport:
         found,
         engines=tmp_path_factory.mktemp("engines"),
         requirement=Requirement(min_clean_acc=0.1),
+        seed=0,
         trust=trust_in(found, keys=[MAKER.key]),
         progress=Silent(),
     )
@@ -354,6 +356,15 @@ CHANGES = [
     (("gradients", "ok"), False),
     (("gradients", "disagreeing"), 64),
     (("gradients", "required"), -1.0),
+    (("samples", "sha256"), "0" * 64),
+    (("samples", "data"), "another"),
+    (("plain", "engine_acc", "value"), 0.5),
+    (("plain", "engine_acc", "low"), 0.3),
+    (("plain", "classes", 0, "engine_acc", "n"), 6),
+    (("plain", "classes", 0, "name"), "bar 2"),
+    (("plain", "model", "engine_alone"), 1),
+    (("plain", "model", "same_answer"), 0.5),
+    (("plain", "model", "chance"), 0.5),
     (("clean_acc", "value"), 0.65),
     (("clean_acc", "low"), 0.0),
     (("robust_acc", "value"), 0.1),
@@ -362,9 +373,14 @@ CHANGES = [
     (("by_class", "worst"), "bar 2"),
     (("by_class", "classes", 0, "clean_acc", "n"), 9),
     (("rows", 0, "robust_acc", "value"), 0.15),
+    (("rows", 0, "attack"), "fgsm"),
     (("rows", 2, "source"), "replay"),
+    (("rows", 2, "attack"), "apgd-dlr"),
+    (("notices",), []),
     (("judged", "fates"), ["+" * 20]),
     (("judged", "of"), 21),
+    (("judged", "images"), [0] * 20),
+    (("judged", "images"), list(range(20))),
     (("retention",), 1.0),
     (("gates", 0, "verdict"), "fail"),
     (("gates", 1, "verdict"), "pass"),
@@ -378,6 +394,10 @@ CHANGES = [
     (("latency_ms", "p50"), 1e-3),
     (("trust", "grounds"), ["sha256"]),
     (("trust", "key"), "0" * 64),
+    (("origins", "fields"), dict.fromkeys(FIELDS, "measured")),
+    (("origins", "figures", "params"), "measured"),
+    (("origins", "thresholds", "clean_acc"), "maker"),
+    (("origins", "thresholds", "robust_acc"), "maker"),
     (("seed",), 1),
     (("probe_seed",), 1),
     (("made", "time"), "2020-01-01T00:00:00+00:00"),
@@ -402,11 +422,9 @@ def test_an_altered_report_is_refused_and_the_key_named(report, keys, value):
 
 FREE = {
     ("engine", "device", "name"),
-    ("rows", 2, "source"),
     ("trust", "grounds"),
     ("trust", "key"),
     ("seed",),
-    ("probe_seed",),
     ("made", "time"),
     ("flags",),
 }
@@ -419,7 +437,9 @@ OF_A_BUNDLE = {
     ("target", "profile"),
     ("engine", "sha256"),
     ("engine", "variant"),
-    ("made", "asked", "min_robust_acc"),
+    ("samples", "sha256"),
+    ("samples", "data"),
+    ("origins", "thresholds", "robust_acc"),
 }
 """What only the bundle can tell."""
 
