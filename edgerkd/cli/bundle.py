@@ -71,8 +71,10 @@ def bundle(
     json: Json = False,
 ) -> None:
     """Make a bundle from a network of your own, with the images it is to be verified on."""
+    from edgerkd.core.errors import ConfigError
     from edgerkd.core.requirement import Requirement
-    from edgerkd.files.paths import given_path
+    from edgerkd.files.atomic import claimed_place
+    from edgerkd.files.paths import given_path, shown
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.bundle import Asked, make_bundle
     from edgerkd.report.words import bundle_lines
@@ -93,7 +95,9 @@ def bundle(
         license=license,
     )
     folder, signer = BUNDLES / found.name if out is None else given_path(out), signer_of(sign)
-    with progress() as bars:
+    with progress() as bars, claimed_place(folder) as alone:
+        if not alone:
+            raise ConfigError(f"{shown(folder)}: another process makes this bundle: wait, or name another --out.")
         made = make_bundle(folder, found, request, asked, signer=signer, progress=bars)
     if json:
         emit_json(made.manifest)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerkd.cli.options import License, PrecisionAsked, Run, Sign, run_folder, signer_of
+from edgerkd.cli.options import Images, License, PrecisionAsked, Run, Sign, run_folder, signer_of
 from edgerkd.cli.output import Json, emit_json, identity_lines, note, progress, put_line
 from edgerkd.core.model_spec import UNKNOWN_LICENSE
 
@@ -21,6 +21,7 @@ def export(
     ] = "trt",
     precision: PrecisionAsked = "auto",
     run: Run = None,
+    n: Images = 500,
     profile: Annotated[
         list[str] | None,
         typer.Option("--profile", metavar="NAME", help="One more device whose requirements the bundle carries."),
@@ -52,6 +53,7 @@ def export(
             profiles=profiles,
             license=license,
             transfer_from=tuple(transfer_from or ()),
+            n=n,
             signer=signer,
             progress=bars,
         )

@@ -38,7 +38,10 @@ def read_calibration(source: str, request: DataRequest, shape: tuple[int, int, i
     another shape or out of range.
     """
     path = given_path(source)
-    images = _pictures(path, request, shape, progress) if find_kind(path) == "a folder" else _array(path)
+    kind = find_kind(path)
+    if kind is None:
+        raise ConfigError(f"{shown(path)}: --calibration: there is no such file or folder.")
+    images = _pictures(path, request, shape, progress) if kind == "a folder" else _array(path)
     if problems := list(image_problems(images, "calibration images")):
         raise ConfigError(problems_text(shown(path), problems))
     images = with_channels(images)

@@ -216,14 +216,38 @@ def claim(folder: Path) -> Iterator[bool]:
 
     A killed process claims nothing. Raises StorageError where the folder cannot be written.
     """
-    with storage(folder):
-        handle = os.open(folder / CLAIM, os.O_RDWR | os.O_CREAT, 0o644)
+    with _claimed(folder / CLAIM) as alone:
+        yield alone
+
+
+@contextmanager
+def claimed_place(path: Path) -> Iterator[bool]:
+    """Whether nobody else is about to write the folder `path`, which need not be there; nobody can, until this is left.
+
+    A killed process claims nothing. Raises StorageError where nothing can be written beside it.
+    """
+    made = not path.parent.exists()
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _claimed(path.with_name(f".{path.name}{CLAIM}")) as alone:
+            yield alone
+    finally:
+        if made:
+            with suppress(OSError):
+                path.parent.rmdir()
+
+
+@contextmanager
+def _claimed(file: Path) -> Iterator[bool]:
+    with storage(file):
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     alone = _alone(handle)
     try:
         yield alone
     finally:
         if alone:
-            (folder / CLAIM).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
         os.close(handle)
 
 

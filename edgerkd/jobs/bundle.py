@@ -18,7 +18,7 @@ from edgerkd.core.errors import ConfigError
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.model_spec import UNKNOWN_LICENSE, ModelSpec
-from edgerkd.core.precision import Placement, Precisions
+from edgerkd.core.precision import Precision, Precisions
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import ReferenceResult, Requirement
@@ -35,7 +35,7 @@ from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.adopt import adopt_model, check_source, classes_for
 from edgerkd.jobs.graph_attack import attack_graph
-from edgerkd.jobs.precision import Chosen, FloatModel, choose, faster_precisions
+from edgerkd.jobs.precision import Chosen, FloatModel, check_precision, choose, faster_precisions
 from edgerkd.jobs.threat import threat_model_for
 from edgerkd.jobs.versions import host_versions
 from edgerkd.verify.graph import reference_of_graph
@@ -97,9 +97,11 @@ def make_bundle(
     backend, signer = load_backend(asked.format), signer or own_signer()
     if asked.attack is not None:
         attacks_of(asked.attack)  # a wrong name should not wait for the work before it
+    check_precision(asked.precision, backend, asked.profiles, progress)
     check_source(model)
     judged = judge_inputs(model, data, n=asked.n, seed=asked.seed, progress=progress)
     threat_model = threat_model_of(data, judged, eps=asked.eps, norm=asked.norm, progress=progress)
+    calibration = _calibration(judged, data, asked, progress) if model.engine is None else None
     graph = judged.model.graph
     with progress.stage("gradient twin", 0):
         twin = gradient_twin(graph)
@@ -118,8 +120,17 @@ def make_bundle(
         engine=engine,
     )
     chosen = Chosen()
-    if model.engine is None:
-        chosen = _lower_precision(graph, samples, judged, data, asked, threat_model, backend.placement, progress)
+    if calibration is not None:
+        rounded = FloatModel(
+            graph=graph,
+            samples=samples,
+            calibration=calibration,
+            attacks=() if asked.attack is None else attacks_of(asked.attack),
+            threat_model=threat_model,
+            seed=asked.seed,
+        )
+        faster = _faster(asked)
+        chosen = choose(rounded, asked.precision, faster=faster, placement=backend.placement, progress=progress)
     manifest = Manifest(
         name=folder.name,
         dataset=judged.data.name,
@@ -174,20 +185,23 @@ def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
-def _lower_precision(
-    graph: bytes,
-    samples: StoredSamples,
-    judged: Judged,
-    request: DataRequest,
-    asked: Asked,
-    threat_model: ThreatModel,
-    placement: Placement | None,
-    progress: Progress,
-) -> Chosen:
-    """What goes into the bundle beside float32. Raises ConfigError where images to measure ranges on are missing."""
-    faster = faster_precisions(asked.profiles[0].device) if asked.profiles else ()
-    if asked.precision == "fp32" or (asked.precision == "auto" and not faster):
-        return Chosen()
+def _faster(asked: Asked) -> tuple[Precision, ...]:
+    """The precisions that the device is known to compute faster than float32."""
+    return faster_precisions(asked.profiles[0].device) if asked.profiles else ()
+
+
+def _calibration(judged: Judged, request: DataRequest, asked: Asked, progress: Progress) -> NDArray[np.float32] | None:
+    """Images (n, c, h, w) that ranges are measured on; None where float32 is enough, and why is said.
+
+    Raises ConfigError where they are missing, or are named and not needed.
+    """
+    if asked.precision == "fp32" or (asked.precision == "auto" and not _faster(asked)):
+        why = _why_float32(asked)
+        if asked.calibration is not None:
+            raise ConfigError(f"--calibration: {why}, so nothing is rounded. Take --precision fp16 or int8.")
+        if asked.precision == "auto" and asked.attack is not None:
+            progress.say(f"float32 alone: {why}")
+        return None
     channels, height, width = judged.model.image_shape
     if asked.calibration is not None:
         images = read_calibration(asked.calibration, request, (height, width, channels), progress=progress)
@@ -199,18 +213,18 @@ def _lower_precision(
             if asked.precision != "auto":
                 raise
             progress.say(f"float32 alone: {e}")
-            return Chosen()
+            return None
     source = asked.calibration or f"{judged.data.name}, none of them judged"
     progress.say(f"calibration: {len(images):,} images of {source}")
-    model = FloatModel(
-        graph=graph,
-        samples=samples,
-        calibration=np.divide(_channels_first(images), 255, dtype=np.float32),
-        attacks=() if asked.attack is None else attacks_of(asked.attack),
-        threat_model=threat_model,
-        seed=asked.seed,
-    )
-    return choose(model, asked.precision, faster=faster, placement=placement, progress=progress)
+    return np.divide(_channels_first(images), 255, dtype=np.float32)
+
+
+def _why_float32(asked: Asked) -> str:
+    if asked.precision == "fp32":
+        return "fp32 is asked for"
+    if not asked.profiles:
+        return "without --profile no device is known to be faster in another precision"
+    return f"{asked.profiles[0].name} is not known to be faster in another precision"
 
 
 def threat_model_of(

@@ -4,13 +4,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgerkd.attacks.suite import DEFAULT, attacks_of
+from edgerkd.bundle.backend import Backend
 from edgerkd.bundle.keys import Signer, own_signer
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
-from edgerkd.bundle.write import make_variant, write_bundle
-from edgerkd.core.errors import MissingDependencyError
+from edgerkd.bundle.write import MadeVariant, make_variant, write_bundle
+from edgerkd.core.errors import ConfigError, MissingDependencyError
 from edgerkd.core.manifest import Manifest
 from edgerkd.core.model_spec import UNKNOWN_LICENSE, ModelSpec
 from edgerkd.core.precision import Precisions
@@ -22,14 +24,15 @@ from edgerkd.core.run_record import RunRecord
 from edgerkd.data.calibration import MOST as CALIBRATION
 from edgerkd.data.dataset import Dataset, to_float
 from edgerkd.distill.quantization_aware import EPOCHS, train_rounded
-from edgerkd.files.atomic import check_writable
+from edgerkd.files.atomic import check_writable, claim
 from edgerkd.files.decode import decode_json
+from edgerkd.files.paths import shown
 from edgerkd.graphs.precision.int8 import Rounding
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import Attacked, attack_network
 from edgerkd.jobs.distill import load_inputs
 from edgerkd.jobs.graph_parity import check_graph
-from edgerkd.jobs.precision import FloatModel, choose, faster_precisions
+from edgerkd.jobs.precision import FloatModel, check_precision, choose, faster_precisions
 from edgerkd.jobs.transfer import others
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.network import Network
@@ -37,7 +40,7 @@ from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import load_network
 from edgerkd.verify.build import build_engine
 
-STORED_IMAGES = 500  # at most; enough for an interval of 4 points either way, and 8 MB of CIFAR-10
+STORED_IMAGES = 500  # unless others are asked for; an interval of 4 points either way, and 8 MB of CIFAR-10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,24 +60,100 @@ def export(
     profiles: tuple[Profile, ...] = (),
     license: str = UNKNOWN_LICENSE,
     transfer_from: tuple[str, ...] = (),
+    n: int = STORED_IMAGES,
     signer: Signer | None = None,
     progress: Progress,
 ) -> Exported:
     """Write the run's bundle for the backend `format`, and its engine where that can build here.
 
+    `n` test images at most go with it, to be verified on.
+
     With `auto` the precision is the fastest on the profile's device whose robustness holds; float32 comes along. The
     bundle carries the requirements of the run's profile, then of further `profiles`, and adversarial images made
     against the teacher and against each run or model that `transfer_from` names. The `signer` signs it, or else the
-    user's own key. Raises UnknownNameError for a backend that is not known, ArtefactError for a damaged student,
+    user's own key. Raises UnknownNameError for a backend that is not known, ConfigError where another process works in
+    the run's folder, or for a precision that the backend has not, ArtefactError for a damaged student,
     ExportError for a network without a gradient twin or a precision that it cannot have, ParityError where the exported
     graph is not the student.
     """
     backend, signer = load_backend(format), signer or own_signer()
     check_writable(run.path / "bundle.json")
     record = decode_json(RunRecord, run.recipe)
+    further = tuple(profile for profile in profiles if profile.name != record.profile.name)
+    check_precision(precision, backend, (record.profile, *further), progress)
+    with claim(run.path) as alone:
+        if not alone:
+            raise ConfigError(f"{shown(run.path)}: another process trains or exports this run: wait until it ends.")
+        material = _material(run, record, transfer_from, n, progress)
+        chosen = choose(
+            _float_model(material, run, record, progress),
+            precision,
+            faster=faster_precisions(record.profile.device),
+            placement=backend.placement,
+            progress=progress,
+        )
+        manifest = Manifest(
+            name=run.path.resolve().name,
+            dataset=record.data.name,
+            model=ModelSpec(
+                image_shape=record.architecture.image_shape,
+                classes=record.data.classes,
+                architecture=record.architecture,
+                cost=record.cost,
+            ),
+            preprocessing=record.data.preprocessing,
+            threat_model=record.recipe.threat_model,
+            format=format,
+            variants=(),
+            profiles=(record.profile, *further),
+            requirement=None,
+            reference=reference_of(material.attacked, material.taught),
+            versions=host_versions(),
+            rejected=chosen.rejected,
+            origins=tuple(material.origins),
+        )
+        own = material.attacked.samples
+        samples = replace(own, transfers=np.stack(list(material.origins.values())))
+        variants = [*(tried.variant(own) for tried in chosen.tried), material.variant]
+        write_bundle(run.bundle, manifest, variants=variants, samples=samples, license=license, signer=signer)
+        return _built(run, backend)
+
+
+def _built(run: RunFolder, backend: Backend) -> Exported:
+    """The run's bundle, with its engine where that can be built here."""
+    bundle = read_bundle(run.bundle)
+    try:
+        backend.check_build()
+    except MissingDependencyError as e:
+        return Exported(bundle=bundle, engine=None, postponed=str(e))
+    variant = bundle.manifest.variant_for(bundle.manifest.format, backend.placement)
+    built = build_engine(bundle, variant, backend, run.engines)
+    return Exported(bundle=bundle, engine=str(built.engine), postponed=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Material:
+    """What a bundle is made of: the student's graph, and student and teacher `attacked` and `taught`.
+
+    `origins` are adversarial images float32 (n, c, h, w) by the name of the network that they were made against.
+    """
+
+    student: Network
+    teacher: Network
+    dataset: Dataset
+    graph: bytes
+    variant: MadeVariant
+    attacked: Attacked
+    taught: Attacked
+    origins: dict[str, NDArray[np.float32]]
+
+
+def _material(
+    run: RunFolder, record: RunRecord, transfer_from: tuple[str, ...], n: int, progress: Progress
+) -> _Material:
     student = load_network(run.trained)
     dataset, teacher = load_inputs(run, record, progress=progress)
-    images = dataset.test.sample(STORED_IMAGES, seed=record.recipe.seed)
+    images = dataset.test.sample(n, seed=record.recipe.seed)
     found = others(transfer_from, images, record, dataset.class_names, progress=progress)
     attacked, taught = (
         attack_network(
@@ -91,54 +170,32 @@ def export(
         )
         for name, network in (("student", student), ("teacher", teacher))
     )
-    origins = {"teacher": taught.outcomes.images_adv, **found}
     graph = onnx_from_network(student)
     check_graph(graph, attacked.samples, attacked.reference)
-    twin = gradient_twin(graph)
-    made = make_variant("fp32", graph=graph, twin=twin, reference=attacked.reference)
-    threat_model, seed = record.recipe.threat_model, record.recipe.seed
-    faster = faster_precisions(record.profile.device)
-    model = FloatModel(
+    return _Material(
+        student=student,
+        teacher=teacher,
+        dataset=dataset,
         graph=graph,
-        samples=attacked.samples,
+        variant=make_variant("fp32", graph=graph, twin=gradient_twin(graph), reference=attacked.reference),
+        attacked=attacked,
+        taught=taught,
+        origins={"teacher": taught.outcomes.images_adv, **found},
+    )
+
+
+def _float_model(material: _Material, run: RunFolder, record: RunRecord, progress: Progress) -> FloatModel:
+    """What the precision search works on, with the run's own training to fall back on."""
+    seed, dataset = record.recipe.seed, material.dataset
+    return FloatModel(
+        graph=material.graph,
+        samples=material.attacked.samples,
         calibration=to_float(dataset.train.sample(CALIBRATION, seed=seed).images).numpy(),
         attacks=attacks_of(DEFAULT),
-        threat_model=threat_model,
-        seed=seed,
-        retrain=partial(_retrained, student, run, record, dataset, teacher, progress),
-    )
-    chosen = choose(model, precision, faster=faster, placement=backend.placement, progress=progress)
-    further = tuple(profile for profile in profiles if profile.name != record.profile.name)
-    manifest = Manifest(
-        name=run.path.resolve().name,
-        dataset=record.data.name,
-        model=ModelSpec(
-            image_shape=record.architecture.image_shape,
-            classes=record.data.classes,
-            architecture=record.architecture,
-            cost=record.cost,
-        ),
-        preprocessing=record.data.preprocessing,
         threat_model=record.recipe.threat_model,
-        format=format,
-        variants=(),
-        profiles=(record.profile, *further),
-        requirement=None,
-        reference=reference_of(attacked, taught),
-        versions=host_versions(),
-        rejected=chosen.rejected,
-        origins=tuple(origins),
+        seed=seed,
+        retrain=partial(_retrained, material.student, run, record, dataset, material.teacher, progress),
     )
-    samples = replace(attacked.samples, transfers=np.stack(list(origins.values())))
-    variants = [*(tried.variant(attacked.samples) for tried in chosen.tried), made]
-    write_bundle(run.bundle, manifest, variants=variants, samples=samples, license=license, signer=signer)
-    bundle = read_bundle(run.bundle)
-    try:
-        backend.check_build()
-    except MissingDependencyError as e:
-        return Exported(bundle=bundle, engine=None, postponed=str(e))
-    built = build_engine(bundle, bundle.manifest.variant_for(format, backend.placement), backend, run.engines)
-    return Exported(bundle=bundle, engine=str(built.engine), postponed=None)
 
 
 def _retrained(

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from edgerkd.attacks.assess import Outcomes
 from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.replay import transferred
+from edgerkd.bundle.backend import Backend
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import MadeVariant, make_variant
-from edgerkd.core.errors import DivergedError, ExportError
+from edgerkd.core.errors import ConfigError, DivergedError, ExportError
 from edgerkd.core.precision import (
     RETENTION,
     RETENTION_LOW,
@@ -22,7 +23,7 @@ from edgerkd.core.precision import (
     PrecisionSearch,
     Retention,
 )
-from edgerkd.core.profile import Device
+from edgerkd.core.profile import Device, Profile
 from edgerkd.core.progress import Progress
 from edgerkd.core.sequential import Tally, bounds, images_needed, surely_reached
 from edgerkd.core.threat import ThreatModel
@@ -272,12 +273,33 @@ def allowed_loss(n: int) -> float | None:
     return lost / n
 
 
+def _why_not(tried: Tried) -> str:
+    if _falls_short(tried):
+        return "its robustness does not hold"
+    return "too few images resist the attack to say that its robustness holds"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
     """What goes into a bundle beside float32, the best first; and the searches that led nowhere."""
 
     tried: tuple[Tried, ...] = ()
     rejected: tuple[PrecisionSearch, ...] = ()
+
+
+def check_precision(asked: Precisions, backend: Backend, devices: Sequence[Profile], progress: Progress) -> None:
+    """Raises ConfigError for int8 on a backend that runs none; says where a device is not known to gain anything."""
+    if asked == "int8" and backend.placement is None:
+        raise ConfigError(
+            f"--precision int8: the backend {backend.name} runs no int8 graph of edgerkd's. Take --precision fp16, or "
+            "--format with one that does, such as onnx, openvino or trt."
+        )
+    if asked in ("fp16", "int8"):
+        for each in devices:
+            if asked not in (faster := faster_precisions(each.device)):
+                known = f": {' and '.join(faster)} {'is' if len(faster) == 1 else 'are'}" if faster else ""
+                known = known or ", nor in any other precision"
+                progress.say(f"note: {each.name} is not known to be faster in {asked}{known}")
 
 
 def choose(
@@ -314,5 +336,5 @@ def choose(
         rejected += [each.search for each in tried if not each.search.holds]
         if tried[0].search.holds:
             return Chosen(tried=tuple(each for each in tried if each.search.holds), rejected=tuple(rejected))
-        progress.say(f"{precision} is not taken: its robustness does not hold")
+        progress.say(f"{precision} is not taken: {_why_not(tried[0])}")
     return Chosen(rejected=tuple(rejected))

@@ -10,6 +10,7 @@ import pytest
 
 from edgerkd.bundle.read import read_bundle
 from edgerkd.core.verification import VerifyReport
+from edgerkd.files.atomic import claimed_place
 from edgerkd.files.decode import decode_json
 from edgerkd.verify import isolated
 from tests.foreign import bars, bars_network, bytes_network, endless_network, write_data
@@ -118,6 +119,10 @@ def _labels(*, highest: int) -> dict[str, np.ndarray]:
         (("mine.onnx", *ASKED, "--format", "tensorflow"), 3, "There is no backend named 'tensorflow'"),
         (("mine.onnx", *ASKED, "--attack", "pgdd"), 3, "There is no attack named 'pgdd'"),
         (("mine.onnx", *ASKED, "--profile", "jetson"), 3, "There is no profile named 'jetson'"),
+        (("mine.onnx", *ASKED, "--calibration", "data.npz"), 3, "without --profile no device is known to be faster"),
+        (("mine.onnx", *ASKED, "--precision", "fp32", "--calibration", "data.npz"), 3, "so nothing is rounded"),
+        (("mine.onnx", *ASKED, "--precision", "int8", "--calibration", "gone"), 3, "gone: --calibration: there is no"),
+        (("mine.onnx", *ASKED, "--precision", "int8", "--format", "onnx-cuda"), 3, "runs no int8 graph"),
         (("text.onnx", *ASKED), 5, "text.onnx"),
         (("other.onnx", *ASKED), 3, "16 x 16"),
         (("mine.onnx", *ASKED, "--engine", "absent.plan"), 3, "absent.plan"),
@@ -138,6 +143,17 @@ def test_bad_input_is_one_clear_error(here, edgerkd, arguments, code, message):
     assert message in " ".join(ended.err.split())
     assert "Traceback" not in ended.err
     assert not (here / "bundles").exists()
+
+
+def test_two_bundles_into_one_folder_are_one_clear_error(here, edgerkd):
+    """Catches a bundle that another process quietly replaces while it is made."""
+    with claimed_place(here / "bundles" / "mine") as alone:
+        assert alone
+        ended = edgerkd("bundle", "mine.onnx", *ASKED)
+    assert ended.code == 3
+    assert "bundles/mine: another process makes this bundle" in ended.err
+    assert edgerkd("bundle", "mine.onnx", *ASKED, "--attack", "fgsm").code == 0
+    assert [path.name for path in (here / "bundles").iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("flags", [("--normalize", "none"), ()])

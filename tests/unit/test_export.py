@@ -8,12 +8,13 @@ import pytest
 
 from edgerkd.attacks.suite import DEFAULT
 from edgerkd.core.data_request import DataRequest
-from edgerkd.core.errors import ParityError, UnknownNameError
+from edgerkd.core.errors import ConfigError, ParityError, UnknownNameError
 from edgerkd.core.manifest import MANIFEST
 from edgerkd.core.progress import Silent
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
+from edgerkd.files.atomic import claim
 from edgerkd.files.decode import decode_json
 from edgerkd.files.profiles import load_profile
 from edgerkd.jobs import export as job
@@ -61,6 +62,14 @@ def test_a_verdict_by_another_attack_than_the_hosts_says_so(tmp_path, monkeypatc
     )
     assert not any("the host attacked by" in note for note in notes(same))
     assert any("the host attacked by" in note for note in notes(other))
+
+
+def test_two_exports_of_one_run_are_one_clear_error(tmp_path):
+    """Catches a bundle that another process quietly replaces while it is made."""
+    run = write_small_run(tmp_path / "run")
+    with claim(run.path), pytest.raises(ConfigError, match="another process trains or exports this run"):
+        job.export(run, format="onnx", progress=Silent())
+    assert not run.bundle.exists()
 
 
 def test_an_export_is_for_its_format_and_for_every_device_that_is_named(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Which precision an export takes, and what it says of those that it does not."""
 
+import platform
 from dataclasses import replace
 
 import numpy as np
@@ -21,9 +22,18 @@ from edgerkd.graphs.precision.search import Ranking, margins_of
 from edgerkd.jobs import export as export_job
 from edgerkd.jobs import graph_attack
 from edgerkd.jobs import precision as job
-from edgerkd.jobs.precision import FloatModel, allowed_loss, choose, faster_precisions, retention_of, try_precision
+from edgerkd.jobs.precision import (
+    FloatModel,
+    allowed_loss,
+    check_precision,
+    choose,
+    faster_precisions,
+    retention_of,
+    try_precision,
+)
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.report.words import precision_lines, search_words
+from edgerkd.verify.build import choose_backend
 from edgerkd.verify.graph import graph_logits
 from edgerkd.verify.run import verify
 from tests.listening import Listening
@@ -99,6 +109,39 @@ def test_auto_takes_the_fastest_whose_robustness_holds(model, monkeypatch, retai
     refused = {search.precision for search in found.rejected}
     assert refused == {name for name in retained if not retained[name].holds and (name != "fp16" or not expected)}
     assert len([line for line in progress.lines if "its robustness does not hold" in line]) == len(refused)
+
+
+@pytest.mark.parametrize(
+    ("retention", "said"),
+    [
+        (held(0.97, 0.9), "its robustness does not hold"),
+        (replace(held(0.99, 0.9), settled_by=400), "too few images resist the attack to say"),
+    ],
+)
+def test_a_refusal_says_whether_robustness_was_lost_or_not_settled(model, monkeypatch, retention, said):
+    """Catches too few images that are told as robustness which does not hold."""
+    monkeypatch.setattr(
+        job, "attacked", lambda model, tried, _: replace(tried, search=replace(tried.search, retention=retention))
+    )
+    progress = Listening()
+    choose(model, "auto", faster=("fp16",), placement="signed", progress=progress)
+    assert any(f"fp16 is not taken: {said}" in line for line in progress.lines)
+
+
+@pytest.mark.parametrize(
+    ("asked", "profile", "said"),
+    [
+        ("int8", "jetson-nano", ["note: jetson-nano is not known to be faster in int8: fp16 is"]),
+        ("fp16", "x86-cpu", ["note: x86-cpu is not known to be faster in fp16, nor in any other precision"]),
+        ("int8", "jetson-orin", []),
+        ("auto", "jetson-nano", []),
+    ],
+)
+def test_a_precision_that_a_device_gains_nothing_from_is_told(asked, profile, said):
+    """Catches a device that is given a precision which it is slow in, without a word."""
+    progress = Listening()
+    check_precision(asked, choose_backend("onnx", ())[0], [load_profile(profile)], progress)
+    assert progress.lines == said
 
 
 def test_a_placement_that_loses_robustness_does_not_come_along(model, monkeypatch):
@@ -333,6 +376,8 @@ def test_a_variant_is_exported_and_verified_by_the_backend_that_is_here(tmp_path
     assert report.engine.precision == asked
     assert report.parity.ok
     assert report.twin_agreement == 1.0
+    told = {notice.id for notice in report.notices}
+    assert ("no-half-here" in told) == (asked == "fp16" and platform.machine() == "x86_64"), "fp16 passes for half"
     assert precision_lines(bundle.manifest)[0].startswith(f"variants: {names[0]} for ")
 
 
