@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ ROOMY = {"params": 200_000, "macs": 20_000_000, "peak_bytes": 4_000_000}
 class Forged:
     """What a forged bundle holds; the rest is the honest one's, and host figures follow from the stored answers.
 
-    `robust` says which images the forger claims that the host held; `edit` changes the manifest at the end.
+    Of the images that the network held the forger says that the host held so many (`held`), if not all; `edit` changes
+    the manifest at the end.
     """
 
     network: Network
@@ -114,6 +116,7 @@ class Forged:
     precision: str = "fp32"
     edit: Any = None
     adversarial: bool = True
+    held: int | None = None
 
 
 def network_of(graph: bytes) -> Network:
@@ -149,6 +152,7 @@ def write_forged(folder: Path, made: Forged, material: Material) -> Path:
         adv = reference_of_graph(made.network.graph, samples).logits_adv
         assert adv is not None
         held = (clean.argmax(1) == samples.labels) & (adv.argmax(1) == samples.labels)
+        held &= np.cumsum(held) <= (len(held) if made.held is None else made.held)
         samples = replace(samples, host_robust=held)
     else:
         samples = replace(samples, images_adv=None, host_robust=None)
@@ -166,9 +170,12 @@ def write_forged(folder: Path, made: Forged, material: Material) -> Path:
         requirement=GATES if told is not None else replace(GATES, min_retention=None),
         variants=(),
     )
-    variant = make_variant(made.precision, graph=made.network.graph, twin=made.network.twin, reference=reference)
+    make = partial(make_variant, graph=made.network.graph, twin=made.network.twin, reference=reference)
+    variants = [make("fp32")]  # without which a bundle is refused
+    if made.precision != "fp32":
+        variants.insert(0, make(made.precision, placement="unsigned"))
     shutil.rmtree(folder, ignore_errors=True)
-    write_bundle(folder, manifest, variants=[variant], samples=samples)
+    write_bundle(folder, manifest, variants=variants, samples=samples)
     if made.edit is not None:
         path = folder / "manifest.json"
         content = json.loads(path.read_text())

@@ -733,6 +733,9 @@ claim("claim: one multiply-add", ("model", "cost", "macs", 1), network="robust")
 claim("claim: the host reached more", ("reference", "robust_acc", {"value": 1.0, "n": 96, "low": 0.9615, "high": 1.0}),
       network="robust")  # fmt: skip
 claim("claim: int8, and nothing rounds", ("variants", 0, "precision", "int8"), network="robust")
+claim("claim: fp16 alone, and one parameter", ("variants", 0, "precision", "fp16"), ("model", "cost", "params", 1),
+      network="robust")  # fmt: skip
+claim("claim: the host held two images", network="robust", held=2)
 claim("claim: no adversarial images", cure="fails as itself", adversarial=False)
 claim("claim: limits of a giant", ("profiles", 0, "budget", "params", 10**12), cure="fails as itself")
 claim("claim: gates of the profile 0", ("requirement", None), ("profiles", 0, "gates", {"clean_acc_of_teacher": 0,

@@ -69,6 +69,8 @@ def read_bundle(path: Path) -> Bundle:
     names = [variant.name for variant in manifest.variants]
     problems += [f"{MANIFEST}: the variant {name}: not a plain name" for name in names if not _is_plain(name)]
     problems += [f"{MANIFEST}: names the variant {name} twice" for name in {n for n in names if names.count(n) > 1}]
+    if manifest.host is None:
+        problems.append(f"{MANIFEST}: variants: none is fp32, by which what the others claim is checked")
     if problems:
         raise ArtefactError(f"{problems_text(shown(path), problems)}\n{_ANEW}")
     return Bundle(path=path, manifest=manifest, sha256=sha256_of(manifest_path, error=ArtefactError))

@@ -127,7 +127,7 @@ def test_a_report_is_checked_later_and_ends_with_its_verdict(bundle, keys, edger
     report.write_text(text.replace('"robust_acc": 0.0', '"robust_acc": 0.5').replace('"seed": 7', '"seed": 1'))
     ended = edgerkd("verify", "--check", report)
     assert ended.code == 5
-    assert "seed: 1 is there, 0 was signed" in ended.err
+    assert "seed: 1 is there, 7 was signed" in ended.err
     report.write_text(text)
     (bundle.parent / "config" / "signing-key.pem").unlink()
     ended = edgerkd("verify", "--check", report)

@@ -13,13 +13,23 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from edgerkd.bundle import plugins
+from edgerkd.bundle import samples as stored_samples
 from edgerkd.bundle.card import CARD
 from edgerkd.bundle.read import Bundle, read_bundle
-from edgerkd.bundle.samples import arrays_bytes, fit_problems, read_reference, read_samples
+from edgerkd.bundle.samples import (
+    Reference,
+    StoredSamples,
+    arrays_bytes,
+    fit_problems,
+    read_reference,
+    read_samples,
+)
 from edgerkd.bundle.write import make_variant, write_bundle
-from edgerkd.core.errors import ArtefactError, MissingDependencyError, UnknownNameError
+from edgerkd.core.errors import ArtefactError, ConfigError, MissingDependencyError, UnknownNameError
 from edgerkd.core.manifest import MANIFEST, SAMPLES
 from edgerkd.core.variant import ParityLimits
+from edgerkd.files import arrays
+from edgerkd.jobs.export import STORED_IMAGES
 from tests.bundles import GRAPH, REFERENCE, TWIN, write_small_bundle
 
 FILES = (GRAPH, TWIN, REFERENCE, SAMPLES, CARD)
@@ -158,16 +168,19 @@ def edited(bundle: Path, change) -> Path:
         (lambda data: data["variants"][0].update(engine="fp32.plan"), "does not say which backend"),
         (lambda data: data["variants"].clear(), "variants: .*at least 1"),
         (lambda data: data["variants"][0].update(precision="fp64"), "precision"),
+        (lambda data: data["variants"][0].update(precision="fp16"), "manifest.json: variants: none is fp32"),
         (lambda data: data["variants"][0].update(name="../../x"), r"\.\./\.\./x"),
         (lambda data: data["variants"][0]["parity"].update(logit_share=0.0), "logit_share"),
         (lambda data: data["model"]["classes"].pop(), "the architecture takes images .* knows 3 classes"),
         (lambda data: data["model"]["image_shape"].reverse(), "image_shape"),
         (lambda data: data["profiles"][0].update(backends=[]), "backends"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_a_manifest_that_makes_no_sense_is_refused(bundle, change, message):
-    """Catches a file that nobody has checked, two variants that share engines, and a name that is a path."""
+    """Catches a file that nobody has checked, two variants that share engines, a name that is a path, and a float32
+    graph called fp16, by which no claim would be checked.
+    """
     with pytest.raises(ArtefactError, match=message):
         read_bundle(edited(bundle, change))
 
@@ -272,6 +285,92 @@ def test_samples_reference_and_model_fit_together(bundle, in_samples, in_referen
     given = replace(samples, **in_samples), replace(reference, **in_reference)
     found = fit_problems(*given, shape, classes, host=True)
     assert not found if message is None else any(message in problem for problem in found)
+
+
+def host_problems(adv: tuple[float, ...], *, held: bool, offset: float = 0.0, huge: float = 0.0) -> list[str]:
+    """What is said of twenty images of class 0, of which all or none were held, with these adversarial logits."""
+    logits = np.tile(np.float32([5, 0, 0]), (20, 1)) + np.float32(offset)
+    logits[0, 0] += huge
+    reference = Reference(logits=logits, logits_adv=np.tile(np.float32(adv), (20, 1)) + np.float32(offset))
+    images = np.zeros((20, 1, 8, 8))
+    samples = StoredSamples(
+        pixels=images.astype(np.uint8),
+        labels=np.zeros(20, np.int64),
+        images_adv=images.astype(np.float32),
+        host_robust=np.full(20, held),
+    )
+    return fit_problems(samples, reference, (1, 8, 8), 3, host=True)
+
+
+@pytest.mark.parametrize(
+    ("adv", "facts", "message"),
+    [
+        ((2, 1, 0), {"held": True}, None),
+        ((1, 2, 0), {"held": False}, None),
+        ((2, 1, 0), {"held": False}, "leaves out images that they hold: 20 of 20"),
+        ((1, 2, 0), {"held": True}, "names images that the reference logits answer wrong: 20 of 20"),
+        ((1.0005, 1, 0), {"held": False}, None),
+        ((1, 1.0005, 0), {"held": True}, None),
+        ((1.002, 1, 0), {"held": False}, "leaves out images"),
+        ((2, 1, 0), {"held": False, "huge": 1e9}, "leaves out images"),
+        ((2, 1, 0), {"held": False, "offset": 1e5}, "leaves out images"),
+    ],
+    ids=range(9),
+)
+def test_what_the_host_held_is_what_its_logits_say(adv, facts, message):
+    """Catches a bundle that claims 2 of 150 held, against which any engine retains 5000 %, an honest one refused for an
+    answer that another batch turns, and one huge logit or an offset that makes every answer such a one.
+    """
+    found = host_problems(adv, **facts)
+    assert not found if message is None else any(message in problem for problem in found)
+
+
+SIZES = {"LIMIT": (20 * 64 * 4 * 2 + 20 * 8 + 20 * 4, "the arrays take 10.2 KiB as float32"), "MOST": (20, "20 images")}
+"""Of the small bundle's samples: pixels and adversarial images in float32, labels, and what was held."""
+
+
+@pytest.mark.parametrize("limit", SIZES)
+def test_more_samples_than_verify_has_room_for_are_refused_before_they_are_unpacked(
+    bundle, tmp_path, monkeypatch, limit
+):
+    """Catches 265 KB of packed zeros that take a gigabyte, pixels counted as bytes, and a bundle written that cannot be
+    read.
+    """
+    size, message = SIZES[limit]
+    found, _ = stored(read_bundle(bundle))
+    packed = tmp_path / "samples.npz"
+    with np.load(bundle / SAMPLES) as archive:
+        np.savez_compressed(packed, **archive)
+    monkeypatch.setattr(stored_samples, limit, size)
+    assert_array_equal(read_samples(packed).pixels, found.pixels)
+    assert arrays_bytes(found)
+    monkeypatch.setattr(stored_samples, limit, size - 1)
+    monkeypatch.setattr(arrays.Archive, "read", None)
+    with pytest.raises(ArtefactError, match=rf"samples\.npz: .*{message}.*fewer images \(--images\)"):
+        read_samples(packed)
+    with pytest.raises(ConfigError, match=f"{message}.*fewer images with --images"):
+        arrays_bytes(found)
+
+
+def test_more_logits_than_any_model_has_are_refused_before_they_are_unpacked(bundle, monkeypatch):
+    """Catches a gigabyte of zeros beside samples that are small."""
+    monkeypatch.setattr(stored_samples, "LOGITS_LIMIT", 20 * 3 * 4 * 2 - 1)
+    with pytest.raises(ArtefactError, match=r"fp32\.reference\.npz: the arrays take 480 B"):
+        read_reference(bundle / REFERENCE)
+
+
+def test_the_samples_of_an_export_of_large_images_have_room():
+    """Catches a limit that refuses what `edgerkd export` writes for a teacher and two further networks."""
+    assert 5 * 4 * STORED_IMAGES * 3 * 224 * 224 + 12 * STORED_IMAGES <= stored_samples.LIMIT
+
+
+def test_all_samples_are_taken_without_a_copy(bundle):
+    """Catches a gigabyte of images held twice, and an order that is taken for all of them."""
+    found, reference = stored(read_bundle(bundle))
+    assert found.take(np.arange(20)) is found
+    assert reference.take(np.arange(20)) is reference
+    assert_array_equal(found.take(np.arange(20)[::-1]).pixels, found.pixels[::-1])
+    assert len(found.take(np.arange(19))) == 19
 
 
 def test_a_rounded_variant_may_answer_wrong_what_the_float32_model_resisted(bundle):
