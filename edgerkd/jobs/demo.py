@@ -56,7 +56,7 @@ def demo(*, profile_name: str, seed: int, progress: Progress) -> tuple[RunFolder
     write_atomic(run.baseline, encode_json(standard_student(decode_json(RunRecord, run.recipe), progress=progress)))
     exported = export(run, format="trt", progress=progress)
     with progress.stage("verify: attacking the engine, without torch", 0):
-        command = [sys.executable, "-m", "edgerkd", "verify", str(run.bundle), "--seed", str(seed), "--json"]
+        command = [sys.executable, "-m", "edgerkd", "verify", str(run.bundle), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in VERDICTS:
         raise EngineError(f"`edgerkd verify {run.bundle}` ended with {done.returncode}: {done.stderr.strip()}")
