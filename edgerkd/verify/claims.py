@@ -56,8 +56,16 @@ def _limits(variant: Variant) -> list[str]:
 def _costs(bundle: Bundle, variant: Variant) -> list[str]:
     """Of the float32 graph, or else of the variant's own, in which less may be seen: int8 weights are not counted."""
     host = bundle.manifest.host
-    found = [] if host is None else _graph_costs(bundle, host)
-    return found if found or variant == host else _graph_costs(bundle, variant)
+    found = [] if host is None else _costs_of(bundle, host)
+    return found if found or variant == host else _costs_of(bundle, variant)
+
+
+def _costs_of(bundle: Bundle, variant: Variant) -> list[str]:
+    """Raises ArtefactError, with the file's name, for a damaged graph."""
+    try:
+        return _graph_costs(bundle, variant)
+    except ArtefactError as e:
+        raise ArtefactError(f"{shown(bundle.path / variant.graph)}: {e}") from e
 
 
 def _graph_costs(bundle: Bundle, variant: Variant) -> list[str]:
