@@ -16,6 +16,7 @@ from edgerkd.attacks.noise import NOISE
 from edgerkd.attacks.replay import replayed, transferred
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.trail import Watched, check_trail
+from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.by_class import ByClass, by_class
 from edgerkd.core.conditions import Timing
@@ -69,12 +70,12 @@ def gather(session: Session, named: Sequence[Attack], terms: Terms, *, progress:
 
     Raises ConfigError for samples that make no sense, EngineError for an engine that fails or answers nonsense.
     """
-    attacks = (NOISE, *_stored(session), *named)
+    stored = stored_attacks(session.samples, session.bundle.manifest.origins, session.variant.precision)
+    attacks = (NOISE, *stored, *named)
     generator = np.random.default_rng(terms.probe_seed)
     order, classes = generator.permutation(len(session.samples)), len(session.bundle.manifest.model.classes)
     inputs = _drawn(session, order, terms.seed)
-    stored = session.reference_samples
-    compared = len(stored) * (1 if stored.images_adv is None else 2)
+    compared = len(session.reference_samples) * (1 if session.reference_samples.images_adv is None else 2)
     work = compared + len(order) * len(attacks)
     with progress.stage(f"verify on {session.live.backend}", work) as advance:
         parity, agreement = compare(session, generator)
@@ -173,19 +174,15 @@ def _flags(
     return flags
 
 
-def _stored(session: Session) -> tuple[Attack, ...]:
+def stored_attacks(samples: StoredSamples, origins: Sequence[str], precision: Precision) -> tuple[Attack, ...]:
     """The host's adversarial images, shown again: those made against the model itself, then those of other networks.
 
     Where the engine is a rounded variant, those made against the model in float32 are of another network.
     """
-    images_adv, transfers, origins = (
-        session.samples.images_adv,
-        session.samples.transfers,
-        session.bundle.manifest.origins,
-    )
+    images_adv, transfers = samples.images_adv, samples.transfers
     found: list[Attack] = []
     if images_adv is not None:
-        found.append(replayed(images_adv) if session.variant.precision == "fp32" else transferred(images_adv, "fp32"))
+        found.append(replayed(images_adv) if precision == "fp32" else transferred(images_adv, "fp32"))
     if transfers is not None:
         found += [transferred(images, origin) for origin, images in zip(origins, transfers, strict=True)]
     return tuple(found)

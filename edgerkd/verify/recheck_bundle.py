@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import fields, replace
 
-from edgerkd.attacks.replay import REPLAY, transferred
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
-from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.errors import ConfigError, MissingDependencyError
 from edgerkd.core.requirement import Requirement, choose_profile
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import VerifyReport
 from edgerkd.verify.asking import Asking
 from edgerkd.verify.distinct import distinct
+from edgerkd.verify.evidence import stored_attacks
 from edgerkd.verify.own import Brought, judged_samples
 from edgerkd.verify.recheck_made import STORED
 from edgerkd.verify.target import target_of
@@ -74,23 +73,14 @@ def _samples(report: VerifyReport, bundle: Bundle, variant: Variant) -> Iterator
         rows = distinct(every.images, eps=float(threat_model.eps), norm=threat_model.norm)
         brought = Brought(made_here=said.source == "verifier")
         samples, facts = judged_samples(bundle, every, rows, brought, threat_model)
-        stored = _stored(samples, bundle.manifest.origins, variant)
+        attacks = stored_attacks(samples, bundle.manifest.origins, variant.precision)
+        stored = tuple(attack.id for attack in attacks)
         for name in (field.name for field in fields(facts)):
             if (own := getattr(said, name)) != (has := getattr(facts, name)):
                 yield f"samples.{name}: {own}, and of the bundle's images it is {has}"
     named = tuple(row.attack for row in report.rows if row.source in STORED)
     if report.rows and named != stored:
         yield f"rows: {', '.join(named) or 'none'} of stored images, and here these are {', '.join(stored) or 'none'}"
-
-
-def _stored(samples: StoredSamples, origins: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
-    """The ids of the rows that verify/evidence.py makes of them."""
-    found: list[str] = []
-    if samples.images_adv is not None:
-        found.append(REPLAY.id if variant.precision == "fp32" else transferred(samples.images_adv, "fp32").id)
-    if samples.transfers is not None:
-        found += [transferred(images, origin).id for origin, images in zip(origins, samples.transfers, strict=True)]
-    return tuple(found)
 
 
 def _required(report: VerifyReport, bundle: Bundle) -> Iterator[str]:

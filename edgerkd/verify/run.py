@@ -59,9 +59,9 @@ def verify(
     at their full length. What is `brought` counts in place of the bundle's samples and radius. The `seed` of the
     attacks, and the `probe_seed` of the order of the images and of where the twin's gradients are checked, are drawn
     anew where they are not given, and recorded: who repeats a verification gives both. `heard` gets the plain answer
-    before any attack begins. What the verifier knows of the bundle
-    beside its own word is `trust` (verify/trust.py), to which samples of their own are added: without any of it a pass
-    is only `pass as claimed`. Outcomes and a few images are kept in the file `keep`.
+    before any attack begins. What the verifier knows of the bundle beside its own word is `trust` (verify/trust.py), to
+    which samples of their own are added: without any of it a pass is only `pass as claimed`. Outcomes and a few images
+    are kept in the file `keep`.
 
     Raises MissingGatesError where nothing is required and `measure` was not asked, ArtefactError for damaged samples,
     MissingDependencyError where no backend works, EngineError where the engine fails.
