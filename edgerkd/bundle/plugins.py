@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from edgerkd.bundle.backend import Backend, LiveEngine, open_engine
 from edgerkd.core.errors import EdgerkdError, MissingDependencyError, UnknownNameError
-from edgerkd.files.atomic import scratch_folder
+from edgerkd.files.atomic import scratch_folder, write_atomic
 
 GROUP = "edgerkd.backends"
 _PARTS = ("name", "suffix", "placement", "check", "check_build", "build", "open")  # of a Backend
@@ -41,5 +41,5 @@ def open_onnx(graph: bytes, *, attacked: bool = False) -> LiveEngine:
     """
     with scratch_folder() as folder:  # an engine holds what it has read
         path = folder / "model.onnx"
-        path.write_bytes(graph)
+        write_atomic(path, graph)
         return open_engine(load_backend("onnx"), path, attacked=attacked)

@@ -38,8 +38,9 @@ class BuildLog(Record):
     `version` is the builder's, in as many parts as the engine names, and `device` what it built on. `typing` is whether
     each layer has the type the graph says ("strong"), or was told it one by one among `precisions` ("weak"); `fallback`
     is why the former failed. `layers` are those with weights, as the finished engine says it where that could be asked
-    (`layers_from`), else as the library read the graph. `timing_cache` is the digest of the measurements that this
-    build left for the next.
+    (`layers_from`), else as the library read the graph. `arithmetic` is what layers that are not int8 are computed in,
+    where that depends on the processor. `timing_cache` is the digest of the measurements that this build left for the
+    next.
     """
 
     version: Name | None = None
@@ -51,6 +52,7 @@ class BuildLog(Record):
     fallback: str | None = None
     layers: tuple[LayerCount, ...] = ()
     layers_from: Literal["engine", "network"] | None = None
+    arithmetic: Precision | None = None
     workspace_bytes: Count | None = None
     timing_cache: Sha256 | None = None
     seconds: Positive | None = None

@@ -17,7 +17,7 @@ from edgerkd.core.ranges import Amount, Length, Sha256
 from edgerkd.core.record import Record
 from edgerkd.core.units import format_size
 from edgerkd.data.samples import Bytes, image_digests
-from edgerkd.files.atomic import folder_atomic, locked, write_atomic
+from edgerkd.files.atomic import folder_atomic, locked, reserve, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.paths import check_file, own_folder
 
@@ -88,7 +88,8 @@ def cached(key: str, shape: Shape, fill: Callable[[Bytes], list[int]], *, say: S
         _check_room(folder, prod(shape))
         say(f"Decoded images are kept in {folder} ({format_size(prod(shape))}); it may be removed at any time.")
         with folder_atomic(folder) as new:
-            pixels = np.memmap(new / PIXELS, np.uint8, "w+", shape=shape)
+            reserve(new / PIXELS, prod(shape))
+            pixels = np.memmap(new / PIXELS, np.uint8, "r+", shape=shape)
             bad = tuple(fill(pixels))
             n = _close_up(pixels, bad)
             pixels.flush()

@@ -21,6 +21,9 @@ AnyArray = NDArray[Any]  # Any: whatever type the file says
 
 _LONGEST_HEADER = 1 << 16  # bytes; the header of an array of numbers has about 128
 _BLOCK = 16 << 20
+_LENGTHS_AT = 26
+"""In a member's local header, where the lengths of its name and of what follows that stand, two bytes each. Source:
+PKWARE's APPNOTE.TXT, 4.3.7."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,35 @@ class Archive:
                     raise EOFError("it ends too early")
             member.read(1)  # past the end: the archive checks its CRC-32 there
             return array
+
+    def place(self, name: str) -> int | None:
+        """Where in the file the array's bytes begin, row after row; None where they are packed or in another order.
+
+        Raises as `header` does.
+        """
+        header, info = self.header(name), self._archive.getinfo(f"{name}.npy")
+        if header.fortran or info.compress_type != zipfile.ZIP_STORED:
+            return None
+        with self._reading(name), self._archive.open(f"{name}.npy") as member:
+            _header(member)
+            ahead = member.tell()
+            with open_file(self._path, error=self._error) as file:
+                file.seek(info.header_offset + _LENGTHS_AT)
+                named, more = (int.from_bytes(file.read(2), "little") for _ in range(2))
+        return info.header_offset + _LENGTHS_AT + 4 + named + more + ahead
+
+    def blocks(self, name: str) -> Iterator[AnyArray]:
+        """All values in a row, as much at a time as there is room for. Raises as `read` does."""
+        header = self.header(name)
+        with self._reading(name), self._archive.open(f"{name}.npy") as member:
+            _header(member)
+            step = _BLOCK // header.dtype.itemsize * header.dtype.itemsize
+            for first in range(0, header.nbytes, step):
+                content = bytearray(min(step, header.nbytes - first))
+                if _fill(member, memoryview(content)) != len(content):
+                    raise EOFError("it ends too early")
+                yield np.frombuffer(content, header.dtype)
+            member.read(1)  # as in `read`
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:

@@ -10,10 +10,11 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from edgerkd.core.errors import ConfigError, StorageError
@@ -21,6 +22,7 @@ from edgerkd.files.paths import MakeError, kind_of, open_file, shown
 
 CLAIM = ".claim"
 _SUFFIX = ".part"
+_TEMPORARY = re.compile(rf"\A\.(.+)-[a-z0-9_]{{8}}{re.escape(_SUFFIX)}\Z")  # as `tempfile` makes them
 
 
 def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
@@ -28,22 +30,45 @@ def write_atomic(path: Path, content: bytes | str, *, mode: int = 0o644) -> None
 
     Raises StorageError where it cannot be written (disk full, no permission, a folder of that name).
     """
-    data = content.encode() if isinstance(content, str) else content
-    with storage(path):
-        path = _place(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path)
-        handle, new = _begin(path, _new_file)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                new.chmod(mode)
+    write_together({path: content}, mode=mode)
+
+
+def write_together(files: Mapping[Path, bytes | str], *, mode: int = 0o644) -> None:
+    """Replace several files once there is room for all; on any failure to write one, all old files stay as they were.
+
+    The first of them is never seen beside an old one of the others: those are removed before it takes its place.
+    Raises StorageError as `write_atomic` does.
+    """
+    with ExitStack() as begun:
+        placed: dict[Path, Path] = {}
+        for path, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            with storage(path):
+                place = _place(path)
+                placed[place] = begun.enter_context(_written(place, data, mode))
+        _, *others = placed
+        for path in others:
+            path.unlink(missing_ok=True)
+        for path, new in placed.items():
+            with storage(path):
                 new.replace(path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
+
+
+@contextmanager
+def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """A new file beside `path` that holds the data, locked until it is left, and gone then where it is still there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path)
+    handle, new = _begin(path, _new_file)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            new.chmod(mode)
+            yield new
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def _place(path: Path) -> Path:
@@ -97,6 +122,17 @@ def scratch_folder() -> Iterator[Path]:
     finally:
         os.close(lock)
         shutil.rmtree(new, ignore_errors=True)
+
+
+def reserve(path: Path, size: int) -> None:
+    """A file of so many bytes whose room on the disk is taken: a mapped one that finds none later ends the process.
+
+    Raises StorageError where there is none.
+    """
+    with storage(path), path.open("wb") as file:
+        if size and hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(size)
 
 
 def _exchange(new: Path, old: Path) -> None:
@@ -299,9 +335,14 @@ def storage(path: Path) -> Iterator[None]:
         yield
     except OSError as e:
         raise StorageError(
-            f"{shown(path)}: cannot be written: {e.strerror}. What was there before is intact: free some space, or "
-            "choose another folder."
+            f"{shown(_final(path))}: cannot be written: {e.strerror}. What was there before is intact: free some "
+            "space, or choose another folder."
         ) from e
+
+
+def _final(path: Path) -> Path:
+    """Where a file will be that is written in a folder of a temporary name."""
+    return Path(*(_TEMPORARY.sub(r"\1", part) for part in path.parts))
 
 
 def sha256_of(path: Path, *, error: MakeError = ConfigError) -> str:

@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 from edgerkd.core.errors import ArtefactError
+from edgerkd.core.text import printable
 from edgerkd.files.onnx_operators import check_operators
 from edgerkd.files.paths import GRAPH_LIMIT, read_file
 from edgerkd.files.protobuf import Message, message, numbers, strings
@@ -42,32 +43,29 @@ def unsigned_quantisers(onnx: bytes) -> list[str]:
     is found in a damaged graph, which that parser refuses.
     """
     try:
-        return _unsigned_quantisers(memoryview(onnx))
+        return _unsigned_quantisers(onnx)
     except (IndexError, ValueError):
         return []
 
 
-def _unsigned_quantisers(onnx: memoryview) -> list[str]:
-    nodes, initializers = _graph_of(onnx)
-    unsigned = {_name_of(tensor) for tensor in initializers if _is_unsigned(tensor)}
+def _unsigned_quantisers(onnx: bytes) -> list[str]:
+    nodes, initializers = graph_parts(onnx)
+    unsigned = {tensor_name(tensor) for tensor in initializers if _is_unsigned(tensor)}
     for node in nodes:
-        if any(map(_is_unsigned, _values(node))):
-            unsigned.update(bytes(name) for name in strings(node, 2))
-    quantisers = [node for node in nodes if [bytes(kind) for kind in strings(node, 4)] == [b"QuantizeLinear"]]
-    return [
-        bytes(strings(node, 2)[0]).decode(errors="replace")
-        for node in quantisers
-        if len(strings(node, 1)) > 2 and bytes(strings(node, 1)[2]) in unsigned
-    ]
+        if any(map(_is_unsigned, node.tensors)):
+            unsigned.update(node.outputs)
+    quantisers = [node for node in nodes if node.kind == "QuantizeLinear"]
+    return [printable(node.outputs[0]) for node in quantisers if len(node.inputs) > 2 and node.inputs[2] in unsigned]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """One node: its operator, the names of what goes in and comes out, and its attributes that are whole numbers or
-    tensors. Bytes of a name that are no text are kept as lone surrogates.
+    """One node: its operator, its name, the names of what goes in and comes out, and its attributes that are whole
+    numbers or tensors. Bytes of a name that are no text are kept as lone surrogates.
     """
 
     kind: str
+    name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     numbers: dict[str, int]
@@ -84,8 +82,9 @@ def _facts(node: Message) -> NodeFacts:
     attributes = [message(part) for part in strings(node, 5)]
     return NodeFacts(
         kind=_text(node, 4),
-        inputs=tuple(bytes(name).decode(errors="surrogateescape") for name in strings(node, 1)),
-        outputs=tuple(bytes(name).decode(errors="surrogateescape") for name in strings(node, 2)),
+        name=_text(node, 3),
+        inputs=tuple(map(_decoded, strings(node, 1))),
+        outputs=tuple(map(_decoded, strings(node, 2))),
         numbers={_text(each, 1): each[3][0] for each in attributes if 3 in each and isinstance(each[3][0], int)},
         tensors=tuple(_values(node)),
     )
@@ -96,12 +95,22 @@ def tensor_dims(tensor: Message) -> list[int]:
     return numbers(tensor, _DIMS)
 
 
+def tensor_type(tensor: Message) -> int:
+    """The number of a tensor's data type; 0, undefined, where it says none."""
+    return next(iter(numbers(tensor, _DATA_TYPE)), 0)
+
+
 def tensor_name(tensor: Message) -> str:
-    return _name_of(tensor).decode(errors="surrogateescape")
+    """A tensor's name."""
+    return _text(tensor, _TENSOR_NAME)
 
 
 def _text(message: Message, number: int) -> str:
-    return b"".join(map(bytes, strings(message, number))).decode(errors="surrogateescape")
+    return _decoded(b"".join(strings(message, number)))
+
+
+def _decoded(text: bytes | memoryview) -> str:
+    return bytes(text).decode(errors="surrogateescape")
 
 
 def count_weights(onnx: bytes) -> int:
@@ -131,10 +140,6 @@ def _values(node: Message) -> list[Message]:
 
 def _is_unsigned(tensor: Message) -> bool:
     return tensor.get(_DATA_TYPE) == [_UINT8]
-
-
-def _name_of(tensor: Message) -> bytes:
-    return b"".join(map(bytes, strings(tensor, _TENSOR_NAME)))
 
 
 def _fields(data: bytes) -> set[int]:

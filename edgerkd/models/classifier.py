@@ -44,24 +44,25 @@ class TorchClassifier:
 
 
 class Bfloat16Classifier:
-    """A network whose gradients are computed in bfloat16, and its logits in float32 where two are near each other.
+    """A network whose gradients are computed in bfloat16, and the logits beside them in float32 where two are near.
 
-    Attacks are led by it; what they found is to be judged by a TorchClassifier.
+    Asked for logits alone it answers in float32: an attack that sees no gradient goes by small changes of them, and by
+    those of bfloat16 Square left 34 of 64 images where it leaves 30. Attacks are led by it; what they found is to be
+    judged by a TorchClassifier.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self._fast, self._exact = TorchClassifier(network, autocast=True), TorchClassifier(network)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (n, k) of images (n, c, h, w)."""
-        return self._settled(images, self._fast.logits(images))
+        """Logits (n, k) of images (n, c, h, w), in float32."""
+        return self._exact.logits(images)
 
     def gradient(self, images: Tensor, cotangent: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """The logits, and the gradient of bfloat16's own pass."""
         logits, gradient = self._fast.gradient(images, cotangent)
-        return self._settled(images, logits), gradient
-
-    def _settled(self, images: Tensor, logits: Tensor) -> Tensor:
         first, second = logits.topk(2, dim=1).values.unbind(1)
         (rows,) = (first - second < NEAR).nonzero(as_tuple=True)
-        return logits.index_copy(0, rows, self._exact.logits(images[rows])) if len(rows) else logits
+        if len(rows):
+            logits = logits.index_copy(0, rows, self._exact.logits(images[rows]))
+        return logits, gradient

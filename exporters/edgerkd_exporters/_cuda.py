@@ -114,6 +114,12 @@ class Gpu:
         return "`nvidia-smi` shows what the driver sees"
 
 
+def free_bytes() -> int:
+    """What is free of the current device's memory. Raises as `Gpu` does."""
+    with Gpu() as gpu:
+        return gpu.free_bytes()
+
+
 def _binding() -> ModuleType:
     """cuda-bindings, or else the layout of cuda-python before 12.6.
 

@@ -18,7 +18,7 @@ from edgerkd.core.text import LONGEST_TEXT, printable
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.onnx_frame import read_onnx, unsigned_quantisers
 from edgerkd_exporters._tensorrt import Flavour, create, library, logger, plan_version, released
-from edgerkd_exporters._tensorrt_layers import Layers, engine_layers, fallen_back, network_layers
+from edgerkd_exporters._tensorrt_layers import Layers, engine_layers, expected_layers, fallen_back, network_layers
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,8 @@ def build_here(flavour: Flavour, graph: Path, target: Path, max_batch: int, plac
 
     The precision of every layer is the one in the graph. Where the library offers strong typing it is used; where
     that fails and the library can still do without (10.x), so does this, and then each layer is told its type.
-    The finished engine is asked what it computes in, where there is a GPU to ask it on. TF32 is off, so fp32 is fp32.
+    The finished engine is asked what it computes in, where there is a GPU to ask it on, else a strongly typed network;
+    what is not in the graph's precision is refused. TF32 is off, so fp32 is fp32.
     Source: NVIDIA's migration guide to TensorRT 11,
     https://docs.nvidia.com/deeplearning/tensorrt/11.4.0/api/migration/tensorrt-10x-to-11x-python-api-reference.html
 
@@ -68,7 +69,7 @@ def build_here(flavour: Flavour, graph: Path, target: Path, max_batch: int, plac
         MissingDependencyError: the library is not installed.
         ArtefactError: `graph` is not an ONNX graph.
         EngineError: it cannot be parsed (every failing node is named) or built, it has unsigned quantisers, or layers
-            of the engine are not in the graph's precision.
+            of the engine or the network are not in the graph's precision.
     """
     onnx = read_onnx(graph)
     trt = library(flavour)
@@ -126,16 +127,18 @@ def _plan(job: _Job, strong: bool) -> _Built:
     if plan is None:
         what = f"{job.graph}: {trt.__name__} {trt.__version__} cannot build it"
         raise EngineError(problems_text(what, messages.reasons()))
-    content, wanted = bytes(plan), network_layers(trt, network)
-    found = None if job.place is None else engine_layers(trt, content, messages)
+    content, parsed = bytes(plan), network_layers(trt, network)
+    found = engine_layers(trt, content, messages)
     # With a second input it is a gradient twin, which is judged by its agreement with the engine.
-    if found is not None and network.num_inputs == 1 and (problems := fallen_back(wanted, found)):
-        what = f"{job.graph}: {trt.__name__} {trt.__version__} does not compute as the graph says"
-        raise EngineError(problems_text(what, problems))
+    if network.num_inputs == 1 and (found is not None or strong):  # a weakly typed network only hints at types
+        problems = fallen_back(expected_layers(job.onnx, parsed, where=job.graph), found or parsed)
+        if problems:
+            what = f"{job.graph}: {trt.__name__} {trt.__version__} does not compute as the graph says"
+            raise EngineError(problems_text(what, problems))
     return _Built(
         plan=content,
         precisions=() if strong else ("FP32", *names),
-        layers=found or wanted,
+        layers=found or parsed,
         from_engine=found is not None,
         timing_cache=None if job.place is None else _measured(config),
     )

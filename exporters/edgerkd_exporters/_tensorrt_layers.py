@@ -1,4 +1,4 @@
-"""What the layers of a TensorRT network are to compute in, and what those of its finished engine do."""
+"""What the layers of a graph are to compute in, as what its parser made of it does and as its finished engine does."""
 
 import json
 import re
@@ -8,7 +8,10 @@ from types import ModuleType
 from typing import Any
 
 from edgerkd.core.engine import LayerCount
+from edgerkd.core.errors import EngineError
 from edgerkd.core.text import LONGEST_NAME, printable
+from edgerkd.files.onnx_precisions import layer_precisions
+from edgerkd_exporters._tensorrt import create
 
 _KINDS = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "FULLY_CONNECTED")
 """Of trt.LayerType, the layers with weights: what a precision is for."""
@@ -43,8 +46,19 @@ class Layers:
         return tuple(LayerCount(kind=kind, precision=precision, count=n) for (kind, precision), n in found.items())
 
 
+def expected_layers(onnx: bytes, network: Layers, *, where: object) -> Layers:
+    """What layers are to compute in: by the graph's own file, and of what the parser made besides by the network.
+
+    The file is read by code of ours, so that a parser which takes a type for another does not say what is expected.
+    Raises ArtefactError, which says `where`, for a damaged one.
+    """
+    named = layer_precisions(onnx, where=where)
+    own = (Layer(name=name, kind="", precision=precision) for name, precision in named.items())
+    return Layers((*own, *(layer for layer in network.layers if layer.name not in named)))
+
+
 def network_layers(trt: ModuleType, network: Any) -> Layers:
-    """The layers with weights of a parsed network, by the types in the graph.
+    """The layers with weights of a parsed network, by the types that its parser gave them.
 
     A layer computes in int8 where its input comes from a dequantiser: the two are one kernel. The others compute in the
     type of their output.
@@ -59,18 +73,24 @@ def network_layers(trt: ModuleType, network: Any) -> Layers:
             return _named(str(maker.get_input(0).dtype))
         return _named(str(layer.get_output(0).dtype))
 
+    own = [(layer, precision(layer)) for layer in layers if layer.type in kinds]
     return Layers(
         tuple(
-            Layer(name=layer.name, kind=kinds[layer.type], precision=precision(layer))
-            for layer in layers
-            if layer.type in kinds
+            Layer(name=layer.name, kind=kinds[layer.type], precision=found, types=frozenset([found]))
+            for layer, found in own
         )
     )
 
 
 def engine_layers(trt: ModuleType, plan: bytes, messages: Any) -> Layers | None:
-    """What the inspector says of an engine: each layer by its first input; None where it says nothing of types."""
-    engine = trt.Runtime(messages).deserialize_cuda_engine(plan)
+    """What the inspector says of an engine: each layer by its first input; None where it says nothing of types.
+
+    An engine cannot be loaded, and so not be asked, without a driver of CUDA (seen with TensorRT-RTX 1.7.1.116).
+    """
+    try:
+        engine = create(trt.Runtime, messages).deserialize_cuda_engine(plan)
+    except EngineError:
+        return None
     if engine is None:
         return None
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
@@ -97,7 +117,7 @@ def _type_of(tensor: dict[str, Any]) -> str:
 
 
 def fallen_back(wanted: Layers, found: Layers) -> list[str]:
-    """The layers that the graph has in a lower precision, and of which the engine reads and writes nothing in it.
+    """The layers that are to be in a lower precision, and of which what was found reads and writes nothing in it.
 
     An engine's layer tells by its names which layers of the network it is made of; of a layer that no name tells of
     nothing is said.

@@ -1,6 +1,8 @@
-"""The builder in a process of its own: one that runs out of memory, or crashes, leaves this one alive to say so."""
+"""The builder in a process of its own: one that is killed for its memory, crashes or hangs leaves this one alive."""
 
 import json
+import math
+import os
 import signal
 import subprocess
 import sys
@@ -17,13 +19,19 @@ from edgerkd.core.errors import (
     StorageError,
 )
 from edgerkd.core.record import Record
-from edgerkd.core.text import LONGEST_TEXT, printable
+from edgerkd.core.text import LONGEST_NAME, LONGEST_TEXT, printable
+from edgerkd.core.units import duration
 from edgerkd.files.atomic import scratch_folder, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.paths import own_folder
 from edgerkd_exporters._cuda import Gpu
 from edgerkd_exporters._tensorrt import TENSORRT, TENSORRT_RTX, Flavour, library
 from edgerkd_exporters._tensorrt_build import Place, build_here
+
+HOURS = 2.0
+"""That a build may take, or what EDGERKD_BUILD_HOURS says. Ours: a small board times the kernels of a large network
+for half an hour, and its first build has no measurements of an earlier one."""
+HOURS_VARIABLE = "EDGERKD_BUILD_HOURS"
 
 _ERRORS: dict[str, type[EdgerkdError]] = {
     kind.__name__: kind for kind in (ArtefactError, ConfigError, EngineError, MissingDependencyError, StorageError)
@@ -49,20 +57,29 @@ def build(flavour: Flavour, graph: Path, target: Path, max_batch: int) -> BuildL
     """`build_here` in a process of its own.
 
     Raises:
-        EngineError: that process was killed, or crashed; and what `build_here` raises.
+        EngineError: that process was killed, crashed, or took longer than it may; and what `build_here` raises.
+        ConfigError: EDGERKD_BUILD_HOURS is no number above 0.
     """
     library(flavour)
+    hours = _hours()
     with scratch_folder() as folder:
         result = folder / "result.json"
         arguments = [flavour.backend, str(graph), str(target), str(max_batch), str(result)]
-        done = subprocess.run(
-            [sys.executable, "-c", _START, json.dumps(sys.path), *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _START, json.dumps(sys.path), *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=hours * 3600,
+            )
+        except subprocess.TimeoutExpired as e:
+            raise EngineError(
+                f"{graph}: {flavour.module} could not build it within {duration(hours * 3600)} and was stopped: set "
+                f"{HOURS_VARIABLE} to more hours if it was at work, or build on a machine that nothing else uses"
+            ) from e
         if not result.exists():
             raise EngineError(f"{graph}: {flavour.module} could not build it: {_ended(done)}")
         outcome = decode_json(_Outcome, result)
@@ -70,6 +87,17 @@ def build(flavour: Flavour, graph: Path, target: Path, max_batch: int) -> BuildL
         raise _ERRORS[outcome.error](outcome.problem)
     assert outcome.log is not None
     return outcome.log
+
+
+def _hours() -> float:
+    text = os.environ.get(HOURS_VARIABLE, "")
+    try:
+        hours = float(text) if text else HOURS
+    except ValueError:
+        hours = math.nan
+    if not 0 < hours < math.inf:
+        raise ConfigError(f"{HOURS_VARIABLE} is {printable(text, LONGEST_NAME)}: give a number of hours above 0.")
+    return hours
 
 
 def _ended(done: subprocess.CompletedProcess[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgerkd.bundle.backend import LiveEngine
 from edgerkd.files.onnx_frame import read_onnx
+from edgerkd_exporters import _cuda
 from edgerkd_exporters._checks import CASTS_TO_HALF
 from edgerkd_exporters.onnx import OnnxBackend, Provider, Session
 
@@ -16,7 +17,15 @@ TENSORRT = Provider(
 )
 
 
-class OnnxCudaBackend(OnnxBackend):
+class OnGpu(OnnxBackend):
+    """What the two have in common."""
+
+    def free_bytes(self) -> int:
+        """See `_cuda.free_bytes`."""
+        return _cuda.free_bytes()
+
+
+class OnnxCudaBackend(OnGpu):
     """The ONNX graph is the engine, on the kernels of CUDA and cuDNN.
 
     It runs no int8 graph: of such a one ONNX Runtime 1.30 gave nodes to the CPU, which is an error here (on an H200).
@@ -27,7 +36,7 @@ class OnnxCudaBackend(OnnxBackend):
     placement = None
 
 
-class OnnxTensorRTBackend(OnnxBackend):
+class OnnxTensorRTBackend(OnGpu):
     """The ONNX graph is the engine; TensorRT builds its own when the graph is loaded, and keeps none.
 
     The precisions that it may use are those in the graph: it has no strongly typed mode. A layer in float32 beside

@@ -5,7 +5,7 @@ from pathlib import Path
 from edgerkd.bundle.backend import LiveEngine
 from edgerkd.core.engine import BuildLog
 from edgerkd.core.precision import Placement
-from edgerkd_exporters import _tensorrt_engine
+from edgerkd_exporters import _cuda, _tensorrt_engine
 from edgerkd_exporters._tensorrt import TENSORRT
 from edgerkd_exporters._tensorrt_process import build
 
@@ -33,3 +33,7 @@ class TensorRTBackend:
     def open(self, engine: Path) -> LiveEngine:
         """See `_tensorrt_engine.load`."""
         return _tensorrt_engine.load(TENSORRT, engine)
+
+    def free_bytes(self) -> int:
+        """See `_cuda.free_bytes`."""
+        return _cuda.free_bytes()

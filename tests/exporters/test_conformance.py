@@ -70,7 +70,8 @@ def test_the_graph_is_the_engine_where_nothing_is_built(backend, tmp_path):
         pytest.skip("this one builds an engine of its own")
     graph, target = save(classifier(), tmp_path / "graph.onnx"), tmp_path / "new" / "engine.onnx"
     backend.check_build()
-    assert backend.build(graph, target, max_batch=8) == BuildLog()
+    decided = BuildLog(arithmetic="fp32") if backend.name == "openvino" else BuildLog()
+    assert backend.build(graph, target, max_batch=8) == decided
     assert target.read_bytes() == graph.read_bytes()
 
 

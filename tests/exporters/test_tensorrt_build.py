@@ -12,20 +12,21 @@ import onnx
 import pytest
 
 from edgerkd.core.engine import BuildLog, DeviceRecord, LayerCount
-from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
+from edgerkd.core.errors import ArtefactError, ConfigError, EngineError, MissingDependencyError
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.onnx_frame import unsigned_quantisers
 from edgerkd.graphs.precision.fp16 import halved
 from edgerkd.graphs.precision.int8 import layers, quantized
 from edgerkd.graphs.precision.ranges import find_ranges
 from edgerkd.models.onnx_graph import onnx_from_network
+from edgerkd_exporters import _tensorrt_build
 from edgerkd_exporters._tensorrt import TENSORRT, TENSORRT_RTX, logger
 from edgerkd_exporters._tensorrt_build import Place, build_here
 from edgerkd_exporters._tensorrt_process import build
 from edgerkd_exporters.tensorrt import TensorRTBackend
 from edgerkd_exporters.tensorrt_rtx import TensorRTRTXBackend
 from tests.exporters.fake_builder import VERSIONS, FakeBuilder
-from tests.exporters.small_graphs import classifier, half_inside, save, twin, unsupported
+from tests.exporters.small_graphs import classifier, half_inside, quantised, save, twin, unsupported
 from tests.zoo import network
 
 
@@ -267,6 +268,88 @@ def test_an_engine_that_fell_back_is_refused_with_the_layers_names(
     assert not target.exists()
 
 
+def called(graph, name: str):
+    """The graph with its product called as the fake's only layer is."""
+    (product,) = (node for node in graph.graph.node if node.op_type == "MatMul")
+    product.name = name
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("make", "parsed", "refused"),
+    [
+        (half_inside, "FLOAT", "layer 'conv0' is fp16 in the graph, and fp32 here"),
+        (half_inside, "HALF", None),
+        (classifier, "FLOAT", None),
+        (classifier, "INT8", None),
+        (quantised, "INT8", None),
+    ],
+)
+def test_without_a_gpu_the_parsed_network_is_held_to_the_graph(monkeypatch, tmp_path, target, make, parsed, refused):
+    """A parser's own types taken for what the graph says, so that they always agree: half read as float is built."""
+    fake = FakeBuilder("11.4.0.106", (parsed,))
+    fake.loads = False
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", fake)
+    path = save(called(make(), "conv0"), tmp_path / "graph.onnx")
+    if refused is None:
+        assert build_here(TENSORRT_RTX, path, target, 8).layers_from == "network"
+        return
+    with pytest.raises(EngineError, match=refused):
+        build_here(TENSORRT_RTX, path, target, 8)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(("inspected", "refused"), [("Half", False), ("FP32", True)])
+def test_rtx_asks_the_engine_where_there_is_a_driver(monkeypatch, graph, target, inspected, refused):
+    """An engine that is asked only where kernels are timed: TensorRT-RTX's own is never, and falls back unseen."""
+    fake = FakeBuilder("11.4.0.106", ("HALF",))
+    fake.inspected = _says(("conv0", "gemm", inspected))
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", fake)
+    if refused:
+        with pytest.raises(EngineError, match="'conv0' is fp16 in the graph, and fp32 here"):
+            build_here(TENSORRT_RTX, graph, target, 8)
+        return
+    log = build_here(TENSORRT_RTX, graph, target, 8)
+    assert (log.layers_from, log.layers) == ("engine", (LayerCount(kind="gemm", precision="fp16", count=1),))
+
+
+def test_a_runtime_that_cannot_be_made_leaves_the_networks_word(monkeypatch, graph, target):
+    """A build that fails on a machine that can build, because it cannot run."""
+
+    def none(log):
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    fake = FakeBuilder("11.4.0.106", ("HALF",))
+    monkeypatch.setattr(fake, "Runtime", none)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", fake)
+    assert build_here(TENSORRT_RTX, graph, target, 8).layers_from == "network"
+
+
+def test_a_graph_says_what_a_hinting_network_does_not(monkeypatch, tmp_path, target, place):
+    """A weakly typed network's hint of float32 taken for what the graph says: an engine that fell back is let pass."""
+    fake = FakeBuilder("8.6.1", ("FLOAT",))
+    with pytest.raises(EngineError, match="'conv0' is fp16 in the graph, and fp32 here"):
+        built(monkeypatch, save(called(half_inside(), "conv0"), tmp_path / "graph.onnx"), target, fake, place)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_rtx_calls_every_layer_as_the_graph_does(rtx, monkeypatch, tmp_path, target, precision, bare):
+    """Names that do not match, so that nothing is compared; or types that differ for a graph that is built well."""
+    graph, int8 = student_graphs("signed")
+    model = onnx.load_from_string({"fp32": graph, "fp16": halved(graph), "int8": int8}[precision])
+    for node in model.graph.node if bare else ():
+        node.name = ""
+    seen = []
+    monkeypatch.setattr(_tensorrt_build, "fallen_back", lambda *both: seen.append(both) or [])
+    build_here(TENSORRT_RTX, save(model, tmp_path / "graph.onnx"), target, 8)
+    ((wanted, found),) = seen
+    named = {layer.name: layer.precision for layer in wanted.layers}
+    assert named == {layer.name: layer.precision for layer in found.layers}
+    assert len(named) == len(layers(graph))
+    assert precision in named.values()
+
+
 @pytest.mark.parametrize("inspected", ["", "not JSON", '{"Layers": ["conv0"]}', "{}", "[]", '{"Layers": []}'])
 def test_an_inspector_that_says_nothing_leaves_the_networks_word(monkeypatch, graph, target, place, inspected):
     """A build that fails, or layers made up, because an engine was not asked, or answers with names alone."""
@@ -370,6 +453,27 @@ def test_a_builder_that_dies_is_an_error_of_exit_code_6(monkeypatch, tmp_path, g
     with pytest.raises(EngineError, match=rf"(?s)student\.onnx: tensorrt_rtx could not build it: .*{said}") as caught:
         build(TENSORRT_RTX, graph, target, 8)
     assert caught.value.exit_code == 6
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("hours", "error", "said"),
+    [
+        ("0.0003", EngineError, "could not build it within 1.1 s and was stopped: set EDGERKD_BUILD_HOURS to more"),
+        ("none", ConfigError, "EDGERKD_BUILD_HOURS is none: give a number of hours above 0"),
+        ("nan", ConfigError, "EDGERKD_BUILD_HOURS is nan"),
+        ("-1", ConfigError, "EDGERKD_BUILD_HOURS is -1"),
+    ],
+)
+def test_a_builder_that_hangs_is_stopped(monkeypatch, tmp_path, graph, target, hours, error, said):
+    """Catches a build without end, and a limit that is not a number, which stops every build or none."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "tensorrt_rtx.py").write_text(BROKEN.format(what="import signal; signal.pause()"))
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    monkeypatch.delitem(sys.modules, "tensorrt_rtx", raising=False)
+    monkeypatch.setenv("EDGERKD_BUILD_HOURS", hours)
+    with pytest.raises(error, match=said):
+        build(TENSORRT_RTX, graph, target, 8)
     assert not target.exists()
 
 

@@ -1,13 +1,16 @@
 """Attacks led by bfloat16: faster, and about the same network."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import assess_chunk
-from edgerkd.attacks.suite import attacks_of
+from edgerkd.attacks.attack import Attack
+from edgerkd.attacks.suite import ATTACKS, ENSEMBLES, attacks_of
 from edgerkd.core.progress import Silent
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
@@ -30,7 +33,7 @@ def test_near_answers_are_those_of_float32_and_the_others_are_not_asked_again():
     margins = fast.topk(2, 1).values.diff(dim=1).neg()[:, 0]
     near = margins < NEAR
     assert 0 < near.sum() < 64
-    found = Bfloat16Classifier(NETWORK).logits(images)
+    found, _ = Bfloat16Classifier(NETWORK).gradient(images, torch.sign)
     assert_close(found[near], exact[near], rtol=1e-4, atol=1e-5)
     assert_close(found[~near], fast[~near], rtol=0, atol=0)
     assert not torch.isclose(fast, exact, rtol=1e-5, atol=1e-6).all()
@@ -71,9 +74,54 @@ def test_an_image_counts_as_fooled_by_the_judge_alone():
     assert found.robust.any()
 
 
-@pytest.mark.parametrize("attack", ["pgd", pytest.param("apgd", marks=pytest.mark.slow)])
+def test_logits_asked_for_alone_are_those_of_float32():
+    """Catches an attack that sees no gradient and goes by rounded answers: its robust accuracy is too high."""
+    images = torch.rand(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = TorchClassifier(NETWORK).logits(images)
+    assert_close(Bfloat16Classifier(NETWORK).logits(images), expected, rtol=0, atol=0)
+
+
+WEAK = {"pgd-kl"}
+"""It climbs by differences of nearly equal probabilities, which bfloat16 rounds away: which images fall is chance, of
+either mode. No ensemble has it."""
+FAST = {"fgsm", "pgd-20-ce", "pgd-20-margin", "pgd-kl", "noise", "pgd"}
+
+
+def short(attack: Attack) -> Attack:
+    """The attack with a fifth of its steps and two targets, where it takes seconds."""
+    if not isinstance(attack.run, partial):
+        return attack
+    given = attack.run.keywords
+    less = {key: max(20, given[key] // 5) for key in ("steps", "queries") if key in given}
+    less |= {"targets": 2} if given.get("targets", 1) > 2 else {}
+    return replace(attack, run=partial(attack.run.func, **{**given, **less}))
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in ("square", "pgd-100", *WEAK)])
+def test_an_attack_that_bfloat16_leads_fools_the_same_images_but_one(name):
+    """Catches gradients too coarse to lead an attack, and answers that bfloat16 flips.
+
+    Cut short, an attack has not found all yet, in either mode; at full length none may leave more, which is below.
+    """
+    images, judge = DATA.test.images.float() / 255, TorchClassifier(NETWORK)
+    labels = judge.logits(images).argmax(1)
+    inputs = AttackInputs(images=images, labels=labels, threat_model=FAR, seed=0, index=DATA.test.index)
+    exact, led = (
+        assess_chunk(classifier, (short(ATTACKS[name]),), inputs, judge=judge).robust
+        for classifier in (judge, Bfloat16Classifier(NETWORK))
+    )
+    assert 0.1 < exact.mean() < 0.95
+    assert (led != exact).sum() <= 1
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in [*ATTACKS, *ENSEMBLES]],
+)
 def test_both_modes_fool_the_same_images(monkeypatch, attack):
-    """Catches gradients too coarse to lead an attack, and answers that bfloat16 flips."""
+    """Catches the same at full length, for each attack and ensemble, a robust accuracy that bfloat16 flatters, and the
+    host's answers changed.
+    """
     monkeypatch.setattr(job, "bf16_pays", lambda device: True)
     labels = TorchClassifier(NETWORK).logits(DATA.test.images.float() / 255).argmax(1)
     given = {
@@ -90,8 +138,11 @@ def test_both_modes_fool_the_same_images(monkeypatch, attack):
         attack_network(NETWORK, replace(DATA.test, labels=labels), exact=mode, **given) for mode in (True, False)
     )
     assert (exact.evaluation.gradients, led.evaluation.gradients) == ("float32", "bfloat16")
-    assert 0.1 < exact.outcomes.robust.mean() < 0.9
-    assert (exact.outcomes.robust != led.outcomes.robust).sum() <= 1
+    assert 0.1 < exact.outcomes.robust.mean() < 0.95
+    differ = exact.outcomes.robust != led.outcomes.robust
+    assert differ.sum() <= (4 if attack in WEAK else 1)
+    for mine, theirs in zip(exact.evaluation.rows, led.evaluation.rows, strict=True):
+        assert theirs.attack in WEAK or theirs.robust_acc.value <= mine.robust_acc.value, theirs.attack
     assert_close(led.reference.logits, exact.reference.logits, rtol=0, atol=0)
 
 
