@@ -133,7 +133,9 @@ def by_pyautoattack(names: tuple[str, ...], eps: float) -> Run:
     return run
 
 
-def measure(name: str, run: Run, network: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Result:
+def measure(
+    name: str, run: Run, network: nn.Module, images: Tensor, labels: Tensor, threat_model: ThreatModel
+) -> Result:
     logits = network(moving := images.clone().requires_grad_())
     torch.autograd.grad(logits, moving, torch.ones_like(logits))  # the first passes set the library up
     counted = Counted(network)
@@ -143,7 +145,7 @@ def measure(name: str, run: Run, network: nn.Module, images: Tensor, labels: Ten
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
     moved = float((found - images).abs().max())
-    if moved > eps + 1e-6 or found.min() < 0 or found.max() > 1:
+    if moved > float(threat_model.eps) + 1e-6 or found.min() < 0 or found.max() > 1:
         raise SystemExit(f"{name}: an image left the ball (moved by {moved:.5f}) or the range")
     return Result(
         contender=name,
@@ -153,6 +155,37 @@ def measure(name: str, run: Run, network: nn.Module, images: Tensor, labels: Ten
         backward=counted.backward_passes,
         after_each=after,
     )
+
+
+def contenders_of(what: str, threat_model: ThreatModel, *, classes: int) -> tuple[dict[str, Run], dict[str, Run]]:
+    """Ours and the peers', by name."""
+    eps = float(threat_model.eps)
+    pgd_20 = Attack(
+        id="pgd-20-ce-from-images",
+        title="PGD-20 CE",
+        description="as the peers run it: from the images themselves",
+        sources=("Madry et al. 2018",),
+        source="direct",
+        run=partial(pgd, loss=cross_entropy, steps=STEPS, step_size=eps / 4, from_images=True),
+    )
+    peers: dict[str, Run]
+    if what == "pgd":
+        attacks, peers = (pgd_20,), {"torchattacks": by_torchattacks(eps), "foolbox": by_foolbox(eps)}
+    else:
+        names = ("apgd-ce", "apgd-t") if what == "apgd" else ("apgd-ce", "apgd-t", "fab-t", "square")
+        suite = "apgd" if what == "apgd" else "autoattack"
+        attacks, _ = attacks_named(suite, classes=classes)
+        peers = {"pyautoattack": by_pyautoattack(names, eps)}
+    own = {"edgerkd": by_edgerkd(attacks, threat_model), "edgerkd bf16": by_edgerkd(attacks, threat_model, bf16=True)}
+    return own, peers
+
+
+def show(results: list[Result]) -> None:
+    print(f"{'':14}{'seconds':>9}{'ratio':>8}{'robust':>8}{'forward':>10}{'backward':>10}  after each attack")
+    for r in results:
+        each = ", ".join(f"{name} {value:.3f}" for name, value in r.after_each.items())
+        ratio = r.seconds / results[0].seconds
+        print(f"{r.contender:14}{r.seconds:9.1f}{ratio:8.2f}{r.robust_acc:8.3f}{r.forward:10}{r.backward:10}  {each}")
 
 
 def main() -> None:
@@ -175,29 +208,11 @@ def main() -> None:
         found = robust_network(data, threat_model, name=args.teacher, weights=args.weights)
         return found.to(device, memory_format=memory_format).requires_grad_(False)  # type: ignore[call-overload]  stubs
 
-    eps = float(threat_model.eps)
-    pgd_20 = Attack(
-        id="pgd-20-ce-from-images",
-        title="PGD-20 CE",
-        description="as the peers run it: from the images themselves",
-        sources=("Madry et al. 2018",),
-        source="direct",
-        run=partial(pgd, loss=cross_entropy, steps=STEPS, step_size=eps / 4, from_images=True),
-    )
-    peers: dict[str, Run]
-    if args.what == "pgd":
-        attacks, peers = (pgd_20,), {"torchattacks": by_torchattacks(eps), "foolbox": by_foolbox(eps)}
-    else:
-        names = ("apgd-ce", "apgd-t") if args.what == "apgd" else ("apgd-ce", "apgd-t", "fab-t", "square")
-        suite = "apgd" if args.what == "apgd" else "autoattack"
-        attacks, _ = attacks_named(suite, classes=data.classes)
-        peers = {"pyautoattack": by_pyautoattack(names, eps)}
-    own = {"edgerkd": by_edgerkd(attacks, threat_model), "edgerkd bf16": by_edgerkd(attacks, threat_model, bf16=True)}
-    contenders: dict[str, Run] = {**own, **peers}
+    own, peers = contenders_of(args.what, threat_model, classes=data.classes)
     plain = network(torch.contiguous_format)
     results = [
-        measure(name, run, network(torch.channels_last) if name in own else plain, images, labels, eps)
-        for name, run in contenders.items()
+        measure(name, run, network(torch.channels_last) if name in own else plain, images, labels, threat_model)
+        for name, run in {**own, **peers}.items()
         if not args.only or name in args.only
     ]
 
@@ -208,11 +223,7 @@ def main() -> None:
     clean = accuracy(plain, images, labels)
     subject = args.weights or args.teacher or "the digits' own teacher"
     print(f"\n{args.what} on {subject}, {len(labels)} images of {data.name}, {threat_model}, clean {clean:.3f}")
-    print(f"{'':14}{'seconds':>9}{'ratio':>8}{'robust':>8}{'forward':>10}{'backward':>10}  after each attack")
-    for r in results:
-        each = ", ".join(f"{name} {value:.3f}" for name, value in r.after_each.items())
-        ratio = r.seconds / results[0].seconds
-        print(f"{r.contender:14}{r.seconds:9.1f}{ratio:8.2f}{r.robust_acc:8.3f}{r.forward:10}{r.backward:10}  {each}")
+    show(results)
     if args.json:
         args.json.write_text(
             json.dumps({"machine": facts, "n": args.n, "results": [asdict(r) for r in results]}, indent=1)

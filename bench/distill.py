@@ -29,6 +29,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -333,22 +334,7 @@ def main() -> None:
     times = step_times(dataset, threat_model, teacher, batch=given.batch, rounds=given.rounds)
     if given.json:
         found = {"machine": facts, "teacher": str(teacher.architecture), "ceiling": ceiling, "results": results}
-        found["steps"] = [
-            {
-                "method": each.method,
-                "student": str(each.student),
-                "seconds": each.seconds,
-                "anew": each.anew,
-                "parts": each.parts,
-                "bound": {
-                    "products": each.bound.products,
-                    "moved": each.bound.moved,
-                    "bandwidth": each.bound.bandwidth,
-                },
-                "ratio": each.ratio,
-            }
-            for each in times
-        ]
+        found["steps"] = [{**asdict(each), "student": str(each.student), "ratio": each.ratio} for each in times]
         given.json.write_text(json.dumps(found, indent=2) + "\n")
 
 

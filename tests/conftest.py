@@ -6,12 +6,16 @@ environment of its own (`make test-peers`).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.command import Ended
 
 # Networks as small as the tests' are no faster on two threads, and processes that run beside each other are slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -98,6 +102,14 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder, and the current one for this test."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def edgerkd(capsys: pytest.CaptureFixture[str]) -> Callable[..., "Ended"]:
+    """One command in this process, through the real `main`."""
+    from tests.command import in_process
+
+    return lambda *arguments: in_process(arguments, capsys)
 
 
 @pytest.fixture

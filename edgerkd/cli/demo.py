@@ -14,11 +14,12 @@ def demo(profile: ProfileName = "jetson-orin", seed: Seed = 0, json: Json = Fals
 
     with progress() as bars:
         run, verification, exported = job(profile_name=profile, seed=seed, progress=bars)
-    page = write_page(run)
+    facts = load_facts(run)
+    page = write_page(run, facts)
     if json:
         emit_json(verification)
         return
     put_line(engine_line(exported))
     show_verification(verification)
     put_line("")
-    show_parts(comparison_rows(load_facts(run)), f"report: {page}")
+    show_parts(comparison_rows(facts), f"report: {page}")

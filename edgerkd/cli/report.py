@@ -56,7 +56,7 @@ def report(
     facts = load_facts(folder)
     if json:
         emit_json(facts)
-    page = write_page(folder, target)
+    page = write_page(folder, facts, target)
     if json:
         return
     put_line(str(page))
@@ -109,7 +109,9 @@ def _compare(both: tuple[Path, Path], out: Path | None, *, json: bool) -> None:
 
 def _write_vnnlib(folder: "RunFolder", target: Path, name: str | None) -> None:
     from edgerkd.bundle.read import read_bundle
-    from edgerkd.report.vnnlib import write_judged
+    from edgerkd.report.vnnlib import OF_ALL, write_judged
 
-    count, chosen = write_judged(folder, read_bundle(folder.bundle), target, name)
-    put_line(f"{target}: {chosen.graph} and {count} properties, in VNN-LIB 1.0 and 2.0")
+    found = write_judged(folder, read_bundle(folder.bundle), target, name)
+    put_line(f"{target}: {found.variant.graph} and {found.count} properties, in VNN-LIB 1.0 and 2.0")
+    if found.count < found.of:
+        note(f"note: {found.of} images of the verifier's own were judged, of which {found.count} are kept. {OF_ALL}")

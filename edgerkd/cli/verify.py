@@ -106,9 +106,7 @@ def verify(
     """
     from edgerkd.bundle.kept import kept_path
     from edgerkd.bundle.read import read_bundle
-    from edgerkd.cli.bundle import check_data_given
     from edgerkd.core.requirement import Requirement, check_asked
-    from edgerkd.files.atomic import check_writable
     from edgerkd.jobs.own_samples import bring
     from edgerkd.report.plain import plain_lines
     from edgerkd.verify.own import Brought
@@ -126,7 +124,6 @@ def verify(
     with progress() as bars, errors_in(cases):
         _check_flags(context, source)
         if source is not None and _is_model(source):
-            check_data_given(context)
             if not measure:
                 check_asked(requirement)
             model = replace(model, source=source)
@@ -139,8 +136,6 @@ def verify(
             brought = bring(given, found.manifest, n=n, eps=radius(eps), progress=bars)
         believed = trust_in(found, keys=keys, sha256=expected)
         target = _place(out, folders.verification(found.key))
-        if target is not None:
-            check_writable(kept_path(target))
         report = run(
             found,
             engines=folders.engines,
@@ -163,6 +158,7 @@ def verify(
 
 def _place(asked: Path | None, usual: Path) -> Path | None:
     """Where the report goes: None, which is said, where nobody asked for a place and the usual one is read-only."""
+    from edgerkd.bundle.kept import kept_path
     from edgerkd.core.errors import StorageError
     from edgerkd.files.atomic import check_writable
     from edgerkd.files.paths import given_path
@@ -175,6 +171,7 @@ def _place(asked: Path | None, usual: Path) -> Path | None:
             raise
         note(f"note: the report will be shown and not kept, unless --out names a file: {e}")
         return None
+    check_writable(kept_path(target))
     return target
 
 
@@ -255,6 +252,7 @@ def _is_model(source: str) -> bool:
 
 def _check_flags(context: typer.Context, source: str | None) -> None:
     """Raises BadParameter for what does not go together, ConfigError for a file that is no ONNX graph."""
+    from edgerkd.cli.bundle import check_data_given
     from edgerkd.core.errors import ConfigError
     from edgerkd.files.paths import find_kind, given_path, shown
 
@@ -267,8 +265,9 @@ def _check_flags(context: typer.Context, source: str | None) -> None:
         raise typer.BadParameter("is about attacks and verdicts, and --no-attack makes none", param_hint=others[0])
     if not given_flags(context, ("data",)) and (others := given_flags(context, _OF_OWN_SAMPLES[1:])):
         raise typer.BadParameter("is about images of your own: name them with --data", param_hint=others[0])
-    flags = given_flags(context, _OF_A_MODEL)
-    if flags and (source is None or not _is_model(source)):
+    if source is not None and _is_model(source):
+        check_data_given(context)
+    elif flags := given_flags(context, _OF_A_MODEL):
         raise typer.BadParameter("is about a network of your own, and a bundle has it already", param_hint=flags[0])
 
 

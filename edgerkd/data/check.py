@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgerkd.core.data_request import MOST_CLASSES
 from edgerkd.core.errors import ConfigError, problems_text
 from edgerkd.core.text import LONGEST_NAME, text_problem
-from edgerkd.data.samples import Bytes, Checked, Ints, Raw, RawSplit, Samples, image_digests
+from edgerkd.data.samples import Bytes, Checked, Ints, Raw, RawSplit, Samples, image_digests, numbers_as_names
 
 LEAST_SIDE = 4  # pixels; ours: below it no stage of a network is left
 _LOOK = 2000  # images that ranges of values are read from, spread over all; ours
@@ -217,7 +217,7 @@ def _class_names(raw: Raw, classes: int | None) -> tuple[str, ...]:
     """The names given, else the numbers. Raises ConfigError for names that cannot be shown."""
     if raw.names is None:
         highest = max(int(split.labels.max()) for split in raw.splits().values())
-        return tuple(str(label) for label in range(classes or highest + 1))
+        return numbers_as_names(classes or highest + 1)
     odd = [f"class {i}: its name {p}" for i, n in enumerate(raw.names) if (p := text_problem(n, LONGEST_NAME))]
     empty = [f"class {i} has no name" for i, n in enumerate(raw.names) if not n.strip()]
     if odd or empty:

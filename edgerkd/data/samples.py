@@ -105,6 +105,11 @@ class Checked:
     size: tuple[int, int] | None
     notes: tuple[str, ...]
 
+    @property
+    def numbered(self) -> bool:
+        """Whether their classes have numbers alone for names."""
+        return self.classes == numbers_as_names(len(self.classes))
+
     def splits(self) -> dict[str, Samples]:
         """Those that there are, by name."""
         found = {"train": self.train, "val": self.val, "test": self.test}
@@ -113,6 +118,16 @@ class Checked:
     def with_notes(self, *notes: str) -> "Checked":
         """The same with more to say."""
         return replace(self, notes=(*self.notes, *notes))
+
+
+def numbers_as_names(classes: int) -> tuple[str, ...]:
+    """What classes are called that nobody named."""
+    return tuple(str(label) for label in range(classes))
+
+
+def channels_first(images: Bytes) -> Bytes:
+    """Images (n, height, width, channels) as networks take them, (n, channels, height, width)."""
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
 def image_digests(images: Bytes) -> Bytes:

@@ -6,11 +6,9 @@ an int8 graph of ours it took 1.9 times as long, because a convolution whose wei
 
 from typing import Any
 
-from edgerkd.graphs.shapes import outputs_of
+from edgerkd.graphs.values import Model, opset_of, outputs_of
 
-Model = Any  # onnx.ModelProto; onnx is not installed on devices and is imported only when a twin is made
 _ROUNDING = ("QuantizeLinear", "DequantizeLinear")
-_OPSETS = {"": 21}  # in which the quantisers give what they give in older ones, of which ONNX's evaluator has none
 
 
 def fold_weights(model: Model) -> None:
@@ -27,7 +25,7 @@ def fold_weights(model: Model) -> None:
         given = {name: known[name] for name in inputs if name in known}
         constant = node.op_type in _ROUNDING and all(name in given for name in inputs)
         if constant or node.op_type == "Constant":
-            known |= outputs_of(node, given, _OPSETS)
+            known |= outputs_of(node, given, opset_of(model))
         if constant:
             folded |= set(node.output)
         else:

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerkd.core.errors import ExportError
+from edgerkd.graphs.values import Model, Node, opset_of, outputs_of
 
-Model = Any  # onnx.ModelProto; onnx is not installed on devices and is imported only when a twin is made
-Node = Any  # onnx.NodeProto
 _BATCHES = (1009, 1013)  # two primes that no network has as a size
 _LARGEST = 10_000  # elements: larger constants are weights, whose values no shape depends on
 
@@ -91,9 +90,8 @@ def _try(model: Model, batch: int) -> _Trial:
     for value in model.graph.input:
         if value.name not in trial.types:
             trial.types[value.name] = _input_type(value, batch)
-    opsets = {entry.domain: entry.version for entry in model.opset_import}
     for node in model.graph.node:
-        _visit(trial, model, node, opsets)
+        _visit(trial, model, node)
     return trial
 
 
@@ -107,7 +105,7 @@ def _input_type(value: Any, batch: int) -> Any:
     return helper.make_tensor_type_proto(tensor.elem_type, [sizes[0] or batch, *sizes[1:]])
 
 
-def _visit(trial: _Trial, model: Model, node: Node, opsets: dict[str, int]) -> None:
+def _visit(trial: _Trial, model: Model, node: Node) -> None:
     """Types of the node's outputs and, where its inputs are small constants, their values."""
     from onnx import defs
 
@@ -117,25 +115,23 @@ def _visit(trial: _Trial, model: Model, node: Node, opsets: dict[str, int]) -> N
     if any(name not in trial.types for name in names):
         return
     known = {name: trial.values[name] for name in names if name in trial.values}
-    trial.types.update(_infer(trial, model, node, known, opsets))
+    trial.types.update(_infer(trial, model, node, known))
     if node.op_type == "Shape":
         sizes = _sizes(trial.types[names[0]])
         if sizes is not None:
             known[names[0]] = np.broadcast_to(np.float32(0), sizes)
     if all(name in known for name in names) and all(_small(trial.types.get(name)) for name in node.output if name):
-        _evaluate(trial, node, known, opsets)
+        _evaluate(trial, node, known, opset_of(model))
 
 
-def _infer(
-    trial: _Trial, model: Model, node: Node, known: dict[str, NDArray[Any]], opsets: dict[str, int]
-) -> dict[str, Any]:
+def _infer(trial: _Trial, model: Model, node: Node, known: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """The types of the node's outputs."""
     from onnx import checker, defs, numpy_helper, shape_inference
 
     infer: Any = shape_inference.infer_node_outputs  # Any: its parameters are only partly typed
     try:
         found: dict[str, Any] = infer(
-            defs.get_schema(node.op_type, opsets[""], ""),
+            defs.get_schema(node.op_type, opset_of(model), ""),
             node,
             {name: trial.types[name] for name in node.input if name},
             {name: numpy_helper.from_array(value, name) for name, value in known.items()},
@@ -155,7 +151,7 @@ def _small(kind: Any) -> bool:
 _RESHAPES = ("Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 
 
-def _evaluate(trial: _Trial, node: Node, given: dict[str, NDArray[Any]], opsets: dict[str, int]) -> None:
+def _evaluate(trial: _Trial, node: Node, given: dict[str, NDArray[Any]], opset: int) -> None:
     """The values of the node's outputs. What arithmetic on shapes has most of is quick, and not left to onnx."""
     name = node.output[0]
     if node.op_type in _RESHAPES:
@@ -166,12 +162,4 @@ def _evaluate(trial: _Trial, node: Node, given: dict[str, NDArray[Any]], opsets:
         axis: int = node.attribute[0].i
         trial.values[name] = np.concatenate([given[part] for part in node.input], axis)
     else:
-        trial.values |= outputs_of(node, given, opsets)
-
-
-def outputs_of(node: Node, given: dict[str, NDArray[Any]], opsets: dict[str, int]) -> dict[str, NDArray[Any]]:
-    """What one node gives of these inputs, by ONNX's own evaluator, in the operator sets of these versions."""
-    from onnx.reference import ReferenceEvaluator
-
-    evaluator: Any = ReferenceEvaluator(node, opsets=opsets)  # Any: it is only partly typed
-    return {name: np.asarray(value) for name, value in zip(node.output, evaluator.run(None, given), strict=True)}
+        trial.values |= outputs_of(node, given, opset)

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgerkd.core.errors import ExportError
 from edgerkd.graphs.folding import fold_weights
+from edgerkd.graphs.naming import Names
 from edgerkd.graphs.rules import RULES
 from edgerkd.graphs.rules.tape import FLOATS, Call, Tape
 from edgerkd.graphs.shapes import Facts, facts_of
@@ -40,8 +41,7 @@ def gradient_twin(student: bytes) -> bytes:
     facts = facts_of(model)
     path = _path(graph, facts)
     _refuse([_named(node) for node in path if node.op_type not in RULES or node.domain not in ("", "ai.onnx")])
-    names = [*(name for node in graph.node for name in node.output), *(i.name for i in graph.initializer)]
-    tape = Tape(facts=facts, opset=opset, prefix=_prefix(names))
+    tape = Tape(facts=facts, opset=opset, names=Names(graph))
     gradient = _differentiate(tape, path)
     tape.nodes.append(onnx.helper.make_node("Identity", [gradient], ["gradient"]))
     twin = onnx.helper.make_graph(
@@ -107,13 +107,6 @@ def _refuse(missing: list[str]) -> None:
         raise ExportError(
             f"no gradient rule for {', '.join(missing)}: the rules are {', '.join(sorted(RULES))}",
         )
-
-
-def _prefix(names: Iterable[str]) -> str:
-    prefix = "grad_"
-    while any(name.startswith(prefix) for name in names):
-        prefix = f"_{prefix}"
-    return prefix
 
 
 def _differentiate(tape: Tape, path: list[Any]) -> str:

@@ -1,7 +1,7 @@
 """Type, shape and, of small constants and shapes, value of every tensor of a graph, for one batch size."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -16,6 +16,7 @@ Node = Any  # onnx.NodeProto
 Array = np.ndarray[Any, Any]
 
 _SMALL = 512  # elements of a tensor whose value is followed; ours: shapes, axes and sizes have fewer
+_QUANTISERS = 21  # opset in which quantisers give what they give in older ones, of which the evaluator has none
 _MOST = 2**31  # elements of one tensor; ours: beyond it a file is damaged, or no image classifier
 
 
@@ -72,11 +73,15 @@ def node_outputs(node: Node, known: dict[str, Known], opset: int) -> dict[str, K
     inputs = {name: known[name] for name in node.input if name}
     if node.op_type in ("Shape", "Size"):
         return {node.output[0]: _shape(node, inputs[node.input[0]])}
-    values = {name: found.value for name, found in inputs.items()}
     found = _inferred(node, inputs, opset)
-    if all(value is not None for value in values.values()) and all(prod(k.shape) <= _SMALL for k in found.values()):
-        return _evaluated(node, values, found, opset)
-    return found
+    values = {name: known.value for name, known in inputs.items() if known.value is not None}
+    if len(values) < len(inputs) or any(prod(known.shape) > _SMALL for known in found.values()):
+        return found
+    try:
+        results = outputs_of(node, values, opset)
+    except Exception:  # noqa: BLE001  the evaluator raises what it likes; without a value the shape still stands
+        return found
+    return {name: replace(known, value=results[name]) for name, known in found.items()}
 
 
 def _shape(node: Node, data: Known) -> Known:
@@ -127,24 +132,18 @@ def _checked(node: Node, value: Any) -> Known:  # Any: onnx.ValueInfoProto
     return Known(tensor.elem_type, shape)
 
 
-def _evaluated(node: Node, values: dict[str, Array | None], found: dict[str, Known], opset: int) -> dict[str, Known]:
-    """The values of a node of which all inputs are known."""
+def outputs_of(node: Node, given: dict[str, Array], opset: int) -> dict[str, Array]:
+    """What one node gives of these inputs, by ONNX's own evaluator. It raises what it likes."""
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
     graph = helper.make_graph(
         [node],
         "node",
-        [helper.make_empty_tensor_value_info(name) for name in values],
-        [helper.make_empty_tensor_value_info(name) for name in found],
+        [helper.make_empty_tensor_value_info(name) for name in given],
+        [helper.make_empty_tensor_value_info(name) for name in node.output if name],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-    try:
-        evaluator: Any = ReferenceEvaluator(model)  # Any: its types are loose
-        results: Sequence[Any] = evaluator.run(None, dict(values))
-    except Exception:  # noqa: BLE001  the evaluator raises what it likes; without a value the shape still stands
-        return found
-    return {
-        name: Known(k.kind, k.shape, np.asarray(result))
-        for (name, k), result in zip(found.items(), results, strict=True)
-    }
+    opset = max(opset, _QUANTISERS) if node.op_type in ("QuantizeLinear", "DequantizeLinear") else opset
+    evaluator: Any = ReferenceEvaluator(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]))
+    results: Sequence[Any] = evaluator.run(None, given)
+    return {name: np.asarray(value) for name, value in zip(evaluator.output_names, results, strict=True)}

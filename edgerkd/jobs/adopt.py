@@ -13,7 +13,7 @@ from edgerkd.core.adoption import Normalization, Order, adoption_lines
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.progress import Progress
-from edgerkd.data.samples import Checked
+from edgerkd.data.samples import Checked, numbers_as_names
 from edgerkd.files.paths import GRAPH_LIMIT, find_kind, given_path, read_file, shown
 from edgerkd.graphs.adopt import ModelGraph, adopt, untried
 from edgerkd.graphs.preprocess import NONE, Choice, candidates, choose, reading_name
@@ -73,11 +73,10 @@ def classes_for(data: Checked, outputs: int) -> tuple[str, ...]:
 
     Raises ConfigError where there are more named classes, or labels, than outputs, or named classes of another number.
     """
-    numbered = data.classes == tuple(str(label) for label in range(len(data.classes)))
     if len(data.classes) == outputs:
         return data.classes
-    if numbered and len(data.classes) < outputs:
-        return tuple(str(label) for label in range(outputs))
+    if data.numbered and len(data.classes) < outputs:
+        return numbers_as_names(outputs)
     raise ConfigError(
         f"{data.name} has {len(data.classes)} classes and the model {outputs} outputs: give data with the model's own "
         "classes in its own order, or name another output with --output."

@@ -77,8 +77,7 @@ def attack_network(
     classifier = TorchClassifier(network) if eot == 1 else Expected(TorchClassifier(network), eot)
     led = leads_in_bfloat16(network, ranks.device, exact=exact, eot=eot)
     samples = samples.to(ranks.device)
-    images, n = to_float(samples.images), len(samples)
-    classes = network.architecture.classes
+    images, classes = to_float(samples.images), network.architecture.classes
     chunk = chunk or images_at_once(samples.image_shape)
     attacks, notices = attacks_named(attack, classes=classes)
     attacks = (*attacks, *more)
@@ -98,20 +97,13 @@ def attack_network(
         progress=progress,
     )
     found = work.carry_out(ranks)
-    flags: tuple[Flag, ...] = ()
-    if probe and ranks.first:
-        with progress.stage(f"{name}: looking for masked gradients", PROBES) as advance:
-            flags = all_flags(classifier, attacks, inputs, found, generator=np.random.default_rng(seed), after=advance)
-    images_adv = torch.from_numpy(found.images_adv).to(ranks.device, memory_format=torch.channels_last)
-    logits, logits_adv = (
-        torch.cat([classifier.logits(part) for part in batch.split(chunk)]) for batch in (images, images_adv)
-    )
+    flags = work.flags(found) if probe and ranks.first else ()
     evaluation = Evaluation(
         name=name,
         architecture=network.architecture,
         cost=cost_of(network),
         split=split,
-        n=n,
+        n=len(samples),
         of=of,
         clean_acc=found.clean_acc,
         robust_acc=found.robust_acc,
@@ -131,7 +123,7 @@ def attack_network(
             labels=samples.labels.cpu().numpy(),
             host_robust=found.robust,
         ),
-        reference=Reference(logits=logits.cpu().numpy(), logits_adv=logits_adv.cpu().numpy()),
+        reference=work.answers(found),
     )
 
 
@@ -142,7 +134,7 @@ def leads_in_bfloat16(network: Network, device: torch.device, *, exact: bool, eo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """One network's chunks."""
+    """One network under attack, chunk by chunk: `classifier` leads the attacks, and the answers of `judge` count."""
 
     classifier: Classifier
     judge: Classifier
@@ -173,6 +165,22 @@ class _Work:
             # None, unless a file of another rank was damaged, or cannot be seen from this machine yet.
             found |= self._attacked([first for first in missing if first not in found])
         return joined([found[first] for first in firsts])
+
+    def flags(self, found: Outcomes) -> tuple[Flag, ...]:
+        """Signs that the attacks were blind."""
+        generator = np.random.default_rng(self.inputs.seed)
+        with self.progress.stage(f"{self.name}: looking for masked gradients", PROBES) as advance:
+            return all_flags(self.judge, self.attacks, self.inputs, found, generator=generator, after=advance)
+
+    def answers(self, found: Outcomes) -> Reference:
+        """The network's logits for the images, and for what the attacks made of them."""
+        images = self.inputs.images
+        images_adv = torch.from_numpy(found.images_adv).to(images.device, memory_format=torch.channels_last)
+        logits, logits_adv = (
+            torch.cat([self.judge.logits(part) for part in batch.split(self.chunk)]).cpu().numpy()
+            for batch in (images, images_adv)
+        )
+        return Reference(logits=logits, logits_adv=logits_adv)
 
     def _stored(self, firsts: Sequence[int]) -> dict[int, Outcomes]:
         if self.store is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerkd.attacks.assess import Outcomes
+from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.suite import attacks_of
 from edgerkd.bundle.keys import Signer, own_signer
 from edgerkd.bundle.plugins import load_backend
@@ -26,7 +26,7 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.data.calibration import check_enough, read_calibration, spare_images
 from edgerkd.data.load import load_samples
-from edgerkd.data.samples import Checked, Samples
+from edgerkd.data.samples import Checked, Samples, channels_first
 from edgerkd.data.split import draw
 from edgerkd.files.atomic import check_writable
 from edgerkd.files.paths import read_file
@@ -68,14 +68,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """A user's model with the labelled images that it is judged on, `pixels` uint8 (n, c, h, w), of `drawn`."""
+    """A user's model with the labelled images of the data that it is judged on, `drawn` by class."""
 
     model: ModelGraph
     data: Checked
     drawn: Samples
     class_names: tuple[str, ...]
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.int64]
 
 
 def make_bundle(
@@ -95,8 +93,7 @@ def make_bundle(
     """
     check_writable(folder.with_name(f"{folder.name}.bundle"))
     backend, signer = load_backend(asked.format), signer or own_signer()
-    if asked.attack is not None:
-        attacks_of(asked.attack)  # a wrong name should not wait for the work before it
+    attacks = () if asked.attack is None else attacks_of(asked.attack)  # a wrong name is said before there is work
     check_precision(asked.precision, backend, asked.profiles, progress)
     check_source(model)
     judged = judge_inputs(model, data, n=asked.n, seed=asked.seed, progress=progress)
@@ -105,11 +102,7 @@ def make_bundle(
     graph = judged.model.graph
     with progress.stage("gradient twin", 0):
         twin = gradient_twin(graph)
-    samples = StoredSamples(pixels=judged.pixels, labels=judged.labels)
-    result = None
-    if asked.attack is not None:
-        outcomes, result = _attacked(graph, twin, samples, asked.attack, threat_model, asked.seed, progress)
-        samples = replace(samples, images_adv=outcomes.images_adv, host_robust=outcomes.robust)
+    samples, result = _attacked(graph, twin, judged, attacks, threat_model, asked.seed, progress)
     engine = None if model.engine is None else (model.engine.suffix, read_file(model.engine, limit=1 << 32))
     made = make_variant(
         "fp32",
@@ -125,37 +118,43 @@ def make_bundle(
             graph=graph,
             samples=samples,
             calibration=calibration,
-            attacks=() if asked.attack is None else attacks_of(asked.attack),
+            attacks=attacks,
             threat_model=threat_model,
             seed=asked.seed,
         )
-        faster = _faster(asked)
-        chosen = choose(rounded, asked.precision, faster=faster, placement=backend.placement, progress=progress)
-    manifest = Manifest(
-        name=folder.name,
+        faster, placement = _faster(asked), backend.placement
+        chosen = choose(rounded, asked.precision, faster=faster, placement=placement, progress=progress)
+    manifest = _manifest(folder.name, judged, data, asked, threat_model)
+    manifest = replace(manifest, reference=result, rejected=chosen.rejected)
+    variants = [*(tried.variant(samples) for tried in chosen.tried), made]
+    write_bundle(folder, manifest, variants=variants, samples=samples, license=asked.license, signer=signer)
+    return read_bundle(folder)
+
+
+def _manifest(name: str, judged: Judged, request: DataRequest, asked: Asked, threat_model: ThreatModel) -> Manifest:
+    """What is known of the bundle before anything is attacked or written."""
+    model = judged.model
+    return Manifest(
+        name=name,
         dataset=judged.data.name,
         model=ModelSpec(
-            image_shape=judged.model.image_shape,
+            image_shape=model.image_shape,
             classes=judged.class_names,
             architecture=None,
-            adoption=judged.model.adoption,
-            cost=count_graph_cost(graph),
+            adoption=model.adoption,
+            cost=count_graph_cost(model.graph),
         ),
         preprocessing=Preprocessing(
-            size=judged.data.size, fit=data.fit, alpha=data.alpha, channels=judged.model.image_shape[0]
+            size=judged.data.size, fit=request.fit, alpha=request.alpha, channels=model.image_shape[0]
         ),
         threat_model=threat_model,
         format=asked.format,
         variants=(),
         profiles=asked.profiles,
         requirement=asked.requirement,
-        reference=result,
+        reference=None,
         versions=host_versions(),
-        rejected=chosen.rejected,
     )
-    variants = [*(tried.variant(samples) for tried in chosen.tried), made]
-    write_bundle(folder, manifest, variants=variants, samples=samples, license=asked.license, signer=signer)
-    return read_bundle(folder)
 
 
 def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int, progress: Progress) -> Judged:
@@ -163,7 +162,7 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
     data = load_samples(request, progress=progress)
     assert data.test is not None
     read = data.test.take(draw(data.test.labels, TO_READ, seed=seed))
-    found = adopt_model(model, _channels_first(read.images), read.labels, progress=progress)
+    found = adopt_model(model, channels_first(read.images), read.labels, progress=progress)
     drawn = data.test.take(draw(data.test.labels, n, seed=seed))
     class_names = classes_for(data, found.classes)
     _, height, width = found.image_shape
@@ -171,18 +170,7 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
     progress.say(f"{data.name}: {len(drawn):,} of {len(data.test):,} images, {width}x{height} {colour}")
     for line in data.notes:
         progress.say(f"note: {line}")
-    return Judged(
-        model=found,
-        data=data,
-        drawn=drawn,
-        class_names=class_names,
-        pixels=_channels_first(drawn.images),
-        labels=drawn.labels,
-    )
-
-
-def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return Judged(model=found, data=data, drawn=drawn, class_names=class_names)
 
 
 def _faster(asked: Asked) -> tuple[Precision, ...]:
@@ -216,7 +204,7 @@ def _calibration(judged: Judged, request: DataRequest, asked: Asked, progress: P
             return None
     source = asked.calibration or f"{judged.data.name}, none of them judged"
     progress.say(f"calibration: {len(images):,} images of {source}")
-    return np.divide(_channels_first(images), 255, dtype=np.float32)
+    return np.divide(channels_first(images), 255, dtype=np.float32)
 
 
 def _why_float32(asked: Asked) -> str:
@@ -240,18 +228,22 @@ def threat_model_of(
 def _attacked(
     graph: bytes,
     twin: bytes,
-    samples: StoredSamples,
-    attack: str,
+    judged: Judged,
+    attacks: tuple[Attack, ...],
     threat_model: ThreatModel,
     seed: int,
     progress: Progress,
-) -> tuple[Outcomes, ReferenceResult]:
-    """The host's own attack on the graph, against which an engine's robustness is held."""
-    attacks = attacks_of(attack)
+) -> tuple[StoredSamples, ReferenceResult | None]:
+    """The images with what the host's own attacks on the graph made of them, and their result, against which an
+    engine's robustness is held; None without attacks.
+    """
+    samples = StoredSamples(pixels=channels_first(judged.drawn.images), labels=judged.drawn.labels)
+    if not attacks:
+        return samples, None
     outcomes = attack_graph(graph, twin, samples, attacks, threat_model, seed=seed, name="the model", progress=progress)
     result = ReferenceResult(
         clean_acc=outcomes.clean_acc,
         robust_acc=outcomes.robust_acc,
         attacks=tuple(row.attack for row in outcomes.rows(attacks)),
     )
-    return outcomes, result
+    return replace(samples, images_adv=outcomes.images_adv, host_robust=outcomes.robust), result

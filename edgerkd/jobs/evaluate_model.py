@@ -13,11 +13,12 @@ from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.progress import Progress
 from edgerkd.data.dataset import Split
+from edgerkd.data.samples import Samples
 from edgerkd.files.atomic import check_writable, write_atomic
 from edgerkd.files.decode import encode_json
 from edgerkd.jobs.adopt import check_source
 from edgerkd.jobs.attack import attack_network
-from edgerkd.jobs.bundle import Judged, judge_inputs, threat_model_of
+from edgerkd.jobs.bundle import judge_inputs, threat_model_of
 from edgerkd.jobs.evaluate import Request
 from edgerkd.models.graph_network import graph_network
 
@@ -47,7 +48,7 @@ def evaluate_model(
     assert judged.data.test is not None
     found = attack_network(
         graph_network(judged.model.graph),
-        _split(judged),
+        _split(judged.drawn),
         name=model.name,
         split="test",
         of=len(judged.data.test),
@@ -67,10 +68,10 @@ def evaluate_model(
     return found
 
 
-def _split(judged: Judged) -> Split:
+def _split(drawn: Samples) -> Split:
     return Split(
-        pixels=torch.from_numpy(np.ascontiguousarray(judged.pixels.transpose(0, 2, 3, 1))),
-        rows=torch.arange(len(judged.labels)),
-        labels=torch.from_numpy(judged.labels),
-        index=np.arange(len(judged.labels)),
+        pixels=torch.from_numpy(drawn.images),
+        rows=torch.arange(len(drawn)),
+        labels=torch.from_numpy(drawn.labels),
+        index=np.arange(len(drawn)),
     )

@@ -13,7 +13,7 @@ def check_graph(graph: bytes, samples: StoredSamples, reference: Reference) -> N
     """Run the graph on clean and adversarial images. Raises ParityError where it is not the model."""
     images, host = [samples.images], [reference.logits]
     if samples.images_adv is not None and reference.logits_adv is not None:
-        images.append(samples.images_adv)
+        images.append(np.asarray(samples.images_adv))
         host.append(reference.logits_adv)
     parity = parity_of(graph_logits(graph, np.concatenate(images)), np.concatenate(host), limits=PARITY["fp32"])
     if not parity.ok:

@@ -12,7 +12,7 @@ from edgerkd.core.manifest import Manifest
 from edgerkd.core.progress import Progress
 from edgerkd.core.units import Radius
 from edgerkd.data.load import load_samples
-from edgerkd.data.samples import Checked
+from edgerkd.data.samples import Checked, channels_first
 from edgerkd.data.split import draw
 from edgerkd.jobs.threat import check_radius
 from edgerkd.verify.own import Brought, OwnSamples
@@ -46,7 +46,7 @@ def load_own_samples(request: DataRequest, manifest: Manifest, *, n: int, seed: 
     assert data.test is not None
     number = class_numbers(data, manifest.model.classes)
     drawn = data.test.take(draw(data.test.labels, n, seed=seed))
-    pixels = _fitting(np.ascontiguousarray(drawn.images.transpose(0, 3, 1, 2)), data.name, manifest.model.image_shape)
+    pixels = _fitting(channels_first(drawn.images), data.name, manifest.model.image_shape)
     for line in data.notes:
         progress.say(f"note: {line}")
     return OwnSamples(data=data.name, pixels=pixels, labels=number[drawn.labels], of=len(data.test), seed=seed)
@@ -57,8 +57,7 @@ def class_numbers(data: Checked, classes: Sequence[str]) -> NDArray[np.int64]:
 
     Raises ConfigError for names that the model does not know, and for numbers that it has not.
     """
-    numbered = data.classes == tuple(str(label) for label in range(len(data.classes)))
-    if numbered and not set(data.classes) <= set(classes):
+    if data.numbered and not set(data.classes) <= set(classes):
         if len(data.classes) > len(classes):
             raise ConfigError(
                 f"--data {data.name}: labels reach {len(data.classes) - 1}, and the bundle's model has {len(classes)} "

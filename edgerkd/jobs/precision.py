@@ -97,7 +97,7 @@ def try_precision(
     """
     seen = [model.calibration]
     if precision == "fp16" and model.samples.images_adv is not None:
-        seen.append(model.samples.images_adv)  # which may overflow where clean images do not
+        seen.append(np.asarray(model.samples.images_adv))  # which may overflow where clean images do not
     with progress.stage(f"{precision}: ranges of {sum(map(len, seen)):,} images", 0):
         ranges = find_ranges(model.graph, seen)
     if precision == "fp16":

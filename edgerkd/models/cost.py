@@ -33,6 +33,10 @@ def count_cost(architecture: Architecture) -> tuple[Cost, int]:
     """
     network, image = meta_model(architecture)
     network = network.deployed()
+    params = _folded_params(network)
+    for name, module in [*network.named_modules()]:
+        if isinstance(module, nn.BatchNorm2d):  # of no size of its own, and half of the time
+            network.set_submodule(name, nn.Identity())
     largest, layers = prod(architecture.image_shape), 0
 
     def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -46,9 +50,14 @@ def count_cost(architecture: Architecture) -> tuple[Cost, int]:
         network(image)
     for hook in hooks:
         hook.remove()
+    file_bytes, macs = _FLOAT * params, flops.get_total_flops() // 2
+    return Cost(params=params, macs=macs, file_bytes=file_bytes, peak_bytes=file_bytes + 3 * _FLOAT * largest), layers
+
+
+def _folded_params(network: Network) -> int:
+    """The learned weights that are left when batch norms are folded."""
     params = sum(weight.numel() for weight in network.parameters())
     for conv, norm in foldable(network):  # the norm's scale goes into the weights, its shift into the bias
         added = [network.get_parameter(f"{norm}.weight"), network.get_submodule(conv).bias]
         params -= sum(weight.numel() for weight in added if isinstance(weight, torch.Tensor))
-    file_bytes, macs = _FLOAT * params, flops.get_total_flops() // 2
-    return Cost(params=params, macs=macs, file_bytes=file_bytes, peak_bytes=file_bytes + 3 * _FLOAT * largest), layers
+    return params

@@ -1,19 +1,11 @@
 """The main job walked once for all tests that look at its results."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.command import Ended, export_quickly, in_process, prepare, process
-
-
-@pytest.fixture
-def edgerkd(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """One command in this process, through the real `main`."""
-
-    return lambda *arguments: in_process(arguments, capsys)
+from tests.command import Ended, export_quickly, prepare, process
 
 
 @dataclass(frozen=True)

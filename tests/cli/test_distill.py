@@ -16,6 +16,7 @@ from torch.testing import assert_close
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.files.atomic import claim
 from edgerkd.jobs.teacher_cache import cache_folder
+from tests.command import in_folder
 from tests.runs import write_data
 from tests.zoo import network
 
@@ -60,13 +61,8 @@ def bars(tmp_path_factory) -> tuple[str, ...]:
         "8/255",
         "--accept-fragile",
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "edgerkd", *flags],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    ended = in_folder(folder, *flags)
+    assert ended.code == 0, ended.err
     assert (cache_folder() / "wide").is_dir()
     return (
         "distill",

@@ -213,3 +213,16 @@ def test_equal_elements_of_a_pool_share_its_gradient():
     graph = graph_of(pool, helper.make_node("Flatten", ["p"], ["logits"]), shape=("batch", 1, 2, 2), classes=1)
     given = {"images": np.float32([[[[5, 5], [1, 5]]]]), "cotangent": np.float32([[6]])}
     assert_allclose(session(gradient_twin(graph)).run(None, given)[1], [[[[2, 2], [0, 2]]]])
+
+
+def test_a_graph_may_have_the_names_that_a_twin_gives():
+    """Catches a second tensor, or node, of one name, which runtimes refuse."""
+    nodes = [
+        helper.make_node("Relu", ["images"], ["grad_0"], name="grad_1"),
+        helper.make_node("Sub", ["grad_constant_0", "grad_0"], ["logits"], name="grad_2"),
+    ]
+    twin = gradient_twin(graph_of(*nodes, constants={"grad_constant_0": np.float32([1, 2, 3, 4])}))
+    names = [node.name for node in onnx.load_from_string(twin).graph.node if node.name]
+    assert len(names) == len(set(names)) > 2
+    given = {"images": np.float32([[1, -1, 2, 3]]), "cotangent": np.float32([[1, 2, 3, 4]])}
+    assert_allclose(session(twin).run(None, given)[1], [[-1, 0, -3, -4]])

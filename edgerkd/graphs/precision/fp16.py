@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgerkd.core.errors import ExportError
-from edgerkd.graphs.precision.names import Names
+from edgerkd.graphs.naming import Names
 from edgerkd.graphs.precision.ports import Ports, half_ports
 from edgerkd.graphs.precision.ranges import Range
 from edgerkd.graphs.precision.wiring import Wiring, edited, put
@@ -66,7 +66,7 @@ def halved(graph: bytes, *, keep: Collection[str] = ()) -> bytes:
         ]
         if not any(ports):
             raise ExportError("every node is kept in float32: nothing is left to halve")
-        work = _Halving(model=model, wiring=wiring, facts=facts, names=Names(model))
+        work = _Halving(model=model, wiring=wiring, facts=facts, names=Names(model.graph))
         for node, found in zip(model.graph.node, ports, strict=True):
             work.add(node, found)
         for value in model.graph.output:

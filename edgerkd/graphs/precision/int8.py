@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edgerkd.core.errors import ExportError
 from edgerkd.core.precision import Placement
-from edgerkd.graphs.precision.names import Names
+from edgerkd.graphs.naming import Names
 from edgerkd.graphs.precision.ranges import Range
 from edgerkd.graphs.precision.wiring import Wiring, edited, put
 from edgerkd.graphs.values import Model, Node, attributes_of, opset_of
@@ -99,7 +99,7 @@ def quantized(graph: bytes, ranges: Mapping[str, Range], *, placement: Placement
         if opset_of(model) < OLDEST:
             raise ExportError(f"int8 needs opset {OLDEST}, and the graph has {opset_of(model)}: export it at opset 17")
         marks = _activations(model, wiring, quantised, placement)
-        names = Names(model)
+        names = Names(model.graph)
         work = _Rewriting(model=model, wiring=wiring, ranges=ranges, placement=placement, names=names)
         _rewrite(work, quantised, marks)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerkd.core.errors import ConfigError
+from edgerkd.graphs.naming import Names
 from edgerkd.graphs.precision.wiring import Wiring
 from edgerkd.graphs.running import runner
 from edgerkd.graphs.values import Model
@@ -68,9 +69,11 @@ def values_of(graph: bytes, images: NDArray[np.float32], names: Sequence[str]) -
 
     model = onnx.load_from_string(graph)
     del model.graph.output[:]
+    free = Names(model.graph)
     for name in names:  # an input of the graph cannot be its output as well
-        model.graph.node.append(helper.make_node("Identity", [name], [f"edgerkd_{name}"]))
-        model.graph.output.append(helper.make_empty_tensor_value_info(f"edgerkd_{name}"))
+        output = free.fresh(f"edgerkd_{name}")
+        model.graph.node.append(helper.make_node("Identity", [name], [output]))
+        model.graph.output.append(helper.make_empty_tensor_value_info(output))
     return dict(zip(names, runner(model, where="the graph")([images]), strict=True))
 
 
@@ -91,9 +94,10 @@ def _with_extremes(model: Model, names: list[str]) -> Model:
     copy = ModelProto()
     copy.CopyFrom(model)
     del copy.graph.output[:]
+    free = Names(copy.graph)
     for name in names:
         for op in ("ReduceMin", "ReduceMax"):
-            output = f"edgerkd_{op}_{name}"
+            output = free.fresh(f"edgerkd_{op}_{name}")
             copy.graph.node.append(helper.make_node(op, [name], [output], keepdims=0))
             copy.graph.output.append(helper.make_empty_tensor_value_info(output))
     return copy

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgerkd.core.errors import ExportError
+from edgerkd.graphs.naming import Names
 from edgerkd.graphs.shapes import Facts
 
 FLOATS = (1, 10, 11)  # onnx.TensorProto.FLOAT, FLOAT16 and DOUBLE
@@ -57,8 +58,7 @@ class Tape:
 
     facts: Facts
     opset: int
-    prefix: str
-    """Begins each name that is added; no tensor of the forward graph's does."""
+    names: Names
     steep: bool = False
     """Whether a gradient may be infinite or no number by now."""
     nodes: list[Any] = field(default_factory=list[Any])
@@ -69,7 +69,7 @@ class Tape:
         """Add one node; the name of its output."""
         from onnx import helper
 
-        output = f"{self.prefix}{len(self.nodes)}"
+        output = self.names.fresh(f"grad_{len(self.nodes)}")
         self.nodes.append(helper.make_node(op, list(inputs), [output], name=output, **attributes))
         return output
 
@@ -77,7 +77,7 @@ class Tape:
         """Add one constant; its name. Equal ones are stored once."""
         key = (str(value.dtype), value.shape, value.tobytes())
         if key not in self._known:
-            self._known[key] = f"{self.prefix}constant_{len(self.added)}"
+            self._known[key] = self.names.fresh(f"grad_constant_{len(self.added)}")
             self.added[self._known[key]] = value
         return self._known[key]
 
