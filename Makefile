@@ -31,7 +31,7 @@ PINS := $(BIN)/uv pip compile --quiet --no-header --universal --generate-hashes 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test test-slow test-peers test-lowest test-gpu check-zoo check-page check-aarch64 cov check fmt \
-	lint type arch build bench bench-attacks bench-distill bench-ablation pins clean
+	lint type arch build bench bench-attacks bench-verify bench-distill bench-ablation pins clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -105,6 +105,9 @@ bench: $(HOST)  ## start-up, demo and the memory of verify, measured here (docs/
 bench-attacks: $(PEERS)/.ready  ## the attacks against torchattacks, foolbox and pyautoattack; ARGS="--weights FILE --data cifar10"
 	$(PEERS)/bin/python bench/attacks.py pgd $(ARGS)
 	$(PEERS)/bin/python bench/attacks.py ensemble $(ARGS)
+
+bench-verify: $(PEERS)/.ready  ## verify --full of a bundle beside pyautoattack on its student; ARGS="runs/latest -n 200"
+	$(PEERS)/bin/python bench/verify_peer.py $(or $(ARGS),runs/latest)
 
 bench-ablation: $(HOST)  ## MixACM part by part, over seeds; a stopped study goes on
 	OMP_NUM_THREADS=1 $(PY) bench/study.py bench/plans/ablation.toml $(ARGS)

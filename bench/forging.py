@@ -106,14 +106,15 @@ ROOMY = {"params": 200_000, "macs": 20_000_000, "peak_bytes": 4_000_000}
 class Forged:
     """What a forged bundle holds; the rest is the honest one's, and host figures follow from the stored answers.
 
-    Of the images that the network held the forger says that the host held so many (`held`), if not all; `edit` changes
-    the manifest at the end.
+    `host` is what lies there as the float32 model of another precision, if not the network itself. Of the images that
+    it held the forger says that the host held so many (`held`), if not all; `edit` changes the manifest at the end.
     """
 
     network: Network
     samples: StoredSamples | None = None
     reference: Reference | None = None
     precision: str = "fp32"
+    host: Network | None = None
     edit: Any = None
     adversarial: bool = True
     held: int | None = None
@@ -146,17 +147,17 @@ def material(robust: Path, standard: Path, *, n: int = 128) -> Material:
 
 def write_forged(folder: Path, made: Forged, material: Material) -> Path:
     """The forged bundle, with digests, reference logits and host figures that fit what it holds."""
-    samples = made.samples or material.samples
+    samples, host = made.samples or material.samples, made.host or made.network
     if made.adversarial and samples.images_adv is not None:
-        clean = reference_of_graph(made.network.graph, replace(samples, images_adv=None, host_robust=None)).logits
-        adv = reference_of_graph(made.network.graph, samples).logits_adv
+        clean = reference_of_graph(host.graph, replace(samples, images_adv=None, host_robust=None)).logits
+        adv = reference_of_graph(host.graph, samples).logits_adv
         assert adv is not None
         held = (clean.argmax(1) == samples.labels) & (adv.argmax(1) == samples.labels)
         held &= np.cumsum(held) <= (len(held) if made.held is None else made.held)
         samples = replace(samples, host_robust=held)
     else:
         samples = replace(samples, images_adv=None, host_robust=None)
-    reference = made.reference or reference_of_graph(made.network.graph, samples)
+    reference = made.reference or reference_of_graph(host.graph, samples)
     result = material.bundle.manifest.reference
     assert result is not None
     clean_acc = accuracy_from_correct((reference.logits.argmax(1) == samples.labels).tolist())
@@ -170,10 +171,16 @@ def write_forged(folder: Path, made: Forged, material: Material) -> Path:
         requirement=GATES if told is not None else replace(GATES, min_retention=None),
         variants=(),
     )
-    make = partial(make_variant, graph=made.network.graph, twin=made.network.twin, reference=reference)
+    make = partial(make_variant, graph=host.graph, twin=host.twin, reference=reference)
     variants = [make("fp32")]  # without which a bundle is refused
     if made.precision != "fp32":
-        variants.insert(0, make(made.precision, placement="unsigned"))
+        placement = "unsigned" if made.precision == "int8" else None
+        if made.host is not None:
+            own = made.network
+            make = partial(
+                make_variant, graph=own.graph, twin=own.twin, reference=reference_of_graph(own.graph, samples)
+            )
+        variants.insert(0, make(made.precision, placement=placement))
     shutil.rmtree(folder, ignore_errors=True)
     write_bundle(folder, manifest, variants=variants, samples=samples)
     if made.edit is not None:

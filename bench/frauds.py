@@ -130,6 +130,22 @@ def after(m, change, base=None) -> Network:
     return network_of(sheet.whole(change(sheet, logits)))
 
 
+def halved_of(network: Network) -> Network:
+    from edgerkd.graphs.precision.fp16 import halved, widened
+    from edgerkd.graphs.twin import gradient_twin
+
+    graph = halved(network.graph)
+    return Network(graph=graph, twin=gradient_twin(widened(graph)))
+
+
+def rounded_of(network: Network, m: Material) -> Network:
+    from edgerkd.graphs.precision.int8 import layers, quantized
+    from edgerkd.graphs.precision.ranges import find_ranges
+
+    ranges = find_ranges(network.graph, [m.more.images])
+    return network_of(quantized(network.graph, ranges, placement="unsigned", keep=layers(network.graph)[-1:]))
+
+
 def before(m, change) -> Network:
     sheet = Sheet()
     (logits,) = sheet.graph(m.standard.graph, images=change(sheet))
@@ -147,6 +163,47 @@ def _(m, rng):
 @fraud("honest: standard student")
 def _(m, rng):
     return Forged(network=m.standard)
+
+
+@fraud("honest: robust student in fp16", "none")
+def _(m, rng):
+    return Forged(network=halved_of(m.robust), precision="fp16", host=m.robust)
+
+
+@fraud("honest: robust student in int8", "none")
+def _(m, rng):
+    return Forged(network=rounded_of(m.robust, m), precision="int8", host=m.robust)
+
+
+# -- float32 models that are not what is verified ------------------------------------------------------------------
+
+
+@fraud("float32: another network beside fp16")
+def _(m, rng):
+    return Forged(network=halved_of(m.robust), precision="fp16", host=m.standard)
+
+
+@fraud("float32: another network beside int8")
+def _(m, rng):
+    return Forged(network=rounded_of(m.robust, m), precision="int8", host=m.standard)
+
+
+@fraud("float32: gives way to the stored images alone")
+def _(m, rng):
+    """The very network, but for its answers to what the host found: it says that it held little of it."""
+    assert m.samples.images_adv is not None
+    rows = rng.permutation(len(m.samples))[: rng.integers(8, len(m.samples))]
+    table = m.samples.images_adv[rows].reshape(len(rows), -1)
+    votes = -20 * np.eye(10, dtype=np.float32)[m.samples.labels[rows]]
+
+    def change(s, z):
+        distance = s.op("Sub", (table**2).sum(1)[None] / 2, s.op("MatMul", flat(s, "images"), table.T))
+        own = s.op("Div", s.op("ReduceSum", s.op("Mul", flat(s, "images"), flat(s, "images")), np.asarray([1])),
+                   np.float32(2))  # fmt: skip
+        there = s.op("Less", s.op("Add", distance, own), np.float32(1e-3))
+        return s.op("Add", z, s.op("MatMul", s.op("Cast", there, to=1), votes))
+
+    return Forged(network=rounded_of(m.robust, m), precision="int8", host=after(m, change, m.robust))
 
 
 # -- twins ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ HOW = "{how}"
 class Live:
     def __init__(self, live, attacked=False):
         self.live, self.held, self.attacked = live, [], attacked
+        if HOW == "holds 64 MB":
+            self.held.append(np.ones(8 << 20))
 
     def __getattr__(self, name):
         return getattr(self.live, name)
@@ -26,6 +28,8 @@ class Live:
             signal.pause()
         if HOW == "takes memory":
             self.held += [np.ones(1 << 22) for _ in range(64)]
+        if HOW == "takes 64 MB for a moment":
+            np.ones(8 << 20)
         if HOW == "crashes":
             os.kill(os.getpid(), signal.SIGSEGV)
         if HOW == "ends":
@@ -49,6 +53,12 @@ class Backend(OnnxBackend):
         if HOW == "hangs when opened":
             signal.pause()
         return Live(super().open(engine))
+
+    if HOW == "lies on a GPU":
+        free = [1 << 30, 3 << 28]
+
+        def free_bytes(self):
+            return self.free.pop(0) if len(self.free) > 1 else self.free[0]
 
     if HOW == "is another one for attacks":
 

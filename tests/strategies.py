@@ -12,6 +12,7 @@ from edgerkd.core.architecture import Architecture
 from edgerkd.core.judged import Judged
 from edgerkd.core.kept import KeptFile
 from edgerkd.core.model_spec import ModelSpec
+from edgerkd.core.profile import GPU_LATENCIES, Budget, Device, Profile
 from edgerkd.core.ranges import Ascending, Length, Name, Within
 from edgerkd.core.text import odd_characters
 from edgerkd.core.units import Radius
@@ -44,6 +45,10 @@ def records(cls: type) -> st.SearchStrategy[Any]:
         return _builds(KeptFile, file=values(Name))
     if cls is Judged:
         return st.lists(st.text("-+ab", min_size=1, max_size=5), max_size=3).map(_judged)
+    if cls is Profile:  # without a limit of a GPU's time where there is none
+        budget = _builds(Budget, **dict.fromkeys(GPU_LATENCIES, st.none()))
+        with_gpu = _builds(Profile, device=_builds(Device, compute_capability=TEXT.map("c{}".format)))
+        return with_gpu | _builds(Profile, budget=budget)
     if cls is ModelSpec:
         return (st.none() | _architectures()).flatmap(_models)
     return _builds(cls)

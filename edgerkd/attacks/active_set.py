@@ -36,6 +36,11 @@ class AttackInputs:
     after: Callable[[int], None] = lambda fooled: None
 
     @property
+    def xp(self) -> Any:  # Any: a module of functions
+        """The array library: the labels', for images may be read only when they are asked for."""
+        return array_namespace(self.labels)
+
+    @property
     def eps(self) -> float:
         return float(self.threat_model.eps)
 
@@ -52,7 +57,7 @@ class ActiveSet:
     """What one attack has reached. `rows` are the images left; `images_adv` the best found for every image."""
 
     def __init__(self, inputs: AttackInputs) -> None:
-        xp = array_namespace(inputs.images)
+        xp = inputs.xp
         self._inputs = inputs
         self._xp = xp
         self.images_adv = xp.asarray(inputs.images, copy=True)

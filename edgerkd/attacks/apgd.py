@@ -73,7 +73,7 @@ def checkpoints(steps: int) -> list[int]:
 
 def ranked_wrong(classifier: Classifier, inputs: AttackInputs) -> Array:
     """The wrong classes of each image (n, k - 1), the likeliest first."""
-    xp = array_namespace(inputs.images)
+    xp = inputs.xp
     logits = classifier.logits(inputs.images)
     right = one_hot(inputs.labels, logits) > 0
     lowest = xp.asarray(-xp.inf, dtype=logits.dtype, device=device_of(logits))
@@ -91,7 +91,7 @@ def _climb(
     salt: int,
 ) -> None:
     """Algorithm 1 of the paper, from one random start, on the images that are left."""
-    xp = array_namespace(inputs.images)
+    xp = inputs.xp
     norm, eps = inputs.norm, inputs.eps
     x = random_start(active.images, eps=eps, norm=norm, seeds=inputs.seeds(active.rows, "apgd", salt))
     lowest = xp.full((x.shape[0],), -xp.inf, dtype=x.dtype, device=device_of(x))

@@ -64,7 +64,7 @@ def assess_chunk(
     The `judge`'s answers count, where it is another than the classifier that leads the attacks.
     """
     judge = judge or classifier
-    xp = array_namespace(inputs.images)
+    xp = inputs.xp
     n = inputs.images.shape[0]
     clean = _right(judge, inputs.images, inputs.labels)
     images_adv = xp.asarray(inputs.images, copy=True)

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from edgerkd.attacks import flag_kinds as kinds
@@ -45,7 +44,7 @@ def on_the_way(classifier: Classifier, inputs: AttackInputs) -> Iterator[Flag]:
     rows, ends = _ways(on_host(inputs.labels))
     if not len(rows):
         return
-    xp, device = array_namespace(inputs.images), device_of(inputs.images)
+    xp, device = inputs.xp, device_of(inputs.images)
     where, to = (xp.asarray(each, device=device) for each in (rows, ends))
     begin, end, own = inputs.images[where], inputs.images[to], inputs.labels[where]
 
@@ -71,7 +70,7 @@ def mixed(classifier: Classifier, inputs: AttackInputs, partners: Array | None) 
     """PGD on the images and on the same with a little of another of their class: images that nobody can have stored."""
     if partners is None:
         return
-    xp = array_namespace(inputs.images)
+    xp = inputs.xp
     new = (1 - MIXED) * inputs.images + MIXED * partners
     rows = np.flatnonzero(~look(classifier, new, inputs.labels).fooled)
     rows = rows[on_host(xp.any(new != inputs.images, axis=(1, 2, 3)))[rows]]

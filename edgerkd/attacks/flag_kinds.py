@@ -78,7 +78,8 @@ NOISE_FOOLS = FlagKind(
 REPEATED = FlagKind(
     id="repeated-images",
     title="",
-    words="left out: {repeated} of the images {whose}, too near to another one to count beside it; {n} are left",
+    words="left out: {repeated} of the images {whose}, too near to another one to count beside it, or like so many "
+    "that they were not told apart; {n} are left",
 )
 QUERIES_GO_FURTHER = FlagKind(
     id="query-attack-beats-white-box",
@@ -230,6 +231,18 @@ UNSTEADY = FlagKind(
     title="latency",
     words="{reason} while it was measured: it cannot be held against a limit",
 )
+UNMEASURED = FlagKind(
+    id="limit-not-measured",
+    title="limit",
+    words="{limits} cannot be measured here, by {backend} on this machine, and a limit is asked for",
+)
+OTHER_NETWORK = FlagKind(
+    id="another-network",
+    title="another network",
+    words="the bundle's float32 model is not what is verified as {variant}: on its {n} stored images their logits are "
+    "{difference:.2g} of their size apart, where {precision} explains {limit:.2g}, and {leaps} answers are others by "
+    "far more than those of most: what the engine retains of that model says nothing",
+)
 
 KINDS: dict[str, FlagKind] = {
     kind.id: kind
@@ -240,5 +253,6 @@ KINDS: dict[str, FlagKind] = {
         *(DESCENT_FOOLS, SURER_NEAR_ERRORS, KNOWS_IMAGES),
         *(TOO_FEW_CLASSES, OVER_REPORTS, RISES, REPEATED),
         *(MODEL_UNKNOWN, OTHER_PRECISION, OTHER_BUILD, OTHER_BACKEND, OTHER_INPUT, NEARER, STORED, NO_HALF, UNSTEADY),
+        *(UNMEASURED, OTHER_NETWORK),
     )
 }

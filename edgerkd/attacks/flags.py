@@ -70,7 +70,7 @@ def raise_flags(
     more. Expects what `check_arrays` and `check_classifier` let pass.
     `held` (n,) says which images the attacks of the figure in doubt left standing.
     """
-    xp = array_namespace(inputs.images)
+    xp = inputs.xp
     calls = [classifier.logits(inputs.images) for _ in range(CALLS)]
     right = on_host(xp.argmax(calls[0], axis=-1) == inputs.labels)
     rows = np.flatnonzero(right)
@@ -111,7 +111,7 @@ def all_flags(
     after: Callable[[int, str], None] = lambda done, what: None,
 ) -> tuple[Flag, ...]:
     """Every flag of outcomes: the probes on 32 images that `generator` draws, its rows, and its images."""
-    xp = array_namespace(inputs.images)
+    xp = inputs.xp
     rows = generator.permutation(len(inputs.index))[:SAMPLE]
     where = xp.asarray(rows, device=device_of(inputs.images))
     sample = AttackInputs(
@@ -173,10 +173,14 @@ def check_within(images_adv: Array, inputs: AttackInputs) -> tuple[Flag, ...]:
 
     Float32 rounding is allowed for, pixel by pixel. NaN is outside of both.
     """
-    x, images = (np.asarray(on_host(each), np.float64) for each in (images_adv, inputs.images))
-    rounding = float(np.finfo(np.float32).eps) * (1 if inputs.norm == "Linf" else math.sqrt(math.prod(x.shape[1:])))
-    distances = length(x - images, inputs.norm).ravel()
-    far, out = ~(distances <= inputs.eps + rounding), ((x < 0) | (x > 1) | np.isnan(x)).any(axis=(1, 2, 3))
+    shape = images_adv.shape
+    rounding = float(np.finfo(np.float32).eps) * (1 if inputs.norm == "Linf" else math.sqrt(math.prod(shape[1:])))
+    distances, lows, highs = np.empty((3, shape[0]))
+    for rows in (slice(first, first + SAMPLE) for first in range(0, shape[0], SAMPLE)):
+        x, images = (np.asarray(on_host(each[rows]), np.float64) for each in (images_adv, inputs.images))
+        distances[rows] = length(x - images, inputs.norm).ravel()
+        lows[rows], highs[rows] = x.min(axis=(1, 2, 3)), x.max(axis=(1, 2, 3))
+    far, out = ~(distances <= inputs.eps + rounding), ~((lows >= 0) & (highs <= 1))
     found: list[Flag] = []
     if far.any():
         found.append(
@@ -186,7 +190,7 @@ def check_within(images_adv: Array, inputs: AttackInputs) -> tuple[Flag, ...]:
         )
     if out.any():
         found.append(
-            kinds.OUTSIDE_RANGE.raised(out=int(out.sum()), n=len(far), low=float(x.min()), high=float(x.max()))
+            kinds.OUTSIDE_RANGE.raised(out=int(out.sum()), n=len(far), low=float(lows.min()), high=float(highs.max()))
         )
     return tuple(found)
 

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
-from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from edgerkd.attacks.active_set import AttackInputs
@@ -112,7 +111,7 @@ def shown_precision(
         return precision
     host = _Host(classifier, inputs)
     rows = generator.integers(0, int(inputs.images.shape[0]), POINTS)
-    images: Images = np.asarray(on_host(inputs.images), np.float32)[rows]
+    images: Images = np.asarray(on_host(inputs.images[rows]), np.float32)
     seeds = [(int(seed),) for seed in generator.integers(0, 2**63, POINTS)]
     points: Images = random_start(images, eps=inputs.eps, norm=inputs.norm, seeds=seeds)
     direction = coarse_signs(points.shape, inputs.norm, generator)
@@ -142,12 +141,8 @@ def compare(
     after(2, "slopes along them")
 
     best = _furthest(agreement, precision) * inputs.eps
-    if precision == "fp32":  # what rounds hides slopes as small as these
-        fine = [generator.choice(np.asarray([-1, 1], np.float32), asked.points.shape) for _ in range(RANDOM)]
-        grids = [_unit(signs, inputs.norm) for signs in fine]
-    else:
-        grids = [coarse_signs(asked.points.shape, inputs.norm, generator) for _ in range(RANDOM)]
-    seen = [differences(grid, best) for grid in grids]
+    signs = fine_signs if precision == "fp32" else coarse_signs  # what rounds hides slopes as small as fine ones have
+    seen = [differences(signs(asked.points.shape, inputs.norm, generator), best) for _ in range(RANDOM)]
     predicted, measured = (np.stack([each[side] for each in seen], axis=-1) for side in (0, 1))
     random = np.asarray([concordance(p, m) for p, m in zip(predicted.tolist(), measured.tolist(), strict=True)])
     after(3, "slopes along random directions")
@@ -159,6 +154,11 @@ def compare(
         flat=(largest <= asked.floor).tolist(),
         precision=precision,
     )
+
+
+def fine_signs(shape: tuple[int, ...], norm: Norm, generator: np.random.Generator) -> Images:
+    """Directions (n, c, h, w) of length one: a random sign at each value."""
+    return _unit(generator.choice(np.asarray([-1, 1], np.float32), shape), norm)
 
 
 def coarse_signs(shape: tuple[int, ...], norm: Norm, generator: np.random.Generator) -> Images:
@@ -178,7 +178,7 @@ class _Host:
 
     def __init__(self, classifier: Classifier, inputs: AttackInputs) -> None:
         self._classifier = classifier
-        self._xp = array_namespace(inputs.images)
+        self._xp = inputs.xp
         self._device = device_of(inputs.images)
 
     def logits(self, images: Images) -> Floats:
@@ -204,16 +204,20 @@ class _Differences:
         asked = self._asked
         step = direction * np.reshape(np.asarray(distance, np.float32), (-1, 1, 1, 1))
         ends = [np.minimum(np.maximum(asked.points + sign * step, np.float32(0)), np.float32(1)) for sign in (1, -1)]
-        moved = ends[0].astype(np.float64) - ends[1]
+        parts = (slice(first, first + 8) for first in range(0, len(step), 8))  # in float64, which large images fill
+        predicted = [
+            (asked.gradients[rows] * (ends[0][rows].astype(np.float64) - ends[1][rows])).sum((1, 2, 3))
+            for rows in parts
+        ]
         change = self._classifier.logits(ends[0]) - self._classifier.logits(ends[1])
-        return (asked.gradients * moved).sum((1, 2, 3)), (asked.weights * change).sum(1)
+        return np.concatenate(predicted), (asked.weights * change).sum(1)
 
 
 def _ask(classifier: _Host, inputs: AttackInputs, generator: np.random.Generator) -> Asked:
     """Points around images drawn at random, half of them moved by an attack's step, and the gradients there."""
     n = int(inputs.images.shape[0])
     order = np.concatenate([generator.permutation(n) for _ in range(-(-POINTS // n))])[:POINTS]
-    images: Images = np.asarray(on_host(inputs.images), np.float32)[order]
+    images: Images = np.asarray(on_host(inputs.images[order]), np.float32)
     labels: NDArray[np.int64] = np.asarray(on_host(inputs.labels))[order]
     seeds = [(int(seed),) for seed in generator.integers(0, 2**63, POINTS)]
     points: Images = random_start(images, eps=inputs.eps, norm=inputs.norm, seeds=seeds)

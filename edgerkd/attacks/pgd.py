@@ -97,7 +97,7 @@ def _fgsm(classifier: Classifier, inputs: AttackInputs) -> Array:
 
 def _kl(classifier: Classifier, inputs: AttackInputs) -> Array:
     """Away from the model's own clean answer. Source: Zhang et al. 2019 (TRADES), arXiv 1901.08573, eq. 5."""
-    xp = array_namespace(inputs.images)
+    xp = inputs.xp
     clean = xp.exp(log_softmax(classifier.logits(inputs.images)))
     return pgd(classifier, inputs, loss=kl_divergence, steps=20, step_size=inputs.eps / 4, targets=clean)
 

@@ -47,7 +47,7 @@ def square(classifier: Classifier, inputs: AttackInputs, *, queries: int) -> Arr
 
     An image leaves as soon as it is fooled. Each image has patches of its own, drawn from its own seed.
     """
-    xp = array_namespace(inputs.images)
+    xp = inputs.xp
     active = ActiveSet(inputs)
     eps, norm = inputs.eps, inputs.norm
     _, c, h, w = inputs.images.shape

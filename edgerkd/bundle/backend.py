@@ -82,6 +82,15 @@ class AttackedBackend(Backend, Protocol):
         ...
 
 
+@runtime_checkable
+class GpuBackend(Backend, Protocol):
+    """A backend whose engines lie in a GPU's memory."""
+
+    def free_bytes(self) -> int:
+        """What is free of that memory now. Raises EngineError, or MissingDependencyError, where it cannot be asked."""
+        ...
+
+
 def open_engine(backend: Backend, engine: Path, *, attacked: bool) -> LiveEngine:
     """The engine in a file; if `attacked`, as fast for an attack as the backend can. Raises as `open` does."""
     if attacked and isinstance(backend, AttackedBackend):

@@ -49,12 +49,14 @@ FIELDS: dict[str, Origin | None] = {
     "made": "measured",
     "curve": "measured",
     "kept": "measured",
+    "engine_memory": "measured",
 }
 """Of each field of a VerifyReport; None where it depends on what was brought. What is made of several sources has the
 least reliable one: retention is a share of what the bundle says that its model held."""
 
 COUNTED = ("params", "macs", "peak_bytes")
-"""Limits held against the bundle's own counts, which verify/claims.py refuses where the graph says otherwise."""
+"""Limits held against the bundle's own counts, which verify/claims.py refuses where the graph says otherwise;
+`peak_bytes` only where what the engine takes on the device was not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +77,12 @@ def origins_of(
     eps_brought: bool,
     profile_brought: bool,
     seed_brought: bool,
+    peak_measured: bool = False,
 ) -> Origins:
-    """Who says each field of a report, given what the verifier brought and who asks each threshold."""
+    """Who says each field of a report, given what the verifier brought and who asks each threshold.
+
+    `peak_measured`: a limit of peak memory is held against what was measured (verify/limits.py).
+    """
     of_samples: Origin = "brought" if samples_brought else "claimed"
     threat_model: Origin = "brought" if eps_brought else "claimed"
     target: Origin = "brought" if profile_brought else "claimed"
@@ -90,7 +96,8 @@ def origins_of(
     }
     fields: dict[str, Origin] = {name: origin or depends[name] for name, origin in FIELDS.items()}
     figures: dict[str, Origin] = {name: "measured" for name in thresholds}
-    figures |= {name: "claimed" for name in (*COUNTED, "retention") if name in thresholds}
+    claimed = {*COUNTED, "retention"} - ({"peak_bytes"} if peak_measured else set())
+    figures |= {name: "claimed" for name in thresholds if name in claimed}
     return Origins(
         fields=fields,
         figures=figures,

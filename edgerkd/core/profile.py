@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from edgerkd.core.errors import ConfigError
 from edgerkd.core.ranges import Count, Length, Name, Positive, Readable, Share
 from edgerkd.core.record import Record
 from edgerkd.core.units import parse_size
+
+GPU_LATENCIES = ("gpu_latency_ms", "gpu_latency_p95_ms", "gpu_latency_p99_ms")
+"""Limits that only a device with a GPU can keep."""
 
 Size = Annotated[Name, Readable(parse_size)]
 """Such as `4 MiB`."""
@@ -31,13 +35,19 @@ class Device(Record):
     memory_gbps: Positive | None = None
     launch_us: Positive | None = None
 
+    @property
+    def has_gpu(self) -> bool:
+        """Whether any fact is of a GPU."""
+        return any(fact is not None for fact in (self.compute_capability, self.sms, self.gpu_clock_ghz))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget(Record):
     """Limits a student must keep; None means no limit.
 
-    Latencies are end to end, for one image: the median, and what 95 and 99 of 100 stay below. `energy_mj` is
-    millijoules an inference, with all that runs beside it on the same meter.
+    Latencies are end to end, for one image: the median, and what 95 and 99 of 100 stay below; those that begin with
+    `gpu_` are the GPU's own, from inputs in its memory to outputs in its memory. `energy_mj` is millijoules an
+    inference, with all that runs beside it on the same meter.
     `teacher_share` limits the student's MACs and parameters to that share of the teacher's: a
     student as large as its teacher is no student.
     """
@@ -47,6 +57,9 @@ class Budget(Record):
     latency_ms: Positive | None = None
     latency_p95_ms: Positive | None = None
     latency_p99_ms: Positive | None = None
+    gpu_latency_ms: Positive | None = None
+    gpu_latency_p95_ms: Positive | None = None
+    gpu_latency_p99_ms: Positive | None = None
     energy_mj: Positive | None = None
     file: Size | None = None
     peak_memory: Size | None = None
@@ -70,7 +83,8 @@ class Gates(Record):
 class Profile(Record):
     """One device in one power mode. `backends` are what it runs engines by, the best first.
 
-    `sources` names where each number of `device` comes from.
+    `sources` names where each number of `device` comes from. Raises ConfigError for a limit of a GPU's time where the
+    device has none.
     """
 
     SCHEMA = 1
@@ -82,3 +96,11 @@ class Profile(Record):
     budget: Budget
     gates: Gates
     sources: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        asked = [f"budget.{name}" for name in GPU_LATENCIES if getattr(self.budget, name) is not None]
+        if asked and not self.device.has_gpu:
+            raise ConfigError(
+                f"{', '.join(asked)}: the device {self.name} has no GPU: name its device.compute_capability, or limit "
+                "latency_ms, which is end to end"
+            )

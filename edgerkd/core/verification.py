@@ -8,6 +8,7 @@ from edgerkd.core.by_class import ByClass
 from edgerkd.core.circumstances import Circumstances
 from edgerkd.core.conditions import Timing
 from edgerkd.core.engine import BuildLog, Engine
+from edgerkd.core.engine_memory import EngineMemory
 from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
@@ -155,3 +156,4 @@ class VerifyReport(Record):
     curve: tuple[RadiusPoint, ...] = ()
     """Below the radius attacked from a short attack and smaller changes: at most so many images are robust there."""
     kept: KeptFile | None = None
+    engine_memory: EngineMemory | None = None

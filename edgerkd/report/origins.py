@@ -27,6 +27,7 @@ _SHOWN = {
     "retention": "what retention is a share of",
     "reference": "host's and teacher's accuracies",
     "latency_ms": "latency",
+    "engine_memory": "memory that the engine took",
     "engine": "engine's digest and device",
 }
 """Fields that a reader looks for, in words. The others stand in verify.json under `origins`."""
@@ -66,6 +67,7 @@ def origin_lines(report: VerifyReport, names: Mapping[str, str]) -> tuple[str, .
         "reference": report.reference is not None,
         "robust_acc": bool(report.rows),
         "gradients": bool(report.rows),
+        "engine_memory": report.engine_memory is not None and report.engine_memory.measured is not None,
         "requirement": report.requirement.asks_accuracy,
     }
     found: list[str] = []

@@ -10,7 +10,7 @@ from edgerkd.bundle.kept import Kept
 from edgerkd.core.run import RunFolder
 from edgerkd.files.atomic import write_atomic
 from edgerkd.report.document import document
-from edgerkd.report.load import Facts, load_facts, load_kept, verification_path
+from edgerkd.report.load import Facts, load_kept, verification_path
 from edgerkd.report.markup import Markup, join, tag
 from edgerkd.report.sections.attacks import attacks, classes, comparison
 from edgerkd.report.sections.gates import budget, gates, parity
@@ -48,13 +48,12 @@ _READ = (
 )
 
 
-def write_page(run: RunFolder, target: Path | None = None) -> Path:
+def write_page(run: RunFolder, facts: Facts, target: Path | None = None) -> Path:
     """Write the run's page, report.html in its folder if not elsewhere, and return its path.
 
-    Raises ConfigError, and ArtefactError for a damaged file.
+    Raises ArtefactError where what was kept beside the verification is damaged.
     """
     path = target or run.page
-    facts = load_facts(run)
     write_atomic(path, render_page(facts, load_kept(verification_path(run), facts.verification)))
     return path
 

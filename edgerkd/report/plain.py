@@ -2,8 +2,10 @@
 
 from edgerkd.attacks.words import flag_words
 from edgerkd.core.conditions import Conditions, Timing
+from edgerkd.core.engine_memory import EngineMemory
 from edgerkd.core.judged_samples import JudgedSamples
 from edgerkd.core.plain import PlainAnswer
+from edgerkd.core.units import format_size
 from edgerkd.report.text_table import Table
 
 _MOST = 20  # classes that are listed in full
@@ -115,6 +117,17 @@ def timing_lines(timing: Timing) -> tuple[str, ...]:
             f"{energy.seconds:.3g} s)"
         )
     return tuple(found)
+
+
+def memory_lines(memory: EngineMemory | None) -> tuple[str, ...]:
+    """What the engine took at its peak, beside what is counted; nothing in a report of an earlier version."""
+    if memory is None:
+        return ()
+    named = {"GPU": memory.device, "process": memory.process}
+    taken = [f"{format_size(taken)} of its {where}" for where, taken in named.items() if taken is not None]
+    batches = "one image" if memory.batch == 1 else f"{memory.batch} images"
+    measured = f"it took {' and '.join(taken)} at its peak, opened and run on {batches}" if taken else "not measured"
+    return (f"{measured}; {format_size(memory.counted)} are counted from the graph, in float32",)
 
 
 def _between(before: Conditions, after: Conditions) -> str:

@@ -7,7 +7,7 @@ from edgerkd.core.units import format_count
 from edgerkd.core.verification import VerifyReport
 from edgerkd.report.load import Facts
 from edgerkd.report.origins import asker_words, figure_mark, origin_lines
-from edgerkd.report.plain import plain_lines, plain_table, samples_words, timing_lines
+from edgerkd.report.plain import memory_lines, plain_lines, plain_table, samples_words, timing_lines
 from edgerkd.report.text_table import Table, table_text
 from edgerkd.report.words import (
     GATES,
@@ -163,6 +163,7 @@ def verdict_lines(report: VerifyReport) -> list[str]:
         f"  bundle:  {report.bundle}, manifest sha256 {report.manifest_sha256[:12]}",
     ]
     lines += [f"  latency: {line}" for line in timing_lines(report.timing)]
+    lines += [f"  memory:  {line}" for line in memory_lines(report.engine_memory)]
     lines += [f"  origin:  {line}" for line in origin_lines(report, LIMITS)]
     return lines + [f"  note:    {note}" for note in (*missing_words(report.by_class), *notes(report))]
 

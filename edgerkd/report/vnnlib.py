@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgerkd.bundle.kept import Kept, ids_of
+from edgerkd.bundle.kept import Kept, ids_of, kept_path
 from edgerkd.bundle.read import Bundle
-from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.errors import ArtefactError, ConfigError, UnknownNameError
 from edgerkd.core.run import RunFolder
 from edgerkd.core.variant import Variant
@@ -42,10 +41,30 @@ class Property:
     words: str
 
 
-def write_judged(run: RunFolder, bundle: Bundle, target: Path, name: str | None) -> tuple[int, Variant]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How many properties were written, of so many images that were judged, and the variant whose graph they are of."""
+
+    count: int
+    of: int
+    variant: Variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Images:
+    """`pixels` uint8 (n, c, h, w) with `labels` (n,), and the `numbers` (n,) by which they are known as `whose`."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    whose: str
+
+
+def write_judged(run: RunFolder, bundle: Bundle, target: Path, name: str | None) -> Written:
     """Properties of the variant of that name, else of the one that was verified, else of the first.
 
-    Raises UnknownNameError, and what `write_vnnlib` raises.
+    Of the images that the verifier brought, `verify` keeps a few beside its report: those are written. Raises
+    UnknownNameError, ConfigError where none is kept, and what `write_vnnlib` raises.
     """
     path = verification_path(run)
     report = None if path is None else decode_json(VerifyReport, path)
@@ -57,15 +76,28 @@ def write_judged(run: RunFolder, bundle: Bundle, target: Path, name: str | None)
         raise UnknownNameError("variant of this bundle", asked, list(variants))
     if report is not None:  # the verifier may have judged within a radius of their own
         bundle = replace(bundle, manifest=replace(bundle.manifest, threat_model=report.threat_model))
-    return write_vnnlib(target, bundle, variants[asked], load_kept(path, report)), variants[asked]
+    kept = load_kept(path, report)
+    own = report is not None and report.samples.source == "verifier" and report.samples.seed is not None
+    if own and kept is None:
+        assert path is not None
+        raise ConfigError(
+            f"--vnnlib: the images that were judged are the verifier's own, and {shown(kept_path(path))}, where a few "
+            f"of them are kept, is not there: copy it beside the report. {OF_ALL}"
+        )
+    count = write_vnnlib(target, bundle, variants[asked], kept, own=own)
+    return Written(count=count, of=len(kept.ids) if own and kept is not None else count, variant=variants[asked])
 
 
-def write_vnnlib(target: Path, bundle: Bundle, variant: Variant, kept: Kept | None) -> int:
+OF_ALL = "For properties of all images of your own, make a bundle with them: `edgerkd bundle MODEL --data DATA`."
+"""What to do where not all that were judged are kept."""
+
+
+def write_vnnlib(target: Path, bundle: Bundle, variant: Variant, kept: Kept | None, *, own: bool = False) -> int:
     """A folder with graph, properties and instances.csv for each form; returns how many images it has.
 
-    `kept` names the images that were judged; without it all of the bundle's are written. Raises ConfigError for a
-    radius in L2, which the format has no words for, and where none of the images judged is the bundle's, ArtefactError
-    for damaged samples, StorageError where `target` cannot be written.
+    `kept` names the images that were judged; without it all of the bundle's are written. If they are the verifier's
+    `own`, it holds those that are. Raises ConfigError for a radius in L2, which the format has no words for, and where
+    there is no image to write, ArtefactError for damaged samples, StorageError where `target` cannot be written.
     """
     threat_model = bundle.manifest.threat_model
     if threat_model.norm != "Linf":
@@ -75,44 +107,57 @@ def write_vnnlib(target: Path, bundle: Bundle, variant: Variant, kept: Kept | No
         )
     if find_kind(target) == "a folder" and any(target.iterdir()):
         raise ConfigError(f"--vnnlib: {shown(target)} must be empty or not exist.")
-    samples, _ = bundle.samples(variant)
-    rows = _judged(samples, kept)
+    images = _kept(kept) if own and kept is not None else _stored(bundle, variant, kept)
     graph = read_file(bundle.path / variant.graph, limit=GRAPH_LIMIT, error=ArtefactError)
     name = f"onnx/{variant.graph}"
     with folder_atomic(target) as folder:
         for form, written in FORMS.items():
             write_atomic(folder / form / name, graph)
             lines: list[str] = []
-            for row, found in zip(rows, _properties(bundle, samples, rows), strict=True):
-                file = f"vnnlib/image-{row:05}.vnnlib"
+            for number, found in zip(images.numbers, _properties(bundle, images), strict=True):
+                file = f"vnnlib/image-{number:05}.vnnlib"
                 write_atomic(folder / form / file, written(found))
                 lines.append(f"{name},{file},{SECONDS}\n")
             write_atomic(folder / form / "instances.csv", "".join(lines))
-    return len(rows)
+    return len(images.numbers)
 
 
-def _judged(samples: StoredSamples, kept: Kept | None) -> NDArray[np.int64]:
-    """The rows of the samples that were judged."""
-    if kept is None:
-        return np.arange(len(samples))
-    rows = np.flatnonzero(np.isin(ids_of(samples.pixels), kept.ids))
+def _stored(bundle: Bundle, variant: Variant, kept: Kept | None) -> _Images:
+    """Those of the bundle that were judged, or all."""
+    samples, _ = bundle.samples(variant)
+    rows = np.arange(len(samples)) if kept is None else np.flatnonzero(np.isin(ids_of(samples.pixels), kept.ids))
     if not len(rows):
         raise ConfigError("--vnnlib: none of the images that were judged is in the bundle, which has no others.")
-    return rows
+    return _Images(
+        pixels=samples.pixels[rows], labels=samples.labels[rows], numbers=rows, whose=f"bundle {bundle.sha256[:12]}"
+    )
 
 
-def _properties(bundle: Bundle, samples: StoredSamples, rows: NDArray[np.int64]) -> Iterator[Property]:
+def _kept(kept: Kept) -> _Images:
+    """The verifier's own, in the order in which they were judged."""
+    if not len(kept.rows):
+        raise ConfigError(f"--vnnlib: none of the images that were judged is kept beside the report. {OF_ALL}")
+    order = np.argsort(kept.rows)
+    return _Images(
+        pixels=kept.images[order],
+        labels=kept.labels[order],
+        numbers=kept.rows[order],
+        whose="the verifier's, in the order in which they were judged",
+    )
+
+
+def _properties(bundle: Bundle, images: _Images) -> Iterator[Property]:
     """Bounds are of the float32 image that the engine gets, widened by the exact radius."""
     manifest = bundle.manifest
-    eps, images = float(manifest.threat_model.eps), samples.images
-    for row in rows:
-        image = images[row].astype(np.float64)
+    eps = float(manifest.threat_model.eps)
+    for pixels, label, number in zip(images.pixels, images.labels, images.numbers, strict=True):
+        image = np.divide(pixels, 255, dtype=np.float32).astype(np.float64)
         yield Property(
             low=np.maximum(image - eps, 0),
             high=np.minimum(image + eps, 1),
-            label=int(samples.labels[row]),
+            label=int(label),
             classes=len(manifest.model.classes),
-            words=f"image {row} of bundle {bundle.sha256[:12]}, label {samples.labels[row]}, {manifest.threat_model}",
+            words=f"image {number} of {images.whose}, label {label}, {manifest.threat_model}",
         )
 
 

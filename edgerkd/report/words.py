@@ -66,6 +66,9 @@ LIMITS = {
     "latency_ms": "latency (median)",
     "latency_p95_ms": "latency (p95)",
     "latency_p99_ms": "latency (p99)",
+    "gpu_latency_ms": "latency on the GPU (median)",
+    "gpu_latency_p95_ms": "latency on the GPU (p95)",
+    "gpu_latency_p99_ms": "latency on the GPU (p99)",
     "energy_mj": "energy",
     "file_bytes": "engine file",
     "peak_bytes": "peak memory",
@@ -110,7 +113,7 @@ def limit_value(limit: str, value: float | None) -> str:
     """A value of the budget in its own unit, exact where it is a count."""
     if value is None:
         return "-"
-    if limit.startswith("latency"):
+    if limit.endswith("_ms"):
         return f"{milliseconds(value)} ms"
     if limit == "energy_mj":
         return f"{value:.3g} mJ"
@@ -310,6 +313,8 @@ def build_words(log: BuildLog) -> tuple[str, ...]:
         lines.append("strongly typed")
     elif log.typing == "weak":
         lines.append(f"weakly typed, precisions allowed: {', '.join(log.precisions)}")
+    if log.arithmetic is not None:
+        lines.append(f"layers that are not int8 are computed in {log.arithmetic} on this processor")
     if log.layers:
         who = "by the finished engine" if log.layers_from == "engine" else "by the graph as the library read it"
         layers = (f"{each.count} {each.kind.lower().replace('_', ' ')} {each.precision}" for each in log.layers)

@@ -3,23 +3,27 @@
 import re
 import shutil
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from edgerkd.bundle.backend import AttackedBackend, Backend
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle
 from edgerkd.core.engine import BuildLog
+from edgerkd.core.engine_memory import EngineMemory
 from edgerkd.core.errors import ArtefactError, ConfigError, EngineError, MissingDependencyError, StorageError
 from edgerkd.core.profile import Profile
 from edgerkd.core.ranges import Sha256
 from edgerkd.core.record import Record
 from edgerkd.core.variant import Variant
 from edgerkd.core.verification import Skipped
-from edgerkd.files.atomic import locked, scratch_folder, sha256_of, write_atomic
+from edgerkd.files.atomic import locked, scratch_folder, sha256_of, storage, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.files.paths import read_file, shown
 from edgerkd.verify.doctor import Jetson, find_jetson
-from edgerkd.verify.isolated import EngineProcess, IsolatedEngine
+from edgerkd.verify.isolated import EngineProcess, IsolatedEngine, RunError
 from edgerkd.verify.seal import is_sealed, seal
 
 FALLBACK = "onnx"
@@ -110,23 +114,33 @@ def _kept(
 ) -> EngineRecord | None:
     """The record of an earlier build that can be used, if there is one."""
     record = _earlier(path, bundle, backend, variant, engine, twin)
-    if record is not None and backend.suffix == ".onnx" and not _are_the_graphs(record, bundle, variant):
-        return None
-    return record
+    return record if record is not None and _is_of_bundle(record, bundle, variant, backend) else None
 
 
 def _built(path: Path, bundle: Bundle, variant: Variant, backend: Backend, engine: Path, twin: Path) -> EngineRecord:
-    """Build the twin, and the engine unless the bundle brings it; what was built is written to `path`."""
-    log = BuildLog()
-    if not variant.engine:
-        log = backend.build(bundle.path / variant.graph, engine, max_batch=MAX_BATCH)
-    twin_log = backend.build(bundle.path / variant.twin, twin, max_batch=MAX_BATCH)
+    """Build the twin, and the engine unless the bundle brings it; what was built is written to `path`.
+
+    It is built where nobody else can write, so that the digests are of what was built and of nothing else.
+    """
+    log, files = BuildLog(), bundle.manifest.files
+    with scratch_folder() as private:
+        made = {twin: private / twin.name}
+        if not variant.engine:
+            made[engine] = private / engine.name
+            log = backend.build(bundle.path / variant.graph, made[engine], max_batch=MAX_BATCH)
+        twin_log = backend.build(bundle.path / variant.twin, made[twin], max_batch=MAX_BATCH)
+        for name in (variant.engine or variant.graph, variant.twin):
+            if sha256_of(bundle.path / name, error=ArtefactError) != files[name].sha256:
+                raise ArtefactError(f"{bundle.path / name} was changed while it was built: copy the bundle again")
+        digests = {target: sha256_of(file) for target, file in made.items()}
+        for target, file in made.items():
+            write_atomic(target, read_file(file))
     record = EngineRecord(
         backend=backend.name,
         variant=variant.name,
         manifest_sha256=bundle.sha256,
-        engine_sha256=sha256_of(engine),
-        twin_sha256=sha256_of(twin),
+        engine_sha256=files[variant.engine].sha256 if variant.engine else digests[engine],
+        twin_sha256=digests[twin],
         log=log,
         twin_log=twin_log,
         jetson=find_jetson(),
@@ -138,12 +152,16 @@ def _built(path: Path, bundle: Bundle, variant: Variant, backend: Backend, engin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenEngines:
-    """An engine and its twin, live. `attacked` is the engine itself, or the same one opened as an attack wants it."""
+    """An engine and its twin, live. `attacked` is the engine itself, or the same one opened as an attack wants it.
+
+    `memory` is what the engine took while it was alone in its process.
+    """
 
     live: IsolatedEngine
     attacked: IsolatedEngine
     twin: IsolatedEngine
     built: BuiltEngine
+    memory: EngineMemory
 
 
 def open_engines(bundle: Bundle, variant: Variant, backend: Backend, folder: Path, stack: ExitStack) -> OpenEngines:
@@ -162,27 +180,62 @@ def open_engines(bundle: Bundle, variant: Variant, backend: Backend, folder: Pat
 def _opened(bundle: Bundle, variant: Variant, backend: Backend, folder: Path, stack: ExitStack) -> OpenEngines:
     built = build_engine(bundle, variant, backend, folder)
     try:
-        return _live(backend, built, stack)
+        return _live(bundle, variant, backend, built, stack)
+    except RunError:
+        raise
     except (ArtefactError, EngineError):
         built = build_engine(bundle, variant, backend, folder, again=True)
-        return _live(backend, built, stack)
+        return _live(bundle, variant, backend, built, stack)
 
 
-def _live(backend: Backend, built: BuiltEngine, stack: ExitStack) -> OpenEngines:
-    """All, or none; an engine gives logits, its twin the gradient as well.
+def _live(bundle: Bundle, variant: Variant, backend: Backend, built: BuiltEngine, stack: ExitStack) -> OpenEngines:
+    """All, or none; an engine gives logits, its twin the gradient as well. One built elsewhere is adapted.
 
-    Raises EngineError where another process has built them anew in the meantime.
+    They are loaded from copies that nobody else can change. Raises EngineError where what is kept was replaced in the
+    meantime, RunError where the engine fails.
     """
+    adoption = None if variant.engine is None else bundle.manifest.model.adoption
     with ExitStack() as everything:
+        names, built = (shown(built.engine), shown(built.twin)), _private(built, everything)
         process = everything.enter_context(EngineProcess())
-        live = attacked = process.open(backend.name, built.engine, outputs=1)
-        if isinstance(backend, AttackedBackend):
-            attacked = process.open(backend.name, built.engine, outputs=1, attacked=True)
-        twin = process.open(backend.name, built.twin, outputs=2, attacked=True)
-        if (sha256_of(built.engine), sha256_of(built.twin)) != (built.record.engine_sha256, built.record.twin_sha256):
-            raise EngineError(f"{built.engine} was replaced while it was loaded: run the command again")
+        live = attacked = process.open(backend.name, built.engine, outputs=1, name=names[0])
+        if adoption is not None:
+            live.adapt(adoption)
+        memory = _memory(bundle, live)
+        fixed = adoption is not None and adoption.fixed_batch is not None  # then each call has few images in any case
+        if isinstance(backend, AttackedBackend) and not fixed:
+            attacked = process.open(backend.name, built.engine, outputs=1, attacked=True, name=names[0])
+            if adoption is not None:
+                attacked.adapt(adoption)
+        twin = process.open(backend.name, built.twin, outputs=2, attacked=True, name=names[1])
         stack.enter_context(everything.pop_all())
-    return OpenEngines(live=live, attacked=attacked, twin=twin, built=built)
+    return OpenEngines(live=live, attacked=attacked, twin=twin, built=built, memory=memory)
+
+
+def _private(built: BuiltEngine, stack: ExitStack) -> BuiltEngine:
+    """Copies of both in a folder of this process's, there until `stack` is left, that are what the record says.
+
+    What is kept may lie where others can write: between a look at its digest and its loading it could be exchanged, and
+    a runtime may read what lies beside it.
+    """
+    folder, copies = stack.enter_context(scratch_folder()), list[Path]()
+    recorded = (built.record.engine_sha256, built.record.twin_sha256)
+    for name, file, sha256 in zip(("engine", "twin"), (built.engine, built.twin), recorded, strict=True):
+        copies.append(folder / f"{name}{file.suffix}")
+        with storage(folder):
+            shutil.copyfile(file, copies[-1])
+        if sha256_of(copies[-1]) != sha256:
+            raise EngineError(f"{file} was replaced after it was built: run the command again")
+    return replace(built, engine=copies[0], twin=copies[1])
+
+
+def _memory(bundle: Bundle, live: IsolatedEngine) -> EngineMemory:
+    """What the engine takes as it is deployed, for one image at a time."""
+    model = bundle.manifest.model
+    process, device = live.weigh(np.zeros((1, *model.image_shape), np.float32))
+    return EngineMemory(
+        batch=1, counted=model.cost.peak_bytes, gpu=live.device.kind == "gpu", process=process, device=device
+    )
 
 
 def _earlier(
@@ -202,11 +255,15 @@ def _earlier(
     return record if same else None
 
 
-def _are_the_graphs(record: EngineRecord, bundle: Bundle, variant: Variant) -> bool:
-    """Whether engines that a graph needs not be built into are the bundle's own files: a record can be made up."""
-    files = bundle.manifest.files
-    expected = files[variant.engine or variant.graph].sha256, files[variant.twin].sha256
-    return (record.engine_sha256, record.twin_sha256) == expected
+def _is_of_bundle(record: EngineRecord, bundle: Bundle, variant: Variant, backend: Backend) -> bool:
+    """Whether what the bundle has a digest of is its own file: an engine that it brings, and a graph that is its own
+    engine. A record can be made up.
+    """
+    is_graph, files = backend.suffix == ".onnx", bundle.manifest.files
+    engine = variant.engine or (variant.graph if is_graph else None)
+    if engine is not None and record.engine_sha256 != files[engine].sha256:
+        return False
+    return not is_graph or record.twin_sha256 == files[variant.twin].sha256
 
 
 def _remove_older(folder: Path, bundle: Bundle) -> None:

@@ -9,8 +9,9 @@ from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyErr
 from edgerkd.core.variant import PARITY, Variant
 from edgerkd.files.onnx_frame import count_weights
 from edgerkd.files.paths import GRAPH_LIMIT, read_file, shown
-from edgerkd.verify.isolated import open_isolated
+from edgerkd.verify.isolated import SlowError, open_isolated
 from edgerkd.verify.layers import seen_cost
+from edgerkd.verify.one_network import host_problems
 
 _LEAST = 1 / 3
 """Of the numbers in a float32 graph, the share that must be claimed as parameters. Ours: what is no weight there are
@@ -23,14 +24,15 @@ def check_claims(bundle: Bundle, variant: Variant, samples: StoredSamples) -> No
     A variant that says int8 must have quantisers: slopes are judged less strictly where an engine rounds. The host's
     accuracies must be those of its stored answers. Parameters, multiply-adds and memory must not be less than what the
     float32 graph has and does, whose multiply-adds were those claimed, to the last, of fourteen families of networks;
-    nor less than what the variant's own does, which need not be of the same network. What the teacher reached cannot be
-    told from a bundle. Raises ArtefactError with all that does not fit.
+    nor less than what the variant's own does. The float32 graph must give the answers that are stored for it. What the
+    teacher reached cannot be told from a bundle. Raises ArtefactError with all that does not fit.
     """
     problems = [
         *_precision(bundle, variant),
         *_limits(variant),
         *_costs(bundle, variant),
         *_accuracies(bundle, variant, samples),
+        *host_problems(bundle, variant, samples),
     ]
     if problems:
         raise ArtefactError(problems_text(shown(bundle.path), problems))
@@ -82,6 +84,8 @@ def _graph_costs(bundle: Bundle, variant: Variant) -> list[str]:
         return found
     try:
         seen = seen_cost(graph, open_isolated, bundle.manifest.model.image_shape)
+    except SlowError:  # it would be as slow as an engine
+        raise
     except (MissingDependencyError, EngineError):  # no ONNX Runtime here, or a graph that it does not run
         return []
     least = {"parameters": seen.weights, "multiply-adds": seen.macs, "bytes of peak memory": seen.least_bytes}

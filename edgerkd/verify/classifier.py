@@ -4,6 +4,7 @@ import numpy as np
 
 from edgerkd.attacks.classifier import Classifier, Cotangent
 from edgerkd.bundle.backend import FloatArray, LiveEngine
+from edgerkd.bundle.image_rows import ImageRows
 from edgerkd.core.errors import EngineError
 
 BATCH = 64
@@ -52,8 +53,9 @@ def _finite(logits: FloatArray, engine: LiveEngine) -> FloatArray:
     return logits
 
 
-def logits_of(classifier: Classifier, images: FloatArray) -> FloatArray:
+def logits_of(classifier: Classifier, images: FloatArray | ImageRows) -> FloatArray:
     """All logits (n, k), asked for in batches; of no images the engine is not asked, and they are (0, 1)."""
     if not len(images):
         return np.empty((0, 1), np.float32)
-    return np.concatenate([classifier.logits(part) for part in np.split(images, range(BATCH, len(images), BATCH))])
+    parts = (images[first : first + BATCH] for first in range(0, len(images), BATCH))
+    return np.concatenate([classifier.logits(part) for part in parts])

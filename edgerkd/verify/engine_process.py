@@ -17,14 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from edgerkd.bundle.backend import FloatArray, LiveEngine, open_engine
+from edgerkd.bundle.backend import Backend, FloatArray, GpuBackend, LiveEngine, open_engine
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.core.errors import EdgerkdError, EngineError
 from edgerkd.core.text import LONGEST_TEXT, printable
 from edgerkd.core.units import format_size
+from edgerkd.verify.peak import peak_bytes, start_peak
 
 LARGEST_ANSWER = 256 << 20
 """Bytes that all outputs of a call may have, and more with what it was given. Ours."""
+WEIGHED_RUNS = 3
+"""After which an engine holds what it holds. Ours: a student's first takes all; a runtime on a GPU tries kernels."""
 
 Answer = dict[str, Any]  # Any: JSON's own types
 Arrays = Sequence[FloatArray]
@@ -53,12 +56,12 @@ def main(handle: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, which the one that asks handles
     _end_with(parent)
     connection = Connection(handle)
-    engines: list[LiveEngine] = []
+    engines = _Engines()
     with suppress(EOFError, OSError):
         while True:
             request, arrays = receive(connection)
             try:
-                answer, outputs = _answer(engines, request, arrays)
+                answer, outputs = engines.answer(request, arrays)
             except Exception as e:  # noqa: BLE001  a runtime, or a plug-in, may fail in any way
                 answer, outputs = _error(e), ()
             send(connection, answer, outputs)
@@ -72,32 +75,56 @@ def _error(e: Exception) -> Answer:
     return {"error": kind.__name__, "message": str(e)}
 
 
-def _answer(engines: list[LiveEngine], request: Answer, arrays: Arrays) -> tuple[Answer, Arrays]:
-    what = request["what"]
-    if what == "load":
-        load_backend(request["backend"]).check()
-        return {}, ()
-    if what == "open":
-        return _opened(engines, request), ()
-    number: int = request["number"]
-    engine = engines[number]
-    if what == "call":
-        return {}, _called(engine, arrays)
-    if what == "adapt":
-        engines[number] = _adapted(engine, request)
-        return {}, ()
-    from edgerkd.verify.latency import measure_timing
+class _Engines:
+    """Those that were opened, by number; and what was held and free before the last of them was."""
 
-    latency, timing = measure_timing(engine, arrays[0])
-    return {"latency": dataclasses.asdict(latency), "timing": dataclasses.asdict(timing)}, ()
+    def __init__(self) -> None:
+        self._open: list[LiveEngine] = []
+        self._held: int | None = None
+        self._free: int | None = None
+        self._last: Backend | None = None
+
+    def answer(self, request: Answer, arrays: Arrays) -> tuple[Answer, Arrays]:
+        what = request["what"]
+        if what == "load":
+            load_backend(request["backend"]).check()
+            return {}, ()
+        if what == "open":
+            return self._opened(request), ()
+        number: int = request["number"]
+        engine = self._open[number]
+        if what == "call":
+            return {}, _called(engine, arrays)
+        if what == "adapt":
+            self._open[number] = _adapted(engine, request)
+            return {}, ()
+        if what == "weigh":
+            return self._weighed(engine, arrays), ()
+        from edgerkd.verify.latency import measure_timing
+
+        latency, timing = measure_timing(engine, arrays[0])
+        return {"latency": dataclasses.asdict(latency), "timing": dataclasses.asdict(timing)}, ()
+
+    def _opened(self, request: Answer) -> Answer:
+        backend, path = load_backend(request["backend"]), Path(request["path"])
+        self._last, self._free, self._held = backend, _free(backend), start_peak()
+        live = open_engine(backend, path, attacked=request["attacked"])
+        self._open.append(live)
+        facts = {"backend": live.backend, "version": live.version, "device": dataclasses.asdict(live.device)}
+        return {"number": len(self._open) - 1, **facts}
+
+    def _weighed(self, engine: LiveEngine, arrays: Arrays) -> Answer:
+        """What was taken since the last engine was opened; this is that one."""
+        for _ in range(WEIGHED_RUNS):
+            _called(engine, arrays)
+        peak, free = peak_bytes(), None if self._last is None else _free(self._last)
+        process = None if peak is None or self._held is None else max(0, peak - self._held)
+        device = None if free is None or self._free is None else max(0, self._free - free)
+        return {"process": process, "device": device}
 
 
-def _opened(engines: list[LiveEngine], request: Answer) -> Answer:
-    backend, path = load_backend(request["backend"]), Path(request["path"])
-    live = open_engine(backend, path, attacked=request["attacked"])
-    engines.append(live)
-    facts = {"backend": live.backend, "version": live.version, "device": dataclasses.asdict(live.device)}
-    return {"number": len(engines) - 1, **facts}
+def _free(backend: Backend) -> int | None:
+    return backend.free_bytes() if isinstance(backend, GpuBackend) else None
 
 
 def _called(engine: LiveEngine, arrays: Arrays) -> Arrays:

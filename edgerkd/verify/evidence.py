@@ -16,6 +16,8 @@ from edgerkd.attacks.noise import NOISE
 from edgerkd.attacks.replay import replayed, transferred
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.trail import Watched, check_trail
+from edgerkd.bundle.backend import FloatArray
+from edgerkd.bundle.image_rows import ImageRows, rows_of
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.by_class import ByClass, by_class
@@ -31,6 +33,7 @@ from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.verification import Latency, Parity
 from edgerkd.verify.classifier import BATCH, logits_of
 from edgerkd.verify.parity import parity_of
+from edgerkd.verify.peak import give_back
 from edgerkd.verify.session import Session
 from edgerkd.verify.terms import Terms
 from edgerkd.verify.verdict import gates_of, settled
@@ -80,7 +83,8 @@ def gather(session: Session, named: Sequence[Attack], terms: Terms, *, progress:
     with progress.stage(f"verify on {session.live.backend}", work) as advance:
         parity, agreement = compare(session, generator)
         advance(compared, "parity")
-        check_arrays(inputs.images, inputs.labels, classes=classes)
+        for rows in (slice(first, first + BATCH) for first in range(0, len(order), BATCH)):
+            check_arrays(inputs.images[rows], inputs.labels[rows], classes=classes)
         check_classifier(session.classifier, inputs.images[:SAMPLE], classes=classes)
         precision = shown_precision(session.classifier, inputs, session.precision, generator=generator)
         gradients = check_gradients(
@@ -92,6 +96,7 @@ def gather(session: Session, named: Sequence[Attack], terms: Terms, *, progress:
         )
         watched = Watched(session.attacked_classifier, generator=np.random.default_rng((terms.probe_seed, 1)))
         looks: list[Outcomes] = []
+        images_adv = np.empty(inputs.images.shape, np.float32)  # which takes no memory until it is filled
         for look in assess(
             watched,
             attacks,
@@ -100,15 +105,17 @@ def gather(session: Session, named: Sequence[Attack], terms: Terms, *, progress:
             judge=session.classifier,
             after=lambda done, name: advance(compared + done, name),
         ):
-            looks.append(look)
+            looks.append(_put_in(images_adv, look, sum(len(each.clean) for each in looks)))
+            give_back()
             surely = not parity.ok or settled(gates_of(terms.requirement, _judged(session, order, looks)))
             if surely and not terms.full:
                 break
         advance(work, "decided")
-    judged, outcomes = _judged(session, order, looks), joined(looks)
+    judged, outcomes = _judged(session, order, looks), _together(looks, images_adv)
+    give_back()
     with progress.stage("looking for masked gradients", PROBES) as advance:
         flags = _flags(session, attacks, inputs, outcomes, watched, precision, generator, after=advance)
-    latency, timing = session.live.timing(session.samples.images[:1])
+    latency, timing = session.live.timing(session.samples.floats[:1])
     labels, names = inputs.labels[: judged.n], session.bundle.manifest.model.classes
     return Evidence(
         parity=parity,
@@ -130,12 +137,25 @@ def gather(session: Session, named: Sequence[Attack], terms: Terms, *, progress:
 def _drawn(session: Session, order: NDArray[np.int64], seed: int) -> AttackInputs:
     """The images in the order in which they are judged."""
     return AttackInputs(
-        images=session.samples.images[order],
+        images=session.samples.floats.take(order),
         labels=session.samples.labels[order],
         threat_model=session.threat_model,
         seed=seed,
         index=order,
     )
+
+
+def _put_in(images_adv: FloatArray, look: Outcomes, first: int) -> Outcomes:
+    """The outcomes, whose images are from now on those of `images_adv` (n, c, h, w) from `first` on."""
+    part = images_adv[first : first + len(look.clean)]
+    part[:] = look.images_adv
+    return replace(look, images_adv=part)
+
+
+def _together(looks: Sequence[Outcomes], images_adv: FloatArray) -> Outcomes:
+    """All looks as one, without a second copy of the images, which are the first ones of `images_adv`."""
+    found = joined([replace(look, images_adv=images_adv[:0]) for look in looks])
+    return replace(found, images_adv=images_adv[: len(found.clean)])
 
 
 def _flags(
@@ -151,15 +171,20 @@ def _flags(
 ) -> tuple[Flag, ...]:
     """Signs that the attacks were blind, on the images that were judged and along the attacks' own way."""
     n, images_adv = len(outcomes.clean), session.samples.images_adv
-    seen = replace(inputs, images=inputs.images[:n], labels=inputs.labels[:n], index=inputs.index[:n])
+
+    def between(done: int, what: str) -> None:
+        give_back()
+        after(done, what)
+
+    seen = _drawn(session, inputs.index[:n], inputs.seed)
     flags = all_flags(
         session.attacked_classifier,
         attacks,
         seen,
         outcomes,
         generator=generator,
-        images_transfer=None if images_adv is None else images_adv[seen.index],
-        after=after,
+        images_transfer=None if images_adv is None else rows_of(images_adv, seen.index),
+        after=between,
     )
     if watched.asked is not None:
         flags += check_trail(
@@ -191,14 +216,16 @@ def stored_attacks(samples: StoredSamples, origins: Sequence[str], precision: Pr
 def _judged(session: Session, order: NDArray[np.int64], looks: Sequence[Outcomes]) -> Judged:
     """What became of the images drawn so far."""
     fates = tuple(fates_of(look) for look in looks)
-    seen = order[: sum(map(len, fates))]
-    held = session.samples.host_robust
-    host: tuple[str, ...] | None = None
-    if held is not None:
-        answers = "".join(RIGHT if each else WRONG for each in held[seen])
-        ends = np.cumsum([len(fate) for fate in fates]).tolist()
-        host = tuple(answers[end - len(fate) : end] for fate, end in zip(fates, ends, strict=True))
-    return Judged(of=len(order), images=tuple(seen.tolist()), fates=fates, host=host)
+    images = tuple(order[: sum(map(len, fates))].tolist())
+    return Judged(of=len(order), images=images, fates=fates, host=host_text(session.samples, images, fates))
+
+
+def host_text(samples: StoredSamples, images: Sequence[int], fates: Sequence[str]) -> tuple[str, ...] | None:
+    """What the host held of these images, in texts as long as the fates; None where it attacked nothing."""
+    if samples.host_robust is None:
+        return None
+    answers = iter(samples.host_robust[np.array(images, np.int64)].tolist())
+    return tuple("".join(RIGHT if next(answers) else WRONG for _ in fate) for fate in fates)
 
 
 def fates_of(found: Outcomes) -> str:
@@ -217,19 +244,27 @@ def compare(session: Session, generator: np.random.Generator) -> tuple[Parity, f
     engine that is another network for single images is not the one that is attacked.
     """
     samples, reference, limits = session.reference_samples, session.reference, session.variant.parity
-    images = samples.images
-    shown = images if samples.images_adv is None else np.concatenate([images, samples.images_adv])
+    images, images_adv = samples.floats, samples.images_adv
+    shown = (images,) if images_adv is None else (images, images_adv)
     host = reference.logits
     if reference.logits_adv is not None:
         host = np.concatenate([host, reference.logits_adv])
-    own = logits_of(session.classifier, shown)
+    own = np.concatenate([logits_of(session.classifier, each) for each in shown])
     zeros = np.zeros_like(host)
-    twins = [session.twin(part, zeros[: len(part)])[0] for part in np.split(shown, range(BATCH, len(shown), BATCH))]
+    parts = (each[first : first + BATCH] for each in shown for first in range(0, len(each), BATCH))
+    twins = [session.twin(part, zeros[: len(part)])[0] for part in parts]
     if any(each.shape[1:] != host.shape[1:] for each in twins):
         raise EngineError("the gradient twin's logits are of another shape than the engine's")
     agreement = parity_of(np.concatenate(twins), own, limits=limits).agreement
-    drawn = generator.permutation(len(shown))[:SMALL]
+    drawn = generator.permutation(len(host))[:SMALL]
     few = np.split(drawn, np.cumsum(generator.integers(1, 4, size=SMALL)).clip(max=len(drawn)))
-    small = [session.classifier.logits(shown[rows]) for rows in few if len(rows)]
+    small = [session.classifier.logits(_of(shown, rows)) for rows in few if len(rows)]
     parity = parity_of(np.concatenate([own, *small]), np.concatenate([host, host[drawn]]), limits=limits)
     return replace(parity, n=len(host)), agreement
+
+
+def _of(shown: Sequence[FloatArray | ImageRows], rows: NDArray[np.int64]) -> FloatArray:
+    """Images by their place among all that are shown, one kind after the other."""
+    n = len(shown[0])
+    found: list[FloatArray] = [shown[row // n][row % n] for row in rows.tolist()]
+    return np.stack(found)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 import numpy as np
 
 from edgerkd.bundle.backend import FloatArray, LiveEngine
+from edgerkd.bundle.image_rows import ImageRows
 from edgerkd.bundle.plugins import open_onnx
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.errors import ConfigError, EngineError
@@ -28,18 +29,18 @@ def reference_of_graph(graph: bytes, samples: StoredSamples) -> Reference:
     adv = samples.images_adv
     with open_onnx(graph) as engine:
         return Reference(
-            logits=engine_logits(engine, samples.images),
+            logits=engine_logits(engine, samples.floats),
             logits_adv=None if adv is None else engine_logits(engine, adv),
         )
 
 
-def graph_logits(graph: bytes, images: FloatArray, *, opened: OpenGraph = open_onnx) -> FloatArray:
+def graph_logits(graph: bytes, images: FloatArray | ImageRows, *, opened: OpenGraph = open_onnx) -> FloatArray:
     """What a graph answers, `opened` so: logits (n, k) of images (n, c, h, w). Raises as that does."""
     with opened(graph) as engine:
         return engine_logits(engine, images)
 
 
-def engine_logits(engine: LiveEngine, images: FloatArray) -> FloatArray:
+def engine_logits(engine: LiveEngine, images: FloatArray | ImageRows) -> FloatArray:
     """What an engine answers first, a batch at a time: logits (n, k) of images (n, c, h, w). Raises as it does."""
     return np.concatenate([engine(images[i : i + BATCH])[0] for i in range(0, len(images), BATCH)])
 

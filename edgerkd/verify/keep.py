@@ -19,7 +19,7 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.threat import Norm, ThreatModel
 from edgerkd.core.verification import VerifyReport
 from edgerkd.files.atomic import sha256_of, write_atomic
-from edgerkd.verify.classifier import logits_of
+from edgerkd.verify.classifier import BATCH, logits_of
 from edgerkd.verify.evidence import Evidence
 from edgerkd.verify.session import Session
 
@@ -55,10 +55,11 @@ def keep(session: Session, evidence: Evidence) -> Kept:
     """Asks the engine again, for what it says of the images that are kept and how small a change fools it."""
     samples = session.samples.take(np.array(evidence.judged.images))
     outcomes, classifier = evidence.outcomes, session.classifier
-    images, images_adv, labels = samples.images, outcomes.images_adv, samples.labels
+    images, images_adv, labels = samples.floats, outcomes.images_adv, samples.labels
     fooled = np.flatnonzero(outcomes.clean & ~outcomes.robust)
     distances = np.where(outcomes.clean, np.inf, 0).astype(np.float32)
-    distances[fooled] = nearest(classifier, images[fooled], images_adv[fooled], labels[fooled], session.threat_model)
+    for part in np.split(fooled, range(BATCH, len(fooled), BATCH)):  # all at once are gigabytes of a large bundle
+        distances[part] = nearest(classifier, images[part], images_adv[part], labels[part], session.threat_model)
     softmax_adv = _softmax(classifier, images_adv)
     rows = _shown(softmax_adv, labels, outcomes.robust, fooled)
     rows = rows[: max(1, LIMIT // (5 * images[0].size))]  # a byte of the image, four of the adversarial one

@@ -80,8 +80,8 @@ def _own(own: OwnSamples, stored: StoredSamples, threat_model: ThreatModel) -> t
     A bundle's maker knows its images: an engine may have been made for just these. Raises ConfigError where none is
     left.
     """
-    images, eps = np.divide(own.pixels, 255, dtype=np.float32), float(threat_model.eps)
-    fresh = np.flatnonzero(~near(images, stored.images, eps=eps, norm=threat_model.norm))
+    images, eps = own.pixels, float(threat_model.eps)
+    fresh = np.flatnonzero(~near(images, stored.pixels, eps=eps, norm=threat_model.norm))
     if len(fresh) == 0:
         raise ConfigError(
             f"--data {own.data}: all {len(images)} images drawn are within the radius {threat_model.eps} of images "

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgerkd.attacks import flag_kinds as kinds
 from edgerkd.bundle.backend import FloatArray
+from edgerkd.bundle.image_rows import ImageRows
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.comparison import mcnemar_exact
 from edgerkd.core.errors import EdgerkdError, EngineError, MissingDependencyError
@@ -34,7 +35,7 @@ def ask(session: Session) -> PlainAnswer:
     the engine fails.
     """
     samples, names = session.samples, session.bundle.manifest.model.classes
-    images = samples.images
+    images = samples.floats
     logits = logits_of(session.classifier, images)
     if logits.shape[1] != len(names):
         raise EngineError(f"the engine gives {logits.shape[1]} logits, and the model has {len(names)} classes")
@@ -62,7 +63,7 @@ def ask(session: Session) -> PlainAnswer:
     )
 
 
-def _model_logits(session: Session, host: Variant, images: FloatArray, own: FloatArray) -> FloatArray | None:
+def _model_logits(session: Session, host: Variant, images: ImageRows, own: FloatArray) -> FloatArray | None:
     """The float32 graph's answers: the engine's, where it is that very graph; None where nothing runs it here."""
     if session.facts.backend == "onnx" and session.facts.sha256 == session.bundle.manifest.files[host.graph].sha256:
         return own
@@ -101,7 +102,7 @@ def _by_class(
             )
 
 
-def _causes(session: Session, images: FloatArray, logits: FloatArray, model: FloatArray) -> list[Flag]:
+def _causes(session: Session, images: ImageRows, logits: FloatArray, model: FloatArray) -> list[Flag]:
     """What may explain that the engine's logits are not the model's: each with what was seen."""
     found: list[Flag] = []
     if session.facts.precision != "fp32":
@@ -114,7 +115,7 @@ def _causes(session: Session, images: FloatArray, logits: FloatArray, model: Flo
     return found
 
 
-_WAYS: dict[str, Callable[[Any], Any]] = {  # Any: of NumPy's types of shapes
+WAYS: dict[str, Callable[[Any], Any]] = {  # Any: of NumPy's types of shapes
     "with red and blue exchanged": lambda x: x[:, ::-1],
     "multiplied by 255": lambda x: x * 255,
     "divided by 255": lambda x: x / 255,
@@ -126,12 +127,12 @@ _WAYS: dict[str, Callable[[Any], Any]] = {  # Any: of NumPy's types of shapes
 """Mistakes that are made before a network sees its images, and what undoes each. Ours."""
 
 
-def _preprocessing(session: Session, images: FloatArray, logits: FloatArray, model: FloatArray) -> str | None:
+def _preprocessing(session: Session, images: ImageRows, logits: FloatArray, model: FloatArray) -> str | None:
     """The change of the images with which the engine answers as the model does without it; None for none of these."""
     rows = _furthest(logits, model)
     shown, expected = images[rows], model[rows]
     before = float(np.abs(logits[rows] - expected).max())
-    for way, change in _WAYS.items():
+    for way, change in WAYS.items():
         changed = np.ascontiguousarray(change(shown), np.float32)
         if changed.shape != shown.shape or not np.any(changed != shown):
             continue
@@ -145,7 +146,7 @@ def _preprocessing(session: Session, images: FloatArray, logits: FloatArray, mod
 
 
 def _layer(
-    session: Session, host: Variant, images: FloatArray, logits: FloatArray, model: FloatArray
+    session: Session, host: Variant, images: ImageRows, logits: FloatArray, model: FloatArray
 ) -> LayerDifference | None:
     """The first layer that is not the model's, where the engine is a graph whose tensors can be read."""
     if session.engine.suffix != ".onnx":

@@ -1,11 +1,10 @@
 """Whether a report's verdict follows from its own figures, by the rules that made it, and these from one another."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgerkd.bundle.kept import read_kept
-from edgerkd.core.accuracy import Accuracy, wilson_interval
+from edgerkd.bundle.kept import Kept, read_kept
+from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.budget import limits
 from edgerkd.core.comparison import mcnemar_exact
 from edgerkd.core.errors import ArtefactError
@@ -13,16 +12,17 @@ from edgerkd.core.gradient_check import REQUIRED, STRAY, GradientCheck, allowed_
 from edgerkd.core.judged import RIGHT, WRONG
 from edgerkd.core.kept import curve_of
 from edgerkd.core.plain import ModelComparison
-from edgerkd.core.sequential import bounds, share
+from edgerkd.core.sequential import share
 from edgerkd.core.verification import Verdict, VerifyReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.paths import shown
 from edgerkd.verify.limits import judge_limit, on_device
+from edgerkd.verify.recheck_counts import ROUNDING, counted, hits_of
 from edgerkd.verify.recheck_made import made_problems
+from edgerkd.verify.recheck_measured import measured_problems
 from edgerkd.verify.trust import backed
 from edgerkd.verify.verdict import decide, gates_of
 
-_ROUNDING = 1e-9  # of figures that were computed, written as text and read again
 _MOST = 50_000  # images that only one of two gets right, of which the chance is computed again within seconds; ours
 
 
@@ -38,6 +38,7 @@ def problems_of(report: VerifyReport) -> list[str]:
         *_gates(report),
         *_budget(report),
         *made_problems(report),
+        *measured_problems(report),
         *_verdict(report),
     ]
 
@@ -51,6 +52,8 @@ def kept_problems(report: VerifyReport, file: Path) -> list[str]:
         return []
     if (digest := sha256_of(file, error=ArtefactError)) != report.kept.sha256:
         return [f"kept.sha256: {report.kept.sha256}, and that of {shown(file)} is {digest}"]
+    if (size := file.stat().st_size) != report.kept.size:
+        return [f"kept.size: {report.kept.size}, and {shown(file)} has {size} bytes"]
     kept, fates = read_kept(file), "".join(report.judged.fates)
     alike = {
         "judged.fates": (
@@ -62,6 +65,13 @@ def kept_problems(report: VerifyReport, file: Path) -> list[str]:
     return [f"{key}: it does not follow from {shown(file)}" for key, (said, has) in alike.items() if said != has]
 
 
+def kept_of(report: VerifyReport, file: Path) -> Kept | None:
+    """The report's images and outcomes, where their file is here and the report's own."""
+    if report.kept is None or not file.exists() or sha256_of(file, error=ArtefactError) != report.kept.sha256:
+        return None
+    return read_kept(file)
+
+
 def _accuracies(report: VerifyReport) -> Iterator[str]:
     named = {"clean_acc": report.clean_acc, "robust_acc": report.robust_acc}
     if not report.rows:  # nothing was attacked
@@ -71,24 +81,12 @@ def _accuracies(report: VerifyReport) -> Iterator[str]:
         named |= {f"by_class.classes.{number}.clean_acc": each.clean_acc}
         named |= {f"by_class.classes.{number}.robust_acc": each.robust_acc} if report.rows else {}
     for key, accuracy in named.items():
-        yield from _counted(key, accuracy, anytime=bool(report.rows))
+        yield from counted(key, accuracy, anytime=bool(report.rows))
         if "classes" not in key and accuracy.n != report.clean_acc.n:
             yield f"{key}.n: {accuracy.n}, and clean_acc.n is {report.clean_acc.n}"
     for key in ("clean_acc", *(name for name in named if name.startswith("rows."))):
-        if report.robust_acc.value > named[key].value + _ROUNDING:
+        if report.robust_acc.value > named[key].value + ROUNDING:
             yield f"robust_acc.value: {report.robust_acc.value} is above {key}, and it is the worst case"
-
-
-def _counted(key: str, accuracy: Accuracy, *, anytime: bool) -> Iterator[str]:
-    """It is a count of images, with the interval of a fixed sample or of one that may end at `anytime`."""
-    hits = accuracy.value * accuracy.n
-    if abs(hits - round(hits)) > 1e-6:
-        yield f"{key}.value: {accuracy.value} is no whole number of {accuracy.n} images"
-        return
-    count = round(hits)
-    expected = bounds(share(count, accuracy.n)) if anytime else wilson_interval(count, accuracy.n)
-    if not _near((accuracy.low, accuracy.high), expected):
-        yield f"{key}.low, {key}.high: not the interval of {count} of {accuracy.n}"
 
 
 def _plain(report: VerifyReport) -> Iterator[str]:
@@ -101,14 +99,14 @@ def _plain(report: VerifyReport) -> Iterator[str]:
     elif models:
         yield "plain.model: not there, and plain.classes say how accurate it is"
     for key, (whole, parts) in named.items():
-        yield from _counted(key, whole, anytime=False)
+        yield from counted(key, whole, anytime=False)
         for number, part in enumerate(parts):
-            yield from _counted(f"plain.classes.{number}.{key.rpartition('.')[2]}", part, anytime=False)
+            yield from counted(f"plain.classes.{number}.{key.rpartition('.')[2]}", part, anytime=False)
         if whole.n != n:
             yield f"{key}.n: {whole.n}, and samples.n is {n}"
         yield from _added_up("plain.classes", key, whole, parts)
     if plain.model is not None:
-        yield from _compared(plain.model, _hits(plain.engine_acc), n)
+        yield from _compared(plain.model, hits_of(plain.engine_acc), n)
     there = {each.name: each.engine_acc.n for each in plain.classes}
     if any(each.clean_acc.n > there.get(each.name, 0) for each in report.by_class.classes):
         yield "plain.classes: fewer images of a class than by_class, which is of some of these"
@@ -119,13 +117,13 @@ def _plain(report: VerifyReport) -> Iterator[str]:
 def _compared(model: ModelComparison, hits: int, n: int) -> Iterator[str]:
     """Engine, right on `hits` of `n` images, and model: each image is one that both, one or none of them gets right."""
     both, neither = hits - model.engine_alone, n - hits - model.model_alone
-    if min(both, neither) < 0 or both + model.model_alone != _hits(model.model_acc):
+    if min(both, neither) < 0 or both + model.model_alone != hits_of(model.model_acc):
         yield "plain.model: engine_alone and model_alone do not follow from the two accuracies"
         return
     if not both - 1e-6 <= model.same_answer * n <= both + neither + 1e-6:
         yield f"plain.model.same_answer: {model.same_answer}, and both are right on {both} of {n}, none on {neither}"
     alone = (model.engine_alone, model.model_alone)
-    if max(alone) <= _MOST and abs(model.chance - mcnemar_exact(*alone)) > _ROUNDING:
+    if max(alone) <= _MOST and abs(model.chance - mcnemar_exact(*alone)) > ROUNDING:
         yield f"plain.model.chance: {model.chance} does not follow from engine_alone and model_alone"
 
 
@@ -138,10 +136,10 @@ def _judged(report: VerifyReport) -> Iterator[str]:
         return
     said = {"clean_acc": report.clean_acc, "robust_acc": report.robust_acc}
     said |= {f"rows.{number}.robust_acc": row.robust_acc for number, row in enumerate(report.rows)}
-    counted = {"clean_acc": judged.clean, "robust_acc": judged.robust}
-    counted |= {f"rows.{number}.robust_acc": judged.after(number + 1) for number in range(len(report.rows))}
+    tallies = {"clean_acc": judged.clean, "robust_acc": judged.robust}
+    tallies |= {f"rows.{number}.robust_acc": judged.after(number + 1) for number in range(len(report.rows))}
     for key, accuracy in said.items():
-        if share(_hits(accuracy), accuracy.n) != counted[key]:
+        if share(hits_of(accuracy), accuracy.n) != tallies[key]:
             yield f"judged: its counts are not those of {key}"
     retention = judged.retention
     if report.retention != (None if retention is None else retention.value):
@@ -161,7 +159,7 @@ def _classes(report: VerifyReport) -> Iterator[str]:
 
 
 def _added_up(where: str, key: str, whole: Accuracy, parts: Sequence[Accuracy]) -> Iterator[str]:
-    if sum(part.n for part in parts) != whole.n or sum(map(_hits, parts)) != _hits(whole):
+    if sum(part.n for part in parts) != whole.n or sum(map(hits_of, parts)) != hits_of(whole):
         yield f"{where}: the classes' images do not add up to {key}"
 
 
@@ -203,9 +201,9 @@ def _gates(report: VerifyReport) -> Iterator[str]:
 
 def _budget(report: VerifyReport) -> Iterator[str]:
     asked = limits(report.requirement.budget)
-    if {each.limit: each.required for each in report.budget} != asked or len(report.budget) != len(asked):
+    if [(each.limit, each.required) for each in report.budget] != list(asked.items()):
         yield "budget: not the limits that requirement asks"
-    device = on_device(report.latency_ms, report.timing, report.target)
+    device = on_device(report.latency_ms, report.timing, report.target, report.engine_memory)
     for each in report.budget:
         if each.measured != device.get(each.limit, each.measured):
             yield f"budget.{each.limit}.measured: not what latency_ms and timing say"
@@ -231,11 +229,3 @@ def _verdict(report: VerifyReport) -> Iterator[str]:
     follows = backed(follows, report.trust)
     if report.verdict != follows:
         yield f"verdict: {report.verdict}, and by its own figures it is {follows}"
-
-
-def _hits(accuracy: Accuracy) -> int:
-    return round(accuracy.value * accuracy.n)
-
-
-def _near(found: tuple[float, float], expected: tuple[float, float]) -> bool:
-    return all(math.isclose(a, b, abs_tol=_ROUNDING) for a, b in zip(found, expected, strict=True))

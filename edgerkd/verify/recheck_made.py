@@ -6,7 +6,7 @@ from itertools import dropwhile
 
 import numpy as np
 
-from edgerkd.attacks.flag_kinds import OVER_REPORTS, TOO_FEW_CLASSES
+from edgerkd.attacks.flag_kinds import OVER_REPORTS
 from edgerkd.attacks.noise import NOISE
 from edgerkd.attacks.replay import TRANSFER
 from edgerkd.attacks.suite import ATTACKS, ENSEMBLES, FACTS, attacks_named
@@ -15,12 +15,13 @@ from edgerkd.core.evaluation import Row, Source
 from edgerkd.core.flag import Flag
 from edgerkd.core.origin import askers, origins_of
 from edgerkd.core.verification import VerifyReport
+from edgerkd.verify.limits import peak_measured
+from edgerkd.verify.recheck_measured import ABOUT_ATTACKS
 
 STORED: frozenset[Source] = frozenset({"replay", "transfer"})
 """Rows of images that were made earlier, and lie in the bundle."""
 _MOST = 1_000_000  # images, of which an order is drawn again in no time; ours
 _OF_TEACHER = {"clean_acc", "robust_acc"}  # of what a profile asks: its shares of what the teacher reached
-_ABOUT_ATTACKS = (TOO_FEW_CLASSES.id, OVER_REPORTS.id)
 
 
 def made_problems(report: VerifyReport) -> Iterator[str]:
@@ -64,7 +65,7 @@ def _rows(report: VerifyReport) -> Iterator[str]:
         yield f"rows: {', '.join(made) or 'none'} made here, and no --attack of this edgerkd asks for just these"
         return
     name, notices = asked
-    if [each for each in report.notices if each.id in _ABOUT_ATTACKS] != list(notices):
+    if [each for each in report.notices if each.id in ABOUT_ATTACKS] != list(notices):
         yield f"notices: not those that the attack {name} comes with"
     if any(each.id == OVER_REPORTS.id and each not in report.flags for each in notices):
         yield f"flags: none says that {name} alone over-reports, so that nothing passes by it"
@@ -95,6 +96,7 @@ def _origins(report: VerifyReport) -> Iterator[str]:
         eps_brought=said.fields.get("threat_model") == "brought" or (own and report.samples.seed is None),
         profile_brought=said.fields.get("target") == "brought" and report.target is not None,
         seed_brought=said.fields.get("seed") == "brought",
+        peak_measured=peak_measured(report.engine_memory, report.target) is not None,
     )
     for key, found, follows in (
         ("fields", said.fields, expected.fields),
@@ -125,5 +127,7 @@ def _trust(report: VerifyReport) -> Iterator[str]:
         trust.key is not None
     ):
         yield "trust: a signature that counts must be valid, and of a key"
+    if len(set(trust.grounds)) != len(trust.grounds):
+        yield "trust.grounds: one of them twice"
     if ("samples" in trust.grounds) != (report.samples.source == "verifier"):
         yield "trust.grounds: samples are a ground where the verifier brought them, and only there"

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from edgerkd.attacks.flag_kinds import NEARER, NO_HALF, OVER_REPORTS, REPEATED, STORED
+from edgerkd.attacks.flag_kinds import OVER_REPORTS
 from edgerkd.attacks.suite import DEFAULT, attacks_named
 from edgerkd.bundle.read import Bundle
-from edgerkd.core.flag import Flag
 from edgerkd.core.origin import origins_of
 from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.progress import Progress
@@ -20,7 +19,8 @@ from edgerkd.verify.asking import Asking
 from edgerkd.verify.circumstances import circumstances
 from edgerkd.verify.evidence import Evidence, gather
 from edgerkd.verify.keep import with_kept
-from edgerkd.verify.limits import judge_limits, unsteady
+from edgerkd.verify.limits import judge_limits, peak_measured, unmeasured, unsteady
+from edgerkd.verify.notices import notices_of
 from edgerkd.verify.own import Brought
 from edgerkd.verify.plain import ask
 from edgerkd.verify.session import Session, open_session
@@ -97,8 +97,18 @@ def verify(
                 eps_brought=brought.eps is not None or brought.made_here,
                 profile_brought=own_profile,
                 seed_brought=seed is not None,
+                peak_measured=peak_measured(session.memory, target_of(chosen, session.facts)) is not None,
             ),
-            notices=(*notices, *_notices(session)),
+            notices=(
+                *notices,
+                *notices_of(
+                    session.judged,
+                    eps=session.threat_model.eps,
+                    of_bundle=manifest.threat_model.eps,
+                    engine=session.facts,
+                    log=session.log,
+                ),
+            ),
             doubts=tuple(notice for notice in notices if notice.id == OVER_REPORTS.id),
             seed=secrets.randbits(53) if seed is None else seed,
             probe_seed=secrets.randbits(53) if probe_seed is None else probe_seed,
@@ -132,7 +142,8 @@ def _report(session: Session, evidence: Evidence, plain: PlainAnswer, terms: Ter
     target = target_of(terms.profile, session.facts)
     gates = gates_of(terms.requirement, evidence.judged)
     budget = judge_limits(terms.requirement.budget, session, evidence.latency, evidence.timing, target)
-    flags = (*terms.doubts, *evidence.flags, *unsteady(budget, evidence.timing))
+    doubts = (*unsteady(budget, evidence.timing), *unmeasured(budget, session, evidence.timing, target))
+    flags = (*terms.doubts, *session.doubts, *evidence.flags, *doubts)
     verdict = decide(
         parity=evidence.parity,
         gates=gates,
@@ -173,25 +184,5 @@ def _report(session: Session, evidence: Evidence, plain: PlainAnswer, terms: Ter
         origins=terms.origins,
         seed=terms.seed,
         probe_seed=terms.probe_seed,
+        engine_memory=session.memory,
     )
-
-
-def _notices(session: Session) -> tuple[Flag, ...]:
-    """What to know of the images, the radius and the engine.
-
-    Repeated images, some that the bundle has too, a smaller radius, and float16 where x86 has no arithmetic for it:
-    there ONNX Runtime casts each half to float32 (docs/measured/precision.md).
-    """
-    judged, own, bundle = session.judged, session.threat_model.eps, session.bundle.manifest.threat_model.eps
-    found: list[Flag] = []
-    if judged.repeated:
-        whose = "of the bundle" if judged.source == "bundle" else f"of {judged.data}"
-        found.append(REPEATED.raised(repeated=judged.repeated, whose=whose, n=judged.n))
-    if judged.stored:
-        found.append(STORED.raised(stored=judged.stored, n=judged.n))
-    if own < bundle:
-        found.append(NEARER.raised(eps=str(own), bundle=str(bundle)))
-    device, backend = session.facts.device, session.facts.backend
-    if session.variant.precision == "fp16" and device.machine == "x86_64" and device.kind == "cpu":
-        found.append(NO_HALF.raised(machine=device.machine, backend=backend))
-    return tuple(found)

@@ -9,6 +9,8 @@ from edgerkd.attacks.losses import log_softmax
 from edgerkd.bundle.read import Bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.engine import BuildLog, Engine
+from edgerkd.core.engine_memory import EngineMemory
+from edgerkd.core.flag import Flag
 from edgerkd.core.judged_samples import JudgedSamples
 from edgerkd.core.precision import Precision
 from edgerkd.core.profile import Profile
@@ -20,6 +22,7 @@ from edgerkd.verify.claims import check_claims
 from edgerkd.verify.classifier import EngineClassifier
 from edgerkd.verify.distinct import distinct
 from edgerkd.verify.isolated import IsolatedEngine
+from edgerkd.verify.one_network import network_doubts
 from edgerkd.verify.own import Brought, judged_samples
 
 
@@ -33,6 +36,7 @@ class Session:
     `log_probabilities`: the engine was built from a graph that ends in a softmax, and what it gives are logarithms.
     `samples` are judged, as `judged` says whose they are, within `threat_model`. What `reference` answers are
     `reference_samples`, the bundle's own, which tell whether the engine is the model, whoever brought the samples.
+    `doubts` are what the bundle alone gives reason for.
     """
 
     bundle: Bundle
@@ -47,9 +51,11 @@ class Session:
     twin: IsolatedEngine
     facts: Engine
     log: BuildLog
+    memory: EngineMemory
     engine: Path
     log_probabilities: bool
     skipped: tuple[Skipped, ...]
+    doubts: tuple[Flag, ...]
 
     @property
     def engine_bytes(self) -> int:
@@ -72,8 +78,16 @@ class Session:
         return EngineClassifier(self.attacked, self.twin, log_probabilities=self.log_probabilities)
 
 
-def _log_softmax(reference: Reference) -> Reference:
-    """What an engine that ends in a softmax can be held against: the same logits but for a constant an image."""
+def gives_log_probabilities(bundle: Bundle, variant: Variant) -> bool:
+    """Whether a variant's engine was built elsewhere, from a graph that ends in a softmax."""
+    adoption = None if variant.engine is None else bundle.manifest.model.adoption
+    return adoption is not None and adoption.removed in ("softmax", "log_softmax")
+
+
+def expected_of(bundle: Bundle, variant: Variant, reference: Reference) -> Reference:
+    """What a variant's engine can be held against: logits, or the same but for a constant an image."""
+    if not gives_log_probabilities(bundle, variant):
+        return reference
     adv = reference.logits_adv
     return Reference(logits=log_softmax(reference.logits), logits_adv=None if adv is None else log_softmax(adv))
 
@@ -102,22 +116,13 @@ def open_session(
     check_claims(bundle, found, stored)
     brought, own = brought or Brought(), bundle.manifest.threat_model
     threat_model = own if brought.eps is None else replace(own, eps=brought.eps)
-    rows = distinct(stored.images, eps=float(threat_model.eps), norm=threat_model.norm)
+    rows = distinct(stored.pixels, eps=float(threat_model.eps), norm=threat_model.norm)
     samples, judged = judged_samples(bundle, stored, rows, brought, threat_model)
-    stored, reference = stored.take(rows), reference.take(rows)
+    doubts = network_doubts(bundle, found, reference, stored)
+    stored, reference = stored.take(rows), expected_of(bundle, found, reference.take(rows))
     with ExitStack() as stack:
         opened = open_engines(bundle, found, chosen, engines, stack)
         live, built = opened.live, opened.built
-        attacked = opened.attacked
-        adoption = None if found.engine is None else bundle.manifest.model.adoption
-        log_probabilities = adoption is not None and adoption.removed in ("softmax", "log_softmax")
-        if adoption is not None:
-            if adoption.fixed_batch is not None:  # nothing is gained where each call has so few images
-                attacked = live
-            for engine in {live, attacked}:
-                engine.adapt(adoption)
-        if log_probabilities:
-            reference = _log_softmax(reference)
         yield Session(
             bundle=bundle,
             variant=found,
@@ -127,7 +132,7 @@ def open_session(
             reference_samples=stored,
             reference=reference,
             live=live,
-            attacked=attacked,
+            attacked=opened.attacked,
             twin=opened.twin,
             facts=Engine(
                 backend=live.backend,
@@ -138,7 +143,9 @@ def open_session(
                 sha256=built.record.engine_sha256,
             ),
             log=built.record.log,
+            memory=opened.memory,
             engine=built.engine,
             skipped=skipped,
-            log_probabilities=log_probabilities,
+            doubts=doubts,
+            log_probabilities=gives_log_probabilities(bundle, found),
         )

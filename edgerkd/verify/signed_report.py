@@ -7,7 +7,6 @@ the report as it was signed, so that a change is named by its key.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +18,11 @@ from edgerkd.bundle.signature import read_signature, sign
 from edgerkd.core.errors import ArtefactError, problems_text
 from edgerkd.core.text import printable
 from edgerkd.core.verification import Verdict, VerifyReport
-from edgerkd.files.atomic import write_atomic
+from edgerkd.files.atomic import write_together
 from edgerkd.files.damage import DAMAGE
 from edgerkd.files.decode import decode_json, decode_plain, encode_json, plain
 from edgerkd.files.paths import TEXT_LIMIT, find_kind, read_file, shown
-from edgerkd.verify.recheck import kept_problems, problems_of
+from edgerkd.verify.recheck import kept_of, kept_problems, problems_of
 from edgerkd.verify.recheck_bundle import bundle_problems
 
 SUFFIX = ".sig"
@@ -50,12 +49,13 @@ def signature_of(path: Path) -> Path:
 def write_report(path: Path, report: VerifyReport, signer: Signer | None) -> None:
     """The report, and its signature where there is a signer; an earlier signature never stands beside a new report."""
     content = encode_json(report).encode()
-    with suppress(FileNotFoundError):
-        signature_of(path).unlink()
-    write_atomic(path, content)
-    if signer is not None:
+    files: dict[Path, bytes | str] = {path: content}
+    if signer is None:
+        signature_of(path).unlink(missing_ok=True)
+    else:
         digest = hashlib.sha256(content).hexdigest()
-        write_atomic(signature_of(path), sign(path.name, {path.name: digest}, signer, {path.name: content}))
+        files[signature_of(path)] = sign(path.name, {path.name: digest}, signer, {path.name: content})
+    write_together(files)
 
 
 def check_report(path: Path, bundle: Bundle | None, keys: Sequence[Key]) -> Checked:
@@ -80,8 +80,9 @@ def check_report(path: Path, bundle: Bundle | None, keys: Sequence[Key]) -> Chec
     (content,) = signed.contents.values()
     if changes := _changes(content, path, report):
         raise ArtefactError(problems_text(f"{shown(path)}: changed since the key {signed.key} signed it", changes[:10]))
-    problems = problems_of(report) + ([] if bundle is None else bundle_problems(report, bundle))
-    problems += kept_problems(report, kept_path(path))
+    images = kept_path(path)
+    problems = [*problems_of(report), *kept_problems(report, images)]
+    problems += [] if bundle is None else bundle_problems(report, bundle, kept_of(report, images))
     if problems:
         raise ArtefactError(problems_text(f"{shown(path)}, signed by the key {signed.key}", problems[:10]))
     return Checked(report=report, key=signed.key, trusted=trusted)

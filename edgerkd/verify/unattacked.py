@@ -13,7 +13,8 @@ from edgerkd.core.plain import PlainAnswer
 from edgerkd.verify.evidence import Evidence, compare
 from edgerkd.verify.session import Session
 
-_NOBODY = accuracy_from_correct(())
+NOBODY = accuracy_from_correct(())
+"""What is robust of no image."""
 
 
 def unattacked(session: Session, plain: PlainAnswer, *, probe_seed: int) -> Evidence:
@@ -22,7 +23,7 @@ def unattacked(session: Session, plain: PlainAnswer, *, probe_seed: int) -> Evid
     Raises EngineError for an engine that fails.
     """
     parity, agreement = compare(session, np.random.default_rng(probe_seed))
-    latency, timing = session.live.timing(session.samples.images[:1])
+    latency, timing = session.live.timing(session.samples.floats[:1])
     nothing = np.zeros((1, 0), np.bool_)
     return Evidence(
         parity=parity,
@@ -30,9 +31,9 @@ def unattacked(session: Session, plain: PlainAnswer, *, probe_seed: int) -> Evid
         gradients=judge_gradients(steepest=(), random=(), flat=(), precision=session.precision),
         judged=Judged(of=len(session.samples), images=(), fates=(), host=None),
         labels=session.samples.labels[:0],
-        outcomes=Outcomes(clean=nothing[0], resisted=nothing, images_adv=session.samples.images[:0]),
+        outcomes=Outcomes(clean=nothing[0], resisted=nothing, images_adv=session.samples.floats[:0]),
         clean_acc=plain.engine_acc,
-        robust_acc=_NOBODY,
+        robust_acc=NOBODY,
         by_class=_classes(plain, session.bundle.manifest.model.classes),
         rows=(),
         flags=(),
@@ -43,7 +44,7 @@ def unattacked(session: Session, plain: PlainAnswer, *, probe_seed: int) -> Evid
 
 def _classes(plain: PlainAnswer, names: Sequence[str]) -> ByClass:
     classes = tuple(
-        ClassAccuracy(name=each.name, clean_acc=each.engine_acc, robust_acc=_NOBODY) for each in plain.classes
+        ClassAccuracy(name=each.name, clean_acc=each.engine_acc, robust_acc=NOBODY) for each in plain.classes
     )
     worst = min(classes, key=lambda c: c.clean_acc.value, default=None)
     there = {each.name for each in classes}

@@ -178,7 +178,7 @@ def test_a_devices_limits_are_those_of_its_power_mode(own, reached, told, verifi
     timing = replace(CALM, before=before, after=after)
     latency = Latency(p50=1.0, p95=2.0, p99=3.0, batch=1, runs=9)
     assert target.verified(timing) is verified
-    found = on_device(latency, timing, target)
+    found = on_device(latency, timing, target, None)
     assert found["latency_ms"] == (1.0 if verified else None)
 
 

@@ -61,5 +61,7 @@ def test_counts_of_the_bundle_are_claims_and_what_is_timed_is_measured():
     """Catches parameters that the manifest says, shown as measured here."""
     asked = dict.fromkeys((*COUNTED, "file_bytes", "latency_ms", "retention", "robust_acc"), "profile")
     figures = origins_of(asked, **NOTHING).figures
+    weighed = origins_of(asked, **NOTHING, peak_measured=True).figures
+    assert {name for name, origin in weighed.items() if origin == "claimed"} == {"params", "macs", "retention"}
     assert {name for name, origin in figures.items() if origin == "claimed"} == {*COUNTED, "retention"}
     assert figures["file_bytes"] == figures["latency_ms"] == figures["robust_acc"] == "measured"

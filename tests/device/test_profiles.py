@@ -52,6 +52,18 @@ def test_every_budget_limits_everything_and_hangs_together(name):
     assert budget.teacher_share == 0.25
 
 
+def test_a_limit_of_a_gpus_time_needs_a_gpu(tmp_path):
+    """Catches a limit that no engine on the device can meet or miss, and one that is refused where there is a GPU."""
+    path = own(tmp_path, "bench")
+    path.write_text(path.read_text().replace("latency_ms = 5.0", "latency_ms = 5.0\ngpu_latency_p99_ms = 1.5"))
+    with pytest.raises(ConfigError) as caught:
+        load_profile(path)
+    assert re.search(r"budget\.gpu_latency_p99_ms: the device bench has no GPU: name its", str(caught.value))
+    assert len(str(caught.value).strip().splitlines()) <= 2, "the file, and the line about it"
+    path.write_text(path.read_text().replace("[device]", '[device]\ncompute_capability = "8.7"'))
+    assert limits(load_profile(path).budget)["gpu_latency_p99_ms"] == 1.5
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if "orin" in name])
 def test_orin_peaks_follow_from_sms_and_clock(name):
     """Catches a typing mistake in one of four numbers that hang together (reference: deployment.md, section 9)."""

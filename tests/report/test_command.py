@@ -3,25 +3,11 @@
 import json
 from dataclasses import replace
 
-import pytest
-
 from edgerkd.core.run import mark_latest
 from edgerkd.report.page import render_page
-from tests.command import in_process
 from tests.report import samples
 
 FACTS = replace(samples.facts(), manifest_sha256=None)
-
-
-@pytest.fixture
-def edgerkd(monkeypatch, capsys):
-    """Run `edgerkd ARGUMENTS`: its exit code, stdout and stderr."""
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        ended = in_process(arguments, capsys)
-        return ended.code, ended.out, ended.err
-
-    return command
 
 
 def test_the_newest_run(edgerkd, workdir):

@@ -14,7 +14,6 @@ from edgerkd.core.verification import VerifyReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import encode_json
 from edgerkd.report.compare import change_words, compare, compared, render_comparison, report_in
-from tests.command import in_process
 from tests.report import samples
 from tests.report.test_page import HOSTILE, Reader
 
@@ -108,17 +107,17 @@ def test_a_report_is_found_by_file_bundle_or_folder(tmp_path):
     assert report_in(run.path) == RunFolder(run.path).verification(samples.VERIFICATION_KEY)
 
 
-def test_the_command_prints_tables_and_writes_a_page(workdir, capsys):
+def test_the_command_prints_tables_and_writes_a_page(workdir, edgerkd):
     """Catches a page that is not written, and --json with anything beside the document."""
     kept = samples.kept()
     for name, report in (("a", PASS), ("b", FAIL)):
         written(workdir / name, report, kept)
-    ended = in_process(("report", "--compare", "a", "b"), capsys)
+    ended = edgerkd("report", "--compare", "a", "b")
     assert ended.code == 0
     for words in ("verdict: pass, then fail", "both right", "page: comparison.html", "robust accuracy"):
         assert words in ended.out
     page = (workdir / "comparison.html").read_text()
     assert page == render_comparison(compare(workdir / "a", workdir / "b"))
-    document = json.loads(in_process(("report", "--compare", "a", "b", "--json"), capsys).out)
+    document = json.loads(edgerkd("report", "--compare", "a", "b", "--json").out)
     assert document["robust"]["difference"] == 0
-    assert in_process(("report", "--compare", "a", "b", "--run", "a"), capsys).code == 2
+    assert edgerkd("report", "--compare", "a", "b", "--run", "a").code == 2

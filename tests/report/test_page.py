@@ -438,7 +438,7 @@ def test_write_page(tmp_path):
     facts = replace(samples.facts(), manifest_sha256=None)
     run = samples.written(facts, tmp_path / "toy-run")
     before = set(run.path.iterdir())
-    path = write_page(run)
+    path = write_page(run, load_facts(run))
     assert path == run.page
     assert path.read_text(encoding="utf-8") == render_page(facts)
     assert set(run.path.iterdir()) - before == {path}

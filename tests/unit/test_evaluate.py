@@ -238,6 +238,12 @@ def small_run(tmp_path):
     return write_small_run(tmp_path / "runs" / "small")
 
 
+@pytest.fixture
+def unprobed(monkeypatch):
+    """Nobody looks for masked gradients, which takes most of the time of an evaluation of few images."""
+    monkeypatch.setattr(attack_job, "all_flags", lambda *_, **__: ())
+
+
 def evaluated(run, said=None, **changes):
     request, heard = Request(**{"n": 50, "chunk": 16, "seed": 3, **changes}), Listening()
     found = evaluate_run(run, request, progress=heard)
@@ -285,7 +291,7 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(small_run, monkeypatch):
     ],
     ids=str,
 )
-def test_other_flags_take_nothing_from_a_stopped_evaluation(small_run, monkeypatch, changes):
+def test_other_flags_take_nothing_from_a_stopped_evaluation(small_run, unprobed, monkeypatch, changes):
     """Catches a flag that is left out of the key: its result would be another's."""
     monkeypatch.setattr(attack_job, "bf16_pays", lambda device: True)
     with monkeypatch.context() as patch:
@@ -298,7 +304,7 @@ def test_other_flags_take_nothing_from_a_stopped_evaluation(small_run, monkeypat
 
 
 @pytest.mark.slow
-def test_other_weights_take_nothing_from_a_stopped_evaluation(small_run, monkeypatch, tmp_path):
+def test_other_weights_take_nothing_from_a_stopped_evaluation(small_run, unprobed, monkeypatch, tmp_path):
     """Catches a student trained further, with the figures of the one before."""
     with monkeypatch.context() as patch:
         patch.setattr(job.Campaign, "finish", lambda self, show, files: None)
@@ -311,7 +317,7 @@ def test_other_weights_take_nothing_from_a_stopped_evaluation(small_run, monkeyp
     assert said == []
 
 
-def test_a_damaged_chunk_is_named_and_done_again(small_run, monkeypatch):
+def test_a_damaged_chunk_is_named_and_done_again(small_run, unprobed, monkeypatch):
     """Catches a damaged file that is believed, or that stops the evaluation."""
     whole = evaluated(small_run)
     with monkeypatch.context() as patch:

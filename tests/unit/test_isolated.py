@@ -8,6 +8,7 @@ import pytest
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
 from edgerkd.verify import isolated
 from edgerkd.verify.isolated import EngineProcess
+from edgerkd.verify.peak import peak_bytes, start_peak
 from tests import odd_backend
 from tests.exporters.small_graphs import SHAPE, classifier, classifier_numpy, save
 
@@ -80,9 +81,95 @@ def test_larger_engines_and_batches_may_take_longer_and_more(graph, monkeypatch)
         ask = process._ask
         monkeypatch.setattr(process, "_ask", lambda *args, **kw: asked.append(kw) or ask(*args, **kw))
         for count, size in ((1, live.size), (64, live.size), (1, 100 << 20)):
-            live.size = size
+            live.size, process._spare = size, isolated.SECONDS
             live(np.resize(IMAGES, (count, *SHAPE)))
     (one, many, large) = asked
-    assert many["seconds"] > one["seconds"] == pytest.approx(isolated.SECONDS, abs=0.01)
+    usual = isolated.SECONDS + isolated.SECONDS_A_CALL
+    assert many["seconds"] > one["seconds"] == pytest.approx(usual, abs=0.01)
     assert large["seconds"] > one["seconds"] + 9
     assert many["memory"] - one["memory"] == 63 * IMAGES[0].nbytes * isolated.A_BYTE_OF_IMAGES
+
+
+class Clock:
+    """A time that passes as it is told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def taking(graph, monkeypatch):
+    """Calls of a small engine that take so many seconds each, of which it says how many were allowed."""
+    clock = Clock()
+    with EngineProcess() as process:
+        live = process.open("onnx", graph, outputs=1)
+        monkeypatch.setattr(isolated, "time", clock)
+
+        def ask(*given, seconds, **more):
+            if took[0] > seconds:
+                raise isolated.SlowError("stopped")
+            clock.now += took[0]
+            return {}, [IMAGES]
+
+        took = [0.0]
+        monkeypatch.setattr(process, "_ask", ask)
+
+        def calls(seconds: float, count: int) -> None:
+            took[0] = seconds
+            for _ in range(count):
+                process.call(live, {}, (IMAGES,))
+
+        yield calls
+
+
+def test_an_engine_that_is_late_at_every_call_is_stopped(taking):
+    """Catches a limit for each call alone: eight seconds a call are hours of an attack, and no call is ever late."""
+    taking(8.0, 1)
+    with pytest.raises(isolated.SlowError):
+        taking(8.0, 1)
+
+
+def test_an_engine_that_is_late_now_and_then_goes_on(taking):
+    """Catches a sum that never falls: kernels are tried once for each new size of a batch."""
+    for _ in range(20):
+        taking(8.0, 1)
+        taking(0.01, 100)
+
+
+def test_time_that_was_saved_is_no_room_for_a_hang(taking):
+    """Catches a sum without a limit: after a thousand fast calls one could hang for a minute and more."""
+    taking(0.0, 1000)
+    with pytest.raises(isolated.SlowError):
+        taking(isolated.SECONDS + 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "low", "high"), [("is usual", 0, 40), ("holds 64 MB", 64, 104), ("takes 64 MB for a moment", 64, 104)]
+)
+def test_what_an_engine_takes_is_weighed(graph, tmp_path, monkeypatch, how, low, high):
+    """Catches all that its process holds, Python and runtime with it, and what is held afterwards for the peak."""
+    odd_backend.install(tmp_path / "plugins", monkeypatch, how)
+    with EngineProcess() as process:
+        taken, device = process.open("odd", graph, outputs=1).weigh(IMAGES[:1])
+    assert device is None
+    assert taken is not None
+    assert low * 10**6 <= taken < high * 10**6
+
+
+def test_what_an_engine_takes_of_a_gpu_is_what_is_less_free(graph, tmp_path, monkeypatch):
+    """Catches what is free for what was taken, and a GPU that is never asked."""
+    odd_backend.install(tmp_path / "plugins", monkeypatch, "lies on a GPU")
+    with EngineProcess() as process:
+        assert process.open("odd", graph, outputs=1).weigh(IMAGES[:1])[1] == 1 << 28
+
+
+def test_a_peak_is_not_known_where_the_system_keeps_none(tmp_path):
+    """Catches a peak from before the engine was opened, taken for its own."""
+    assert start_peak(tmp_path / "none") is None
+    (tmp_path / "clear_refs").touch()
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t  99 kB\nVmRSS:\t  12 kB\n")
+    assert (start_peak(tmp_path), peak_bytes(tmp_path)) == (12 << 10, 99 << 10)
+    assert (tmp_path / "clear_refs").read_text() == "5"

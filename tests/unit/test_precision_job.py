@@ -37,8 +37,7 @@ from edgerkd.verify.build import choose_backend
 from edgerkd.verify.graph import graph_logits
 from edgerkd.verify.run import verify
 from tests.listening import Listening
-from tests.runs import write_small_run
-from tests.unit.test_export import opened
+from tests.runs import write_run_to_export
 from tests.zoo import THREAT, network
 
 N = 24
@@ -363,9 +362,7 @@ def test_auto_goes_on_where_a_precision_is_impossible(model, monkeypatch):
 )
 def test_a_variant_is_exported_and_verified_by_the_backend_that_is_here(tmp_path, monkeypatch, asked, name):
     """Catches a bundle for trt whose verdict on another runtime is about another precision, or fails by rounding."""
-    run = write_small_run(tmp_path / "run")
-    dataset, teacher = opened(tmp_path), network(seed=5, classes=3)
-    monkeypatch.setattr(export_job, "load_inputs", lambda run, record, progress: (dataset, teacher))
+    run = write_run_to_export(tmp_path, monkeypatch, n=60)
     export_job.export(run, format="trt", precision=asked, progress=Silent())
     bundle = read_bundle(run.bundle)
     names = {"int8": ["int8-signed", "int8-unsigned", "fp32"], "fp16": ["fp16", "fp32"]}[asked]
@@ -383,9 +380,7 @@ def test_a_variant_is_exported_and_verified_by_the_backend_that_is_here(tmp_path
 
 def test_a_device_that_is_faster_in_int8_gets_it_without_a_word(tmp_path, monkeypatch):
     """Catches a default that ships float32 to a Jetson, and one that ships int8 to a device nothing is known of."""
-    run = write_small_run(tmp_path / "run")
-    dataset, teacher = opened(tmp_path), network(seed=5, classes=3)
-    monkeypatch.setattr(export_job, "load_inputs", lambda run, record, progress: (dataset, teacher))
+    run = write_run_to_export(tmp_path, monkeypatch, n=60)
     asked = []
     monkeypatch.setattr(
         export_job, "choose", lambda model, precision, faster, **rest: asked.append((precision, faster)) or job.Chosen()

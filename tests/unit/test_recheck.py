@@ -8,25 +8,23 @@ from pathlib import Path
 import pytest
 
 from edgerkd.bundle.read import Bundle, read_bundle
-from edgerkd.bundle.write import make_variant, write_bundle
 from edgerkd.core.accuracy import Accuracy, accuracy_from_correct
+from edgerkd.core.by_class import by_class
+from edgerkd.core.comparison import mcnemar_exact
 from edgerkd.core.flag import Flag
 from edgerkd.core.plain import ClassAnswers
 from edgerkd.core.progress import Silent
 from edgerkd.core.requirement import Requirement
+from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.units import Radius
 from edgerkd.core.verification import VerifyReport
-from edgerkd.graphs.precision.fp16 import halved
-from edgerkd.graphs.precision.int8 import layers, quantized
-from edgerkd.graphs.precision.ranges import find_ranges
-from edgerkd.graphs.twin import gradient_twin
 from edgerkd.verify import evidence
-from edgerkd.verify.graph import reference_of_graph
 from edgerkd.verify.own import Brought, OwnSamples
 from edgerkd.verify.recheck import problems_of
 from edgerkd.verify.recheck_bundle import bundle_problems
 from edgerkd.verify.run import verify
-from tests.bundles import GRAPH, write_small_bundle
+from edgerkd.verify.verdict import gates_of
+from tests.bundles import write_rounded_bundle
 from tests.graph_bundles import bars
 
 PIXELS, LABELS = bars(30, seed=1)
@@ -38,21 +36,8 @@ ASKED = Requirement(min_clean_acc=0.1, min_robust_acc=0.1)
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Bundle:
     """A bundle with a variant of each precision, and images that were made against another network."""
-    small = tmp_path_factory.mktemp("small") / "bundle"
-    write_small_bundle(small)
-    found = read_bundle(small)
-    samples, _ = found.samples(found.manifest.variants[0])
-    assert samples.images_adv is not None
-    samples = replace(samples, transfers=samples.images_adv[None])
-    exact = (small / GRAPH).read_bytes()
-    rounded = quantized(exact, find_ranges(exact, [samples.images]), placement="unsigned", keep=layers(exact)[-1:])
-    graphs = {"fp32": exact, "fp16": halved(exact), "int8": rounded}
-    made = [
-        make_variant(name, graph=graph, twin=gradient_twin(graph), reference=reference_of_graph(graph, samples))
-        for name, graph in graphs.items()
-    ]
     folder = tmp_path_factory.mktemp("recheck") / "bundle"
-    write_bundle(folder, replace(found.manifest, variants=(), origins=("teacher",)), variants=made, samples=samples)
+    write_rounded_bundle(folder)
     return read_bundle(folder)
 
 
@@ -162,6 +147,110 @@ def _fewer_of_a_class(report: VerifyReport) -> VerifyReport:
 def _best(report: VerifyReport) -> Accuracy:
     """The accuracy of the best class, as if it were that of all."""
     return max((each.engine_acc for each in report.plain.classes), key=lambda each: each.value)
+
+
+def _refigured(report: VerifyReport, bundle: Bundle, **judged) -> VerifyReport:
+    """With all that follows from other fates, or another host, changed along."""
+    found = replace(report.judged, **judged)
+    names, fates = bundle.manifest.model.classes, "".join(found.fates)
+    samples, _ = bundle.samples(bundle.manifest.variants[0])
+    clean, robust = [fate != "-" for fate in fates], [fate == "+" for fate in fates]
+    retention = found.retention
+    return replace(
+        report,
+        judged=found,
+        clean_acc=accuracy_anytime(clean),
+        robust_acc=accuracy_anytime(robust),
+        rows=tuple(
+            replace(row, robust_acc=accuracy_anytime([fate == "+" or fate > chr(97 + number) for fate in fates]))
+            for number, row in enumerate(report.rows)
+        ),
+        by_class=by_class(names, samples.labels[list(found.images)], clean, robust, accuracy_anytime),
+        retention=None if retention is None else retention.value,
+        gates=gates_of(report.requirement, found),
+        curve=tuple(
+            point
+            if point.robust_acc.value >= found.robust.value
+            else replace(point, robust_acc=accuracy_anytime(robust))
+            for point in report.curve
+        ),
+    )
+
+
+def _host(report: VerifyReport, bundle: Bundle) -> VerifyReport:
+    """The host is said to have held an image that it did not."""
+    text = "".join(report.judged.host or ())
+    return _refigured(report, bundle, host=(text.replace("-", "+", 1),))
+
+
+def _exchanged(report: VerifyReport, bundle: Bundle) -> VerifyReport:
+    """An image that is wrong as it is and one that is fooled later: whatever is counted of all is the same."""
+    fates = list("".join(report.judged.fates))
+    first, second = fates.index("-"), fates.index("b")
+    fates[first], fates[second] = "b", "-"
+    return _refigured(report, bundle, fates=("".join(fates),))
+
+
+def _resisted(report: VerifyReport, bundle: Bundle) -> VerifyReport:
+    """An image that the host's fools is said to have been robust."""
+    return _refigured(report, bundle, fates=("".join(report.judged.fates).replace("b", "+", 1),))
+
+
+def _classes_exchanged(report: VerifyReport, bundle: Bundle) -> VerifyReport:
+    """Two classes' figures exchanged, plain and under attack: all adds up."""
+    first, second, *rest = report.by_class.classes
+    swapped = (replace(second, name=first.name), replace(first, name=second.name), *rest)
+    worst = min(swapped, key=lambda each: (each.robust_acc.value, each.clean_acc.value))
+    return replace(_fewer_of_a_class(report), by_class=replace(report.by_class, classes=swapped, worst=worst.name))
+
+
+def _plain_moved(key: str) -> Callable[[VerifyReport, Bundle], VerifyReport]:
+    """One right answer less in a class, and one less in all: of engine or of model, whose comparison follows."""
+
+    def change(report: VerifyReport, bundle: Bundle) -> VerifyReport:
+        plain, classes = report.plain, list(report.plain.classes)
+        assert plain.model is not None
+        place = next(n for n, each in enumerate(classes) if getattr(each, key).value > 0)
+
+        def less(accuracy: Accuracy) -> Accuracy:
+            hits = round(accuracy.value * accuracy.n) - 1
+            return accuracy_from_correct([True] * hits + [False] * (accuracy.n - hits))
+
+        classes[place] = replace(classes[place], **{key: less(getattr(classes[place], key))})
+        lost = "model_alone" if key == "engine_acc" else "engine_alone"
+        model = replace(plain.model, **{lost: getattr(plain.model, lost) + 1})
+        model = replace(model, same_answer=model.same_answer - 1 / report.samples.n)
+        if key == "model_acc":
+            model = replace(model, model_acc=less(model.model_acc))
+        model = replace(model, chance=mcnemar_exact(model.engine_alone, model.model_alone))
+        engine = less(plain.engine_acc) if key == "engine_acc" else plain.engine_acc
+        return replace(report, plain=replace(plain, engine_acc=engine, classes=tuple(classes), model=model))
+
+    return change
+
+
+CONSISTENT = {
+    "a host that held more": (_host, "judged.host: not what the bundle says"),
+    "two images exchanged": (_exchanged, "judged.fates: 2 of them not what the bundle's stored answers"),
+    "an image that is fooled said to be robust": (
+        _resisted,
+        "judged.fates: 1 of them not what the bundle's stored answers",
+    ),
+    "two classes exchanged": (_classes_exchanged, "by_class: not what labels in the bundle and judged.fates give"),
+    "a right answer less of the engine": (_plain_moved("engine_acc"), "plain.classes.1.engine_acc: not what"),
+    "a right answer less of the model": (_plain_moved("model_acc"), "plain.classes.1.model_acc: not what"),
+}
+"""What is changed with all that follows from it, so that the report alone does not tell, and how the problem begins."""
+
+
+@pytest.mark.parametrize("fraud", CONSISTENT)
+def test_what_the_stored_answers_contradict_is_named(bundle, honest, fraud):
+    """Catches figures that add up and are not those of the bundle's images: a forger can count, too."""
+    change, problem = CONSISTENT[fraud]
+    changed = change(honest("gates of the verifier"), bundle)
+    assert problems_of(changed) == []
+    found = bundle_problems(changed, bundle)
+    assert any(each.startswith(problem) for each in found), found
 
 
 FRAUDS = {

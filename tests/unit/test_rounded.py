@@ -24,8 +24,7 @@ from edgerkd.models.network import Network
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.rounded import RoundedNetwork
 from edgerkd.verify.graph import graph_logits
-from tests.runs import write_data
-from tests.unit.test_export import opened
+from tests.runs import opened, write_data
 from tests.zoo import THREAT, architecture, network
 
 FAMILIES = ("resnet", "preactresnet", "mobilenetv2", "mobilenetv3", "repvgg")

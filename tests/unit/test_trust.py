@@ -20,7 +20,7 @@ from edgerkd.core.errors import ArtefactError
 from edgerkd.core.manifest import MANIFEST
 from edgerkd.core.origin import FIELDS
 from edgerkd.core.progress import Silent
-from edgerkd.core.requirement import Requirement
+from edgerkd.core.requirement import GATES, Requirement
 from edgerkd.core.trust import Trust
 from edgerkd.core.verification import VerifyReport
 from edgerkd.files.atomic import sha256_of
@@ -324,7 +324,19 @@ def test_images_of_another_verification_are_not_the_reports(with_images):
 def test_a_pass_by_somebody_unknown_is_only_claimed(report, verified):
     """Catches a report with exit code 0 by whoever has a key."""
     asked = replace(verified.requirement, min_clean_acc=None, min_robust_acc=0.0, min_retention=None)
-    passing = replace(verified, verdict="pass", requirement=asked, gates=gates_of(asked, verified.judged))
+    thresholds = {name: who for name, who in verified.origins.thresholds.items() if name not in GATES}
+    passing = replace(
+        verified,
+        verdict="pass",
+        requirement=asked,
+        gates=gates_of(asked, verified.judged),
+        made=replace(verified.made, asked=Requirement(min_robust_acc=0.0)),
+        origins=replace(
+            verified.origins,
+            thresholds={"robust_acc": "verifier", **thresholds},
+            figures={name: verified.origins.figures[name] for name in ("robust_acc", *thresholds)},
+        ),
+    )
     write_report(report, passing, STRANGER)
     assert check_report(report, None, []).verdict == "pass as claimed"
     assert check_report(report, None, [STRANGER.key]).verdict == "pass"
@@ -432,7 +444,6 @@ FREE = {
 OF_A_BUNDLE = {
     ("bundle",),
     ("manifest_sha256",),
-    ("threat_model", "eps"),
     ("reference", "teacher_robust_acc", "value"),
     ("target", "profile"),
     ("engine", "sha256"),

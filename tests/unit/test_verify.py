@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -55,6 +56,7 @@ from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.cost import count_cost
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.report.words import notes, reasons
+from edgerkd.verify import build as build_module
 from edgerkd.verify import evidence
 from edgerkd.verify.build import RECORD, BuiltEngine, build_engine, choose_backend, open_engines
 from edgerkd.verify.classifier import EngineClassifier
@@ -292,24 +294,58 @@ def test_an_earlier_build_is_kept_unless_another_is_asked_for(bundle, tmp_path):
     assert built_onnx(bundle, tmp_path, again=True).engine.stat().st_ino != before
 
 
-def test_an_engine_that_is_replaced_while_it_is_loaded_is_loaded_again(bundle, tmp_path, monkeypatch):
-    """Catches a report on one engine under the digest of another, which a build at the same time has put there."""
-    backend, opened = load_backend("onnx"), []
-    usual = EngineProcess.open
+def test_what_is_loaded_is_what_was_recorded_whatever_happens_to_the_kept_file(bundle, tmp_path, monkeypatch):
+    """Catches a report on one engine under the digest of another, put there between a look at it and its loading."""
+    backend, found, kept = load_backend("onnx"), read_bundle(bundle), tmp_path / "engines"
+    usual, opened = EngineProcess.open, []
 
-    def opens(self, name, path, **given):
-        if not opened:
-            write_atomic(path, (bundle / TWIN).read_bytes())
-            given["outputs"] = None
-        opened.append(path)
-        return usual(self, name, path, **given)
+    def opens(self, which, path, **given):
+        for file in kept.rglob("*.onnx"):
+            write_atomic(file, b"something else")
+        opened.append((sha256_of(path), path.is_relative_to(kept)))
+        return usual(self, which, path, **given)
 
     monkeypatch.setattr(EngineProcess, "open", opens)
-    found = read_bundle(bundle)
     with ExitStack() as stack:
-        built = open_engines(found, found.manifest.variants[0], backend, tmp_path / "engines", stack).built
+        built = open_engines(found, found.manifest.variants[0], backend, kept, stack).built
         assert sha256_of(built.engine) == built.record.engine_sha256 == found.manifest.files[GRAPH].sha256
-    assert len(opened) == 6
+    files = found.manifest.files
+    assert {digest for digest, _ in opened} == {files[GRAPH].sha256, files[TWIN].sha256}
+    assert not any(there for _, there in opened)
+
+
+def test_an_engine_that_was_replaced_after_a_look_at_its_digest_is_built_anew(bundle, tmp_path, monkeypatch):
+    """Catches a digest that is held against a file, and another file that is loaded."""
+    backend, found, kept = load_backend("onnx"), read_bundle(bundle), tmp_path / "engines"
+    usual, copied = shutil.copyfile, []
+
+    def copies(source, target):
+        copied.append(source)
+        if len(copied) == 1:
+            write_atomic(source, (bundle / TWIN).read_bytes())
+        return usual(source, target)
+
+    monkeypatch.setattr(build_module.shutil, "copyfile", copies)
+    with ExitStack() as stack:
+        built = open_engines(found, found.manifest.variants[0], backend, kept, stack).built
+        assert sha256_of(built.engine) == found.manifest.files[GRAPH].sha256
+    assert len(copied) == 3, "the engine alone, then both once they were built anew"
+
+
+def test_nothing_lies_beside_an_engine_when_it_is_loaded(bundle, tmp_path, monkeypatch):
+    """Catches a runtime that takes weights, or kernels, from a file that nobody has a digest of."""
+    backend, found, kept = load_backend("onnx"), read_bundle(bundle), tmp_path / "engines"
+    built_onnx(bundle, kept).engine.with_name("weights.bin").write_bytes(b"somebody else's")
+    usual, seen = EngineProcess.open, set()
+
+    def opens(self, which, path, **given):
+        seen.update(each.name for each in path.parent.iterdir())
+        return usual(self, which, path, **given)
+
+    monkeypatch.setattr(EngineProcess, "open", opens)
+    with ExitStack() as stack:
+        open_engines(found, found.manifest.variants[0], backend, kept, stack)
+    assert seen == {"engine.onnx", "twin.onnx"}
 
 
 def test_of_two_who_build_at_once_one_builds(bundle, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from edgerkd.bundle.kept import ids_of
+from edgerkd.bundle.kept import ids_of, kept_path
 from edgerkd.bundle.read import read_bundle
 from edgerkd.core.errors import ConfigError
+from edgerkd.core.progress import Silent
+from edgerkd.core.run import RunFolder
 from edgerkd.files.atomic import sha256_of
 from edgerkd.report.vnnlib import FORMS, Property, property_1, property_2, write_vnnlib
+from edgerkd.verify.own import Brought, OwnSamples
+from edgerkd.verify.run import verify
+from edgerkd.verify.signed_report import write_report
 from tests.bundles import GRAPH, write_small_bundle
 from tests.command import in_process
 from tests.report import samples
@@ -119,6 +125,60 @@ def test_what_cannot_be_written_is_said(bundle, tmp_path):
     assert (full / "mine").read_text() == "precious"
     with pytest.raises(ConfigError, match="none of the images"):
         write_vnnlib(tmp_path / "out", bundle, variant, samples.kept())
+
+
+@pytest.fixture(scope="module")
+def judged(bundle, tmp_path_factory):
+    """The folder of a bundle that was verified on images of the verifier's own, and these."""
+    folder = tmp_path_factory.mktemp("own")
+    shutil.copytree(bundle.path, folder / "bundle")
+    found = read_bundle(folder / "bundle")
+    stored, _ = found.samples(found.manifest.variants[0])
+    pixels = np.random.default_rng(3).integers(0, 256, (60, *stored.pixels.shape[1:]), np.uint8)
+    labels = np.random.default_rng(4).integers(0, 3, 60)
+    path = RunFolder(folder).verification(found.key)
+    own = OwnSamples(data="mine", pixels=pixels, labels=labels, of=60, seed=7)
+    report = verify(
+        found,
+        engines=folder / "engines",
+        measure=True,
+        attack="fgsm",
+        brought=Brought(samples=own),
+        keep=kept_path(path),
+        progress=Silent(),
+    )
+    write_report(path, report, None)
+    return folder, pixels, labels
+
+
+def test_images_of_the_verifiers_own_are_written_where_they_are_kept(judged, tmp_path, capsys):
+    """Catches the bundle's images in the place of those that were judged, and a few told as if they were all."""
+    folder, pixels, labels = judged
+    done = in_process(("report", str(folder / "bundle"), "--vnnlib", str(tmp_path / "out")), capsys)
+    assert done.code == 0
+    files = sorted((tmp_path / "out" / "1.0" / "vnnlib").iterdir())
+    assert 0 < len(files) <= 8
+    assert re.search(rf"60 images of the verifier's own were judged, of which {len(files)} are kept", done.err)
+    eps, low = float(THREAT.eps), np.divide(pixels, 255, dtype=np.float32).reshape(60, -1).astype(np.float64)
+    for file in files:
+        bounds, pairs = first_form(file.read_text())
+        gaps = np.abs(np.maximum(low - eps, 0) - bounds[:, 0]).max(1)
+        assert gaps.min() < 1e-8
+        assert {right for _, right in pairs} == {int(labels[gaps.argmin()])}
+
+
+def test_where_the_verifiers_images_are_not_kept_it_is_said_what_to_do(judged, tmp_path, capsys):
+    """Catches properties of the bundle's images under a verdict about others."""
+    folder, _, _ = judged
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (file,) = copy.glob("verify-*.images.npz")
+    file.unlink()
+    done = in_process(("report", str(copy / "bundle"), "--vnnlib", str(tmp_path / "out")), capsys)
+    assert done.code == 3
+    assert f"{file.name}, where a few of them are kept, is not there: copy it beside the report" in " ".join(
+        done.err.split()
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command(bundle, tmp_path, capsys):

@@ -3,7 +3,7 @@
 from edgerkd.report.load import Facts
 from edgerkd.report.markup import Markup
 from edgerkd.report.parts import NOTHING, bullets, data_table, section
-from edgerkd.report.plain import plain_lines, plain_table, timing_lines
+from edgerkd.report.plain import memory_lines, plain_lines, plain_table, timing_lines
 
 
 def plain(facts: Facts) -> Markup:
@@ -19,6 +19,9 @@ def plain(facts: Facts) -> Markup:
 
 
 def timing(facts: Facts) -> Markup:
-    """Conditions before and after."""
+    """Conditions before and after, and what was taken of memory."""
     report = facts.verification
-    return NOTHING if report is None else section("How the latency was measured", bullets(timing_lines(report.timing)))
+    if report is None:
+        return NOTHING
+    memory = [f"Memory: {line}" for line in memory_lines(report.engine_memory)]
+    return section("How latency and memory were measured", bullets([*timing_lines(report.timing), *memory]))
