@@ -1,7 +1,7 @@
 """What fp16 and int8 do to students: speed, size, and robust accuracy under a white-box attack.
 
     python bench/study.py bench/plans/precision.toml               first: it trains the students
-    OMP_NUM_THREADS=1 taskset -c 0 python bench/precision.py [--only NAME ...] [-n 500]
+    OMP_NUM_THREADS=1 taskset -c 0 python bench/precision.py [--only NAME ...] [--runs FOLDER ...] [-n 500]
     python bench/precision.py --table docs/measured/precision.json
 
 Each graph of a student (edgerkd's own, and those of ONNX Runtime's quantiser) is timed by each runtime, all of them in
@@ -29,15 +29,19 @@ from plan import read_plan
 from setting import opened
 from torch import nn
 
-from edgerkd.attacks.suite import attacks_of
+from edgerkd.attacks.suite import DEFAULT, attacks_of
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.precision import Placement, PrecisionSearch
 from edgerkd.core.progress import Silent
+from edgerkd.core.run import RunFolder
+from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
+from edgerkd.data.dataset import Dataset
 from edgerkd.files.atomic import write_atomic
+from edgerkd.files.decode import decode_json
 from edgerkd.graphs.precision.int8 import layers
 from edgerkd.graphs.precision.wiring import Wiring
 from edgerkd.graphs.twin import gradient_twin
@@ -46,7 +50,7 @@ from edgerkd.jobs.precision import FloatModel, Tried, attacked, try_precision
 from edgerkd.models.build import build
 from edgerkd.models.network import Network
 from edgerkd.models.onnx_graph import OPSET, onnx_from_module, onnx_from_network
-from edgerkd.models.store import read_safetensors
+from edgerkd.models.store import load_network, read_safetensors
 from edgerkd.verify.graph import graph_logits
 
 PLAN = Path("bench/plans/precision.toml")
@@ -88,29 +92,41 @@ def students(work: Path, n: int, only: list[str]) -> list[Subject]:
         data, threat_model = opened(case.data)
         network = build(case.architecture(data))
         network.load_state_dict(read_safetensors(weights))
-        attacked_ = attack_network(
-            network,
-            data.test.sample(n, seed=0),
-            name=case.name,
-            split="test",
-            of=len(data.test),
-            class_names=data.class_names,
-            threat_model=threat_model,
-            seed=0,
-            progress=Silent(),
-        )
-        images = data.train.sample(CALIBRATION, seed=0).images
-        found.append(
-            Subject(
-                name=case.name,
-                network=network.eval(),
-                graph=onnx_from_network(network),
-                calibration=np.divide(images.contiguous().numpy(), 255, dtype=np.float32),
-                images=attacked_.samples.images,
-                judged=Judged(samples=attacked_.samples, threat_model=threat_model),
-            )
-        )
+        found.append(judged_subject(case.name, network, data, threat_model, n))
     return found
+
+
+def student_of(folder: Path, n: int) -> Subject:
+    """That of a run of `edgerkd distill` on data which come by their name, such as the demo's."""
+    run = RunFolder(folder)
+    record = decode_json(RunRecord, run.recipe)
+    data, _ = opened(record.data.name)
+    return judged_subject(folder.resolve().name, load_network(run.trained), data, record.recipe.threat_model, n)
+
+
+def judged_subject(name: str, network: Network, data: Dataset, threat_model: ThreatModel, n: int) -> Subject:
+    """The network, attacked on `n` test images as a bundle's are."""
+    attacked_ = attack_network(
+        network,
+        data.test.sample(min(n, len(data.test)), seed=0),
+        name=name,
+        split="test",
+        of=len(data.test),
+        class_names=data.class_names,
+        threat_model=threat_model,
+        seed=0,
+        progress=Silent(),
+        attack=DEFAULT,
+    )
+    images = data.train.sample(CALIBRATION, seed=0).images
+    return Subject(
+        name=name,
+        network=network.eval(),
+        graph=onnx_from_network(network),
+        calibration=np.divide(images.contiguous().numpy(), 255, dtype=np.float32),
+        images=np.asarray(attacked_.samples.images),
+        judged=Judged(samples=attacked_.samples, threat_model=threat_model),
+    )
 
 
 def large(only: list[str]) -> list[Subject]:
@@ -153,7 +169,7 @@ def model_of(subject: Subject) -> FloatModel:
         graph=subject.graph,
         samples=nothing if judged is None else judged.samples,
         calibration=subject.calibration,
-        attacks=attacks_of("pgd"),
+        attacks=attacks_of(DEFAULT),
         threat_model=ANY if judged is None else judged.threat_model,
         seed=0,
     )
@@ -356,6 +372,7 @@ def table(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[], help="these students and networks alone")
+    parser.add_argument("--runs", nargs="+", type=Path, default=[], help="runs of `edgerkd distill`, as well")
     parser.add_argument("-n", type=int, default=500, help="test images that are attacked")
     parser.add_argument("--work", type=Path, default=Path("build/study"), help="where the study keeps its students")
     parser.add_argument("--out", type=Path, default=Path("docs/measured/precision.json"))
@@ -366,7 +383,8 @@ def main() -> None:
         return
     warnings.simplefilter("ignore")  # of quantisers and exporters
     facts = machine_facts(("torch", "onnxruntime", "openvino"))
-    for subject in (*students(args.work, args.n, args.only), *large(args.only)):
+    own = (student_of(folder, args.n) for folder in args.runs)
+    for subject in (*own, *students(args.work, args.n, args.only), *large(args.only)):
         print(subject.name, flush=True)
         row = measured(subject)
         kept = json.loads(args.out.read_text())["results"] if args.out.exists() else []
