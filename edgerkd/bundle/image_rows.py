@@ -96,7 +96,7 @@ def rows_of_file(path: Path, begin: int, shape: tuple[int, ...]) -> ImageRows:
     return ImageRows(read, np.arange(shape[0]), image_shape)
 
 
-def _mark(path: Path) -> tuple[int, int, int]:
+def _mark(path: Path) -> tuple[int, ...]:
     """What is another number for another file, or for one that was written to."""
     found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -29,6 +29,8 @@ HELD = 3 << 27
 PACKED = 1 << 26
 """Bytes of all arrays that are packed, or not row after row: these are read whole. Ours: edgerkd packs none."""
 _FEWER = "make the bundle anew with fewer images (--images)."
+MOST_TRANSFERS = 64
+"""Other networks whose adversarial images a bundle may hold. Ours."""
 _SMALL = 1 << 24  # bytes of images that are read whole in any case; ours
 LOGITS_LIMIT = 1 << 28
 """Bytes of all logits of a reference. Ours: 20,000 images, clean and adversarial, in 1,000 classes have 153 MiB."""
@@ -142,6 +144,8 @@ def read_samples(path: Path) -> StoredSamples:
         shape, k = (n, *pixels[1:]), headers["transfers"].shape[:1] if "transfers" in headers else ()
         shapes = {"pixels": shape, "labels": (n,), "images_adv": shape, "host_robust": (n,), "transfers": (*k, *shape)}
         problems = _misfits(headers, n, shapes)
+        if max(k, default=0) > MOST_TRANSFERS:
+            problems.append(f"there are images of {max(k):,} other networks, and at most {MOST_TRANSFERS} are allowed")
         if not problems and len(pixels) != 4:
             problems.append(f"pixels are {pixels}: expected (n, c, h, w)")
         if not problems and ("images_adv" in headers) is not ("host_robust" in headers):
@@ -154,9 +158,13 @@ def read_samples(path: Path) -> StoredSamples:
 
 def _check_held(archive: Archive, headers: Mapping[str, Header], path: Path) -> None:
     """Raises ArtefactError for images, or packed arrays, that take more memory than there may be."""
-    packed = sum(header.nbytes for name, header in headers.items() if archive.place(name) is None)
     if problem := _unheld(headers["pixels"].shape):
         raise ArtefactError(f"{shown(path)}: {problem}: {_FEWER}")
+    _check_packed(archive, headers, path)
+
+
+def _check_packed(archive: Archive, headers: Mapping[str, Header], path: Path) -> None:
+    packed = sum(header.nbytes for name, header in headers.items() if archive.place(name) is None)
     if packed > PACKED:
         problem = f"{format_size(packed)} of arrays are packed, and at most {format_size(PACKED)} may be"
         raise ArtefactError(f"{shown(path)}: {problem}: make the bundle anew, edgerkd packs none.")
@@ -203,6 +211,7 @@ def read_reference(path: Path) -> Reference:
     """Raises ArtefactError for a file that holds no logits, too many, or some of wrong type or not finite."""
     with open_arrays(path) as archive:
         headers = _headers(archive, ("logits",), ("logits_adv",), LOGITS_LIMIT, path)
+        _check_packed(archive, headers, path)
         shape = headers["logits"].shape
         problems = _misfits(headers, shape[0] if len(shape) == 2 else 0, dict.fromkeys(headers, shape))
         found = {} if problems else {name: archive.read(name, limit=LOGITS_LIMIT) for name in headers}

@@ -1,5 +1,6 @@
 """`edgerkd bundle`: a bundle from a network of one's own."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -107,7 +108,7 @@ def bundle(
     put_line(f"bundle: {made.path}")
     for line in identity_lines(made, signer):
         put_line(line)
-    put_line(f"next: edgerkd verify {made.path}")
+    put_line(f"next: edgerkd verify {shlex.quote(str(made.path))}")
 
 
 def check_data_given(context: typer.Context) -> None:

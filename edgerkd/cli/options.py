@@ -266,7 +266,7 @@ def bundle_folders(bundle: Path | None) -> RunFolder:
     A bundle that was copied to a device keeps whatever name it has there.
     """
     if bundle is None:
-        return latest_run()
+        return latest_run("name the folder of a bundle")
     from edgerkd.files.paths import given_path, unreadable
 
     path = given_path(bundle)

@@ -232,7 +232,8 @@ def _check_report(
     whose = (
         "a key you trust" if checked.trusted else "a key that is not known here; --trust KEY would settle whose it is"
     )
-    (note if json else put_line)(f"checked: as the key {checked.key} signed it, {whose}")
+    about = "" if source is None else f", and about {source}"
+    (note if json else put_line)(f"checked: as the key {checked.key} signed it, {whose}{about}")
     if checked.report.kept is not None and not (images := kept_path(path)).exists():
         note(f"note: {images.name} is not beside it: each image's outcome was not checked")
     _end(checked.report, checked.verdict, path)

@@ -104,19 +104,17 @@ class RunFolder:
         return self.path / ("report.html" if self.recipe.exists() else f"report-{self.bundle_name}.html")
 
 
-def latest_run() -> RunFolder:
-    """The newest run, which `runs/latest` names. Raises ConfigError where there is none."""
+def latest_run(otherwise: str = "name one with --run") -> RunFolder:
+    """The newest run, which `runs/latest` names. Raises ConfigError where there is none: so, or `otherwise`."""
     link = RUNS / "latest"
     try:
         # A copy that followed the link holds the run itself.
         target = RUNS / link.readlink() if link.is_symlink() else link
         there = target.exists()
     except (OSError, RuntimeError) as e:
-        raise ConfigError(f"{link} cannot be followed ({e}): name a run with --run.") from e
+        raise ConfigError(f"{link} cannot be followed ({e}): {otherwise}.") from e
     if not there:
-        raise ConfigError(
-            f"{link}: there is no run here yet. Start one with `edgerkd distill`, or name one with --run."
-        )
+        raise ConfigError(f"{link}: there is no run here yet. Start one with `edgerkd distill`, or {otherwise}.")
     return RunFolder(target)
 
 

@@ -54,7 +54,7 @@ def _mode_problem(picture: "Image", alpha: Alpha) -> str | None:
     """Why the picture's kind of pixels is refused, with the conversion to use."""
     if picture.mode.startswith("I") or picture.mode == "F" or _is_deep(picture):
         return f"has more than 8 bits a value ({picture.mode}): convert it, with ImageMagick: -depth 8"
-    if alpha == "refuse" and has_alpha(picture):
+    if alpha == "refuse" and has_alpha(picture) and _is_transparent(picture):
         return "is transparent: choose its background with --alpha white or --alpha black"
     return None
 
@@ -73,6 +73,11 @@ def _is_deep(picture: "Image") -> bool:
 def has_alpha(picture: "Image") -> bool:
     """Whether any of its pixels may be transparent."""
     return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+
+
+def _is_transparent(picture: "Image") -> bool:
+    """Whether any of its pixels is; the picture is decoded for that."""
+    return bool(np.asarray(picture.convert("RGBA").getchannel("A")).min() < 255)
 
 
 def _is_colour(picture: "Image") -> bool:
@@ -137,7 +142,7 @@ def picture_array(path: Path, *, size: tuple[int, int], channels: int, fit: Fit,
         # A JPEG is decoded no larger than needed: no less than twice the size that it gets.
         picture.draft("RGB" if channels == 3 else "L", (2 * max(size), 2 * max(size)))
         image = ImageOps.exif_transpose(picture)
-        if has_alpha(image):
+        if has_alpha(image) and alpha != "refuse":
             image = image.convert("RGBA")
             behind = pillow.new("RGBA", image.size, alpha)
             image = pillow.alpha_composite(behind, image)

@@ -21,6 +21,13 @@ from edgerkd.core.errors import ConfigError, StorageError
 from edgerkd.files.paths import MakeError, kind_of, open_file, shown
 
 CLAIM = ".claim"
+_FIXES = {
+    errno.EEXIST: "choose another name",
+    errno.EISDIR: "choose another name",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that you may write to",
+}
 _SUFFIX = ".part"
 _TEMPORARY = re.compile(rf"\A\.(.+)-[a-z0-9_]{{8}}{re.escape(_SUFFIX)}\Z")  # as `tempfile` makes them
 
@@ -334,9 +341,9 @@ def storage(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
+        fix = _FIXES.get(e.errno or 0, "free some space, or choose another folder")
         raise StorageError(
-            f"{shown(_final(path))}: cannot be written: {e.strerror}. What was there before is intact: free some "
-            "space, or choose another folder."
+            f"{shown(_final(path))}: cannot be written: {e.strerror}. What was there before is intact: {fix}."
         ) from e
 
 

@@ -137,9 +137,11 @@ def _say_choice(choice: Choice, progress: Progress) -> None:
     progress.say(f"normalization found by accuracy on {choice.best.accuracy.n} images: {shown}")
     if not choice.clear:
         others = ", ".join(reading_name(each) for each in choice.tied if each != choice.best)
+        open_ = any(each.normalization != choice.best.normalization for each in choice.tied)
+        flags = "--normalize, or --mean and --std, and --channels" if open_ else "--channels rgb or --channels bgr"
         progress.say(
             f"note: {reading_name(choice.best)} is taken, and {others} cannot be told from it by so few images: say it "
-            "with --normalize, or --mean and --std, and --channels."
+            f"with {flags}."
         )
 
 

@@ -13,6 +13,7 @@ from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import make_variant, write_bundle
+from edgerkd.core.by_class import floor_above
 from edgerkd.core.data_request import DataRequest, Preprocessing
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.manifest import Manifest
@@ -97,6 +98,7 @@ def make_bundle(
     check_precision(asked.precision, backend, asked.profiles, progress)
     check_source(model)
     judged = judge_inputs(model, data, n=asked.n, seed=asked.seed, progress=progress)
+    _say_floor(asked.requirement, judged, progress)
     threat_model = threat_model_of(data, judged, eps=asked.eps, norm=asked.norm, progress=progress)
     calibration = _calibration(judged, data, asked, progress) if model.engine is None else None
     graph = judged.model.graph
@@ -129,6 +131,18 @@ def make_bundle(
     variants = [*(tried.variant(samples) for tried in chosen.tried), made]
     write_bundle(folder, manifest, variants=variants, samples=samples, license=asked.license, signer=signer)
     return read_bundle(folder)
+
+
+def _say_floor(requirement: Requirement, judged: Judged, progress: Progress) -> None:
+    """Which thresholds are too low to count as they are (verify/asking.py)."""
+    chance = int(np.unique(judged.drawn.labels, return_counts=True)[1].max()) / len(judged.drawn.labels)
+    floor = floor_above(chance)
+    for name, flag in (("clean_acc", "--min-clean"), ("robust_acc", "--min-robust")):
+        if requirement.gates.get(name, 1.0) < floor:
+            progress.say(
+                f"note: {flag} {requirement.gates[name]:g} counts as {floor:.1%}: always answering the commonest class "
+                f"is right on {chance:.1%} of these images. Only what is asked of `edgerkd verify` may be lower."
+            )
 
 
 def _manifest(name: str, judged: Judged, request: DataRequest, asked: Asked, threat_model: ThreatModel) -> Manifest:

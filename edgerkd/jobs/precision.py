@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -276,7 +277,12 @@ def allowed_loss(n: int) -> float | None:
 def _why_not(tried: Tried) -> str:
     if _falls_short(tried):
         return "its robustness does not hold"
-    return "too few images resist the attack to say that its robustness holds"
+    return "too few images resist the attack to say that its robustness holds: take more with -n"
+
+
+def _least() -> int:
+    """How few robust images can show that robustness holds, if none is lost."""
+    return next(n for n in count(1) if allowed_loss(n) is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,8 +327,14 @@ def choose(
     if asked != "auto":
         return Chosen(tried=tuple(try_precision(model, asked, progress=progress)))
     rejected: list[PrecisionSearch] = []
-    model = replace(model, in_full=False)
-    for precision in faster if model.samples.host_robust is not None else ():
+    model, held = replace(model, in_full=False), model.samples.host_robust
+    if faster and held is not None and (robust := int(held.sum())) < (least := _least()):
+        progress.say(
+            f"{' and '.join(faster)}: not tried, for {robust} of {len(held)} images resist the attack in float32, and "
+            f"fewer than {least} cannot show that robustness holds: take more with -n"
+        )
+        return Chosen()
+    for precision in faster if held is not None else ():
         if precision == "int8" and placement is None:
             continue
         own_first = sorted(PLACEMENTS, key=lambda each: each != placement)

@@ -74,7 +74,7 @@ def report_in(path: Path) -> Path:
 def compared(first: VerifyReport, second: VerifyReport, one: Kept | None, other: Kept | None) -> VerifyComparison:
     """The comparison of two reports with what was kept beside them."""
     clean = robust = None
-    common, same = 0, False
+    common, same = 0, _images_told(first) == _images_told(second)
     if one is not None and other is not None:
         both, rows, other_rows = np.intersect1d(one.ids, other.ids, return_indices=True)
         common, same = len(both), len(both) == len(one.ids) == len(other.ids)
@@ -90,6 +90,11 @@ def compared(first: VerifyReport, second: VerifyReport, one: Kept | None, other:
         changes=changes_of(first, second),
         unlike=differences_of(first, second, same_images=same),
     )
+
+
+def _images_told(report: VerifyReport) -> object:
+    """Which images were judged, as far as a report alone says it."""
+    return report.manifest_sha256, report.samples, sorted(report.judged.images)
 
 
 def figures_table(found: VerifyComparison) -> Table:
@@ -151,7 +156,9 @@ def change_words(found: VerifyComparison) -> tuple[str, ...]:
     ]
     if found.unlike:
         lines.append(f"not alike in how they were made: {', '.join(found.unlike)}")
-    if found.robust is None:
+    if not (found.first.rows and found.second.rows):
+        lines.append("at least one of them attacked nothing: no images are paired")
+    elif found.robust is None:
         lines.append("no image is known to be in both: nothing is paired")
     elif "images" in found.unlike:
         lines.append(f"{found.common} images are in both, and only these are paired")

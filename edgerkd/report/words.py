@@ -19,9 +19,9 @@ from edgerkd.report.origins import origin_notes
 
 HEADLINES: dict[Verdict, tuple[str, str]] = {
     "pass": ("PASS", "every gate is met and no limit judged here is exceeded"),
-    "fail": ("FAIL", "at least one requirement is not met: this engine is not shown to be robust"),
+    "fail": ("FAIL", "at least one requirement is not met: the tables say which"),
     "inconclusive": ("INCONCLUSIVE", "nothing failed, but the evidence is not enough: this is not a pass"),
-    "measured": ("MEASURED", "figures alone, for no threshold was asked: this is not a pass"),
+    "measured": ("MEASURED", "figures alone, held against no threshold: this is not a pass"),
     "pass as claimed": (
         "PASS AS CLAIMED",
         "every gate is met by what the bundle brings, and nothing that you trust backs the bundle: this is not a pass",
@@ -314,7 +314,7 @@ def build_words(log: BuildLog) -> tuple[str, ...]:
     elif log.typing == "weak":
         lines.append(f"weakly typed, precisions allowed: {', '.join(log.precisions)}")
     if log.arithmetic is not None:
-        lines.append(f"layers that are not int8 are computed in {log.arithmetic} on this processor")
+        lines.append(f"its floating-point layers are computed in {log.arithmetic} on this processor")
     if log.layers:
         who = "by the finished engine" if log.layers_from == "engine" else "by the graph as the library read it"
         layers = (f"{each.count} {each.kind.lower().replace('_', ' ')} {each.precision}" for each in log.layers)

@@ -5,7 +5,9 @@ import numpy as np
 from edgerkd.attacks.classifier import Classifier, Cotangent
 from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.bundle.image_rows import ImageRows
+from edgerkd.bundle.samples import LOGITS_LIMIT
 from edgerkd.core.errors import EngineError
+from edgerkd.core.units import format_size
 
 BATCH = 64
 """Images that an engine is shown at once."""
@@ -57,5 +59,20 @@ def logits_of(classifier: Classifier, images: FloatArray | ImageRows) -> FloatAr
     """All logits (n, k), asked for in batches; of no images the engine is not asked, and they are (0, 1)."""
     if not len(images):
         return np.empty((0, 1), np.float32)
-    parts = (images[first : first + BATCH] for first in range(0, len(images), BATCH))
-    return np.concatenate([classifier.logits(part) for part in parts])
+    parts: list[FloatArray] = []
+    for first in range(0, len(images), BATCH):
+        parts.append(classifier.logits(images[first : first + BATCH]))
+        check_logits(parts, min(BATCH, len(images) - first), of=len(images))
+    return np.concatenate(parts)
+
+
+def check_logits(parts: list[FloatArray], n: int, *, of: int) -> None:
+    """Raises EngineError where the last of the `parts`, of n images, has no logits (n, k) as the first has.
+
+    Also where those of all images, so many as `of` says, would take more memory than a bundle's may.
+    """
+    first, last = parts[0], parts[-1]
+    if last.ndim != 2 or len(last) != n or last.shape[1] != first.shape[-1]:
+        raise EngineError(f"logits of the shape {last.shape} came for {n} images, and a row for each is expected")
+    if (size := of * last.shape[1] * last.itemsize) > LOGITS_LIMIT:
+        raise EngineError(f"{last.shape[1]:,} logits come for each image: {format_size(size)} in all are too many")

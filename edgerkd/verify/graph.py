@@ -10,7 +10,7 @@ from edgerkd.bundle.image_rows import ImageRows
 from edgerkd.bundle.plugins import open_onnx
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.errors import ConfigError, EngineError
-from edgerkd.verify.classifier import BATCH, EngineClassifier
+from edgerkd.verify.classifier import BATCH, EngineClassifier, check_logits
 from edgerkd.verify.isolated import open_isolated
 
 OpenGraph = Callable[[bytes], AbstractContextManager[LiveEngine]]
@@ -42,7 +42,11 @@ def graph_logits(graph: bytes, images: FloatArray | ImageRows, *, opened: OpenGr
 
 def engine_logits(engine: LiveEngine, images: FloatArray | ImageRows) -> FloatArray:
     """What an engine answers first, a batch at a time: logits (n, k) of images (n, c, h, w). Raises as it does."""
-    return np.concatenate([engine(images[i : i + BATCH])[0] for i in range(0, len(images), BATCH)])
+    parts: list[FloatArray] = []
+    for i in range(0, len(images), BATCH):
+        parts.append(engine(images[i : i + BATCH])[0])
+        check_logits(parts, min(BATCH, len(images) - i), of=len(images))
+    return np.concatenate(parts)
 
 
 def run_apart(graph: bytes, images: FloatArray, *, where: str) -> None:

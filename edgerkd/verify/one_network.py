@@ -1,5 +1,7 @@
 """Whether the float32 model, whose robustness a variant's retention is a share of, is the network that is verified."""
 
+from contextlib import ExitStack
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,11 +24,11 @@ in fp16 and 0.009 to 0.018 in int8; two students of one recipe and other seeds a
 (docs/measured/precision.md)."""
 TRAINED = 0.15
 """The same of a variant for which its model was trained on, by the bundle's word. Ours: 0.067 was measured."""
-LEAP = 5.0
-"""Times the median difference of an image's logits, beyond which an answer is not another one by rounding. Ours."""
+LEAP = 2.0
+"""Times what logits may differ by, beyond which an image's answer is not another one by rounding: of the size of most
+images' logits, for at the boundary between two classes an image's own are small. Ours."""
 LEAPS = 0.01
 """Share of the images, clean and adversarial, of which that may be so. Ours: it was so of none."""
-_LEAST = 1e-3  # of an image's logits; where the median difference is less, as in fp16, that is no scale
 
 
 def network_doubts(bundle: Bundle, variant: Variant, reference: Reference, samples: StoredSamples) -> tuple[Flag, ...]:
@@ -39,8 +41,8 @@ def network_doubts(bundle: Bundle, variant: Variant, reference: Reference, sampl
     if host is None or variant.precision == "fp32" or samples.host_robust is None:
         return ()
     own, model = (_all(each) for each in (reference, bundle.reference(host, samples)))
-    difference, leaps = apart(own, model)
     limit, n = explained(variant), len(own)
+    difference, leaps = apart(own, model, limit)
     if difference <= limit and leaps <= LEAPS * n:
         return ()
     facts = {"variant": variant.name, "precision": variant.precision}
@@ -53,15 +55,14 @@ def explained(variant: Variant) -> float:
     return TRAINED if trained else EXPLAINED[variant.precision]
 
 
-def apart(logits: FloatArray, model: FloatArray) -> tuple[float, int]:
+def apart(logits: FloatArray, model: FloatArray, limit: float) -> tuple[float, int]:
     """How far logits (n, k) are from a model's, as a share of its size, and how many answers leap.
 
-    A leap is another answer where the logits differ by far more than those of most images.
+    A leap is another answer where the logits differ by far more than the `limit` of that share.
     """
     own, theirs = (_centred(each) for each in (logits, model))
     change, size = (np.square(each).sum(1) for each in (own - theirs, theirs))
-    shares = np.sqrt(change / np.maximum(size, np.finfo(np.float64).tiny))
-    far = shares > LEAP * max(float(np.median(shares)), _LEAST)
+    far = np.sqrt(change) > LEAP * limit * np.sqrt(np.median(size))
     leaps = int((far & (own.argmax(1) != theirs.argmax(1))).sum())
     return float(np.sqrt(change.sum() / max(size.sum(), np.finfo(np.float64).tiny))), leaps
 
@@ -74,7 +75,7 @@ def _centred(logits: FloatArray) -> NDArray[np.float64]:
 def host_problems(bundle: Bundle, variant: Variant, samples: StoredSamples) -> list[str]:
     """Where the float32 graph, run here, does not give the answers that are stored for it.
 
-    What is verified by itself has parity for that. Nothing is known where no ONNX Runtime is here, or it does not run
+    What is verified by itself has parity for that. Nothing is known where no ONNX Runtime is here, or it does not open
     the graph.
     """
     host = bundle.manifest.host
@@ -82,11 +83,16 @@ def host_problems(bundle: Bundle, variant: Variant, samples: StoredSamples) -> l
         return []
     stored = bundle.reference(host, samples)
     shown = [samples.floats] if samples.images_adv is None else [samples.floats, samples.images_adv]
-    try:
-        with open_isolated(read_file(bundle.path / host.graph, limit=GRAPH_LIMIT), name=host.graph) as engine:
+    with ExitStack() as stack:
+        try:
+            graph = read_file(bundle.path / host.graph, limit=GRAPH_LIMIT)
+            engine = stack.enter_context(open_isolated(graph, name=host.graph))
+        except (MissingDependencyError, EngineError):
+            return []
+        try:
             logits = np.concatenate([engine_logits(engine, images) for images in shown])
-    except (MissingDependencyError, EngineError):
-        return []
+        except (EngineError, ValueError) as e:
+            return [f"{host.graph} does not answer the images that are stored with it: {e}"]
     expected = _all(stored)
     if logits.shape != expected.shape:
         return [f"{host.graph} gives logits of the shape {logits.shape}, and {expected.shape} are stored"]

@@ -3,16 +3,20 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgerkd.bundle.kept import Kept, read_kept
+import numpy as np
+
+from edgerkd.attacks.ball import length
+from edgerkd.bundle.kept import Kept, ids_of, read_kept
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.budget import limits
 from edgerkd.core.comparison import mcnemar_exact
 from edgerkd.core.errors import ArtefactError
 from edgerkd.core.gradient_check import REQUIRED, STRAY, GradientCheck, allowed_disagreements
 from edgerkd.core.judged import RIGHT, WRONG
-from edgerkd.core.kept import curve_of
+from edgerkd.core.kept import SLACK, curve_of
 from edgerkd.core.plain import ModelComparison
 from edgerkd.core.sequential import share
+from edgerkd.core.threat import ThreatModel
 from edgerkd.core.verification import Verdict, VerifyReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.paths import shown
@@ -62,7 +66,20 @@ def kept_problems(report: VerifyReport, file: Path) -> list[str]:
         ),
         "curve": (report.curve, curve_of(kept.distances.tolist(), report.threat_model.eps)),
     }
-    return [f"{key}: it does not follow from {shown(file)}" for key, (said, has) in alike.items() if said != has]
+    found = [f"{key}: it does not follow from {shown(file)}" for key, (said, has) in alike.items() if said != has]
+    return found or [f"kept: {problem} in {shown(file)}" for problem in shown_problems(kept, report.threat_model)]
+
+
+def shown_problems(kept: Kept, threat_model: ThreatModel) -> Iterator[str]:
+    """Whether the images that are shown are those of the outcomes, and their changes within the radius."""
+    if ids_of(kept.images).tolist() != kept.ids[kept.rows].tolist():
+        yield "images: not those that ids and rows name"
+    moved = kept.images_adv - np.divide(kept.images, 255, dtype=np.float32)
+    if (length(moved.astype(np.float64), threat_model.norm) > float(threat_model.eps) * (1 + 1e-3)).any():
+        yield "images_adv: beyond the radius"
+    fooled, far = kept.clean & ~kept.robust, kept.distances > float(threat_model.eps) + SLACK
+    if kept.distances[~kept.clean].any() or not far[kept.robust].all() or (far & fooled).sum() > fooled.sum() / 10 + 1:
+        yield "distances: not 0 where no change is needed, within the radius where one fools, and beyond it elsewhere"
 
 
 def kept_of(report: VerifyReport, file: Path) -> Kept | None:

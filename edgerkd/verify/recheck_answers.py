@@ -85,8 +85,12 @@ def answer_problems(
 def images_problems(report: VerifyReport, kept: Kept, samples: StoredSamples) -> Iterator[str]:
     """Whether the file of images is about those of the bundle's `samples` that were judged."""
     images = list(report.judged.images)
-    if max(images, default=0) < len(samples) and ids_of(samples.pixels[images]).tolist() != kept.ids.tolist():
+    if max(images, default=0) >= len(samples):
+        return
+    if ids_of(samples.pixels[images]).tolist() != kept.ids.tolist():
         yield "kept: its images are not those of the bundle that judged.images names"
+    elif samples.labels[images][kept.rows].tolist() != kept.labels.tolist():
+        yield "kept.labels: not those of the bundle"
 
 
 def _answers(logits: FloatArray, limit: float, samples: StoredSamples) -> _Answers:

@@ -77,7 +77,9 @@ def test_unlike_conditions_are_said():
     """Catches a difference of attacks that reads like one of engines."""
     threat_model = replace(PASS.threat_model, norm="L2")
     other = replace(PASS, threat_model=threat_model, rows=PASS.rows[:1], seed=99)
-    assert compared(PASS, other, None, None).unlike == ("threat model", "attacks", "seed", "images")
+    assert compared(PASS, other, None, None).unlike == ("threat model", "attacks", "seed")
+    elsewhere = replace(other, manifest_sha256="0" * 64)
+    assert compared(PASS, elsewhere, None, None).unlike == ("threat model", "attacks", "seed", "images")
 
 
 def test_the_page_is_well_formed_and_escaped():

@@ -179,9 +179,9 @@ def test_everything_is_escaped():
     ("verdict", "word", "words"),
     [
         ("pass", "PASS", "Every gate is met and no limit judged here is exceeded."),
-        ("fail", "FAIL", "At least one requirement is not met: this engine is not shown to be robust."),
+        ("fail", "FAIL", "At least one requirement is not met: the tables say which."),
         ("inconclusive", "INCONCLUSIVE", "Nothing failed, but the evidence is not enough: this is not a pass."),
-        ("measured", "MEASURED", "Figures alone, for no threshold was asked: this is not a pass."),
+        ("measured", "MEASURED", "Figures alone, held against no threshold: this is not a pass."),
         (None, "NOT VERIFIED", "No engine has been attacked. What follows was measured on the host only."),
     ],
 )

@@ -97,9 +97,9 @@ def test_it_fits_a_terminal():
     ("verdict", "meaning"),
     [
         ("pass", "every gate is met and no limit judged here is exceeded"),
-        ("fail", "at least one requirement is not met: this engine is not shown to be robust"),
+        ("fail", "at least one requirement is not met: the tables say which"),
         ("inconclusive", "nothing failed, but the evidence is not enough: this is not a pass"),
-        ("measured", "figures alone, for no threshold was asked: this is not a pass"),
+        ("measured", "figures alone, held against no threshold: this is not a pass"),
     ],
 )
 def test_the_verdict_is_unmistakable_and_has_its_scope(verdict, meaning):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from edgerkd.bundle.read import read_bundle
@@ -15,6 +16,7 @@ from edgerkd.core.verification import Target
 from edgerkd.report.table import verification_text
 from edgerkd.report.words import reasons
 from edgerkd.verify import build, isolated
+from edgerkd.verify.classifier import check_logits
 from edgerkd.verify.isolated import EngineProcess, IsolatedEngine
 from edgerkd.verify.limits import peak_measured
 from edgerkd.verify.recheck import problems_of
@@ -139,3 +141,25 @@ def test_an_engine_that_hangs_is_not_built_again(bundle, tmp_path, monkeypatch, 
     with pytest.raises(EngineError, match="takes more than 2 s: it was stopped"):
         run(bundle, tmp_path, Budget(), backend="odd")
     assert opened.count("odd") == 1
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        (np.zeros(64, np.float32), "a row for each is expected"),
+        (np.zeros((1, 3), np.float32), "a row for each is expected"),
+        (np.zeros((64, 4), np.float32), "a row for each is expected"),
+    ],
+)
+def test_logits_of_another_shape_in_a_later_batch_are_an_engines_error(later, said):
+    """Catches a graph whose answers cannot be put together, and a traceback instead of a line."""
+    with pytest.raises(EngineError, match=said):
+        check_logits([np.zeros((64, 3), np.float32), later], 64, of=128)
+
+
+def test_logits_that_all_together_fill_the_memory_are_refused_at_the_first_batch():
+    """Catches a network of half a million logits, each batch of which is within its call's limit."""
+    wide = np.zeros((1, 500_000), np.float32)
+    with pytest.raises(EngineError, match="500,000 logits come for each image"):
+        check_logits([wide], 1, of=400)
+    check_logits([wide], 1, of=1)

@@ -11,7 +11,7 @@ from edgerkd.attacks.flag_kinds import OTHER_NETWORK
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.bundle.write import make_variant, write_bundle
-from edgerkd.core.errors import ArtefactError
+from edgerkd.core.errors import ArtefactError, EngineError
 from edgerkd.core.precision import Precision
 from edgerkd.core.progress import Silent
 from edgerkd.graphs.precision.fp16 import halved, widened
@@ -19,6 +19,7 @@ from edgerkd.graphs.precision.int8 import layers, quantized
 from edgerkd.graphs.precision.ranges import find_ranges
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.models.onnx_graph import onnx_from_network
+from edgerkd.verify import one_network
 from edgerkd.verify.graph import reference_of_graph
 from edgerkd.verify.one_network import EXPLAINED, LEAPS, apart
 from edgerkd.verify.recheck import problems_of
@@ -106,9 +107,28 @@ def logits_of(n: int, seed: int) -> NDArray[np.float32]:
 def test_rounding_does_not_leap():
     """Catches near ties, which rounding turns, taken for another network's answers, and constants for differences."""
     model = logits_of(2000, 0)
-    difference, leaps = apart(model + np.float32(0.03) * logits_of(2000, 1) + np.float32(100), model)
+    difference, leaps = apart(model + np.float32(0.03) * logits_of(2000, 1) + np.float32(100), model, EXPLAINED["int8"])
     assert difference == pytest.approx(0.03, rel=0.1)
     assert leaps <= LEAPS * 2000 / 10
+
+
+def test_two_classes_do_not_leap_at_their_boundary():
+    """Catches a change held against an image's own logits, which are small where two classes are nearly level."""
+    model = logits_of(2000, 0)[:, :2]
+    _, leaps = apart(model + np.float32(0.03) * logits_of(2000, 1)[:, :2], model, EXPLAINED["int8"])
+    assert leaps < LEAPS * 2000 / 4
+
+
+def test_a_float32_graph_that_fails_on_the_stored_images_is_no_unknown(small, tmp_path, monkeypatch):
+    """Catches a graph of another network that runs on all images but those which would tell."""
+
+    def fails(engine, images):
+        raise EngineError("out of range")
+
+    made = with_host(small, tmp_path / "bundle", "int8", (small.path / GRAPH).read_bytes())
+    monkeypatch.setattr(one_network, "engine_logits", fails)
+    with pytest.raises(ArtefactError, match=r"fp32.onnx does not answer the images that are stored with it"):
+        doubts(made, tmp_path)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])
@@ -118,6 +138,6 @@ def test_a_network_that_gives_way_on_a_few_images_leaps(noise):
     own = model + np.float32(noise) * logits_of(2000, 1)
     rows = np.arange(40)
     model[rows, own[rows].argmax(1)] = np.sort(own[rows], 1)[:, -2] - np.float32(0.05)
-    difference, leaps = apart(own, model)
+    difference, leaps = apart(own, model, EXPLAINED["int8"])
     assert leaps > LEAPS * 2000
     assert difference < EXPLAINED["int8"]

@@ -1,6 +1,7 @@
 """Which precision an export takes, and what it says of those that it does not."""
 
 import platform
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +62,25 @@ def model() -> FloatModel:
     )
 
 
+@pytest.fixture
+def few_will_do(monkeypatch):
+    """So few images as are here are let through, to whatever is said of the retention."""
+    monkeypatch.setattr(job, "_least", lambda: 1)
+
+
+def test_auto_attacks_nothing_where_too_few_images_resist_in_float32(model, monkeypatch):
+    """Catches minutes of attacks whose end is known before, and a reader who is not told how many images it takes."""
+    monkeypatch.setattr(job, "try_precision", None)
+    progress = Listening()
+    assert choose(model, "auto", faster=("int8", "fp16"), placement="signed", progress=progress).tried == ()
+    (said,) = progress.lines
+    least = int(re.search(r"fewer than (\d+) cannot show", said)[1])
+    assert allowed_loss(least) == 0
+    assert allowed_loss(least - 1) is None
+    assert f"{N} of {N} images resist" in said
+    assert "-n" in said
+
+
 def device(**rates: float) -> Device:
     return Device(soc="any", **rates)
 
@@ -85,6 +105,7 @@ def held(value: float, low: float, n: int = 100) -> Retention:
     return Retention(n=n, value=value, low=low, high=1.0)
 
 
+@pytest.mark.usefixtures("few_will_do")
 @pytest.mark.parametrize(
     ("retained", "expected"),
     [
@@ -110,6 +131,7 @@ def test_auto_takes_the_fastest_whose_robustness_holds(model, monkeypatch, retai
     assert len([line for line in progress.lines if "its robustness does not hold" in line]) == len(refused)
 
 
+@pytest.mark.usefixtures("few_will_do")
 @pytest.mark.parametrize(
     ("retention", "said"),
     [
@@ -143,6 +165,7 @@ def test_a_precision_that_a_device_gains_nothing_from_is_told(asked, profile, sa
     assert progress.lines == said
 
 
+@pytest.mark.usefixtures("few_will_do")
 def test_a_placement_that_loses_robustness_does_not_come_along(model, monkeypatch):
     """Catches a variant for another backend that rides on the verdict of the first."""
 
@@ -343,6 +366,7 @@ def test_without_an_attack_on_the_host_nothing_is_claimed(model):
     assert "not attacked" in search_words(found[0].search)
 
 
+@pytest.mark.usefixtures("few_will_do")
 def test_auto_goes_on_where_a_precision_is_impossible(model, monkeypatch):
     """Catches an export that fails, or says nothing, because of an operator that only int8 lacks."""
     monkeypatch.setattr(job, "layers", lambda graph: (_ for _ in ()).throw(ExportError("no layer")))

@@ -311,6 +311,21 @@ def test_a_report_and_the_outcomes_of_its_images_are_checked_against_each_other(
         check_report(with_images, None, [])
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("images", lambda images: 255 - images, "images: not those that ids and rows name"),
+        ("images_adv", lambda images: 1 - images, "images_adv: beyond the radius"),
+        ("labels", lambda labels: 1 - labels, None),
+    ],
+)
+def test_the_images_that_are_shown_are_those_that_were_judged(with_images, original, name, change, said):
+    """Catches other pictures, or other labels, beside figures that hold."""
+    changed(with_images, **{name: change(getattr(read_kept(kept_path(with_images)), name))})
+    with pytest.raises(ArtefactError, match=said or r"kept.labels: not those of the bundle"):
+        check_report(with_images, None if said else read_bundle(original), [])
+
+
 def test_images_of_another_verification_are_not_the_reports(with_images):
     """Catches a file that was changed, or put there, after the report was signed; a missing one is no fault."""
     file = kept_path(with_images)
