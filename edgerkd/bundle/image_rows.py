@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from edgerkd.core.errors import ArtefactError
@@ -46,9 +45,6 @@ class ImageRows:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:  # Any: NumPy's own types
         return np.asarray(self._read(self._rows), dtype)
 
-    def __array_namespace__(self, *, api_version: str | None = None) -> Any:  # Any: a module of functions
-        return array_namespace(np.empty(0, self.dtype), api_version=api_version)
-
     @property
     def device(self) -> Any:  # Any: NumPy 1 has no type for it
         return "cpu"
@@ -57,14 +53,15 @@ class ImageRows:
         """These rows alone, still not in memory."""
         return ImageRows(self._read, self._rows[rows], self.shape[1:])
 
-    def batches(self, size: int) -> Iterator[NDArray[np.float32]]:
-        """All images, so many at a time."""
-        return (self[first : first + size] for first in range(0, len(self), size))
-
 
 def rows_of(images: Any, rows: NDArray[np.int64]) -> Any:  # Any: of an array an array, of ImageRows the same
     """These rows of images, where they are."""
     return images.take(rows) if isinstance(images, ImageRows) else images[rows]
+
+
+def in_batches(images: NDArray[np.float32] | ImageRows, size: int) -> Iterator[NDArray[np.float32]]:
+    """All images, so many at a time."""
+    return (images[first : first + size] for first in range(0, len(images), size))
 
 
 def rows_of_pixels(pixels: NDArray[np.uint8]) -> ImageRows:

@@ -70,7 +70,12 @@ FLOOR = 0.1
 
 def chance_of(found: ByClass) -> float:
     """The accuracy of always answering the commonest class of the sample."""
-    counts = [each.clean_acc.n for each in found.classes]
+    return chance_among(each.clean_acc.n for each in found.classes)
+
+
+def chance_among(images: Iterable[int]) -> float:
+    """The same, of so many images of each class."""
+    counts = list(images)
     return max(counts) / sum(counts) if counts else 0.0
 
 

@@ -13,7 +13,7 @@ from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import make_variant, write_bundle
-from edgerkd.core.by_class import floor_above
+from edgerkd.core.by_class import chance_among, floor_above
 from edgerkd.core.data_request import DataRequest, Preprocessing
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.manifest import Manifest
@@ -135,7 +135,7 @@ def make_bundle(
 
 def _say_floor(requirement: Requirement, judged: Judged, progress: Progress) -> None:
     """Which thresholds are too low to count as they are (verify/asking.py)."""
-    chance = int(np.unique(judged.drawn.labels, return_counts=True)[1].max()) / len(judged.drawn.labels)
+    chance = chance_among(np.bincount(judged.drawn.labels).tolist())
     floor = floor_above(chance)
     for name, flag in (("clean_acc", "--min-clean"), ("robust_acc", "--min-robust")):
         if requirement.gates.get(name, 1.0) < floor:

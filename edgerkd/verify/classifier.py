@@ -1,10 +1,12 @@
 """A deployed engine as a `Classifier`: its own logits drive the attack, its gradient twin says which way."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgerkd.attacks.classifier import Classifier, Cotangent
 from edgerkd.bundle.backend import FloatArray, LiveEngine
-from edgerkd.bundle.image_rows import ImageRows
+from edgerkd.bundle.image_rows import ImageRows, in_batches
 from edgerkd.bundle.samples import LOGITS_LIMIT
 from edgerkd.core.errors import EngineError
 from edgerkd.core.units import format_size
@@ -59,14 +61,19 @@ def logits_of(classifier: Classifier, images: FloatArray | ImageRows) -> FloatAr
     """All logits (n, k), asked for in batches; of no images the engine is not asked, and they are (0, 1)."""
     if not len(images):
         return np.empty((0, 1), np.float32)
+    return answers_to(images, classifier.logits)
+
+
+def answers_to(images: FloatArray | ImageRows, ask: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """All logits (n, k), asked for in batches. Raises EngineError where they are none, or too many to hold."""
     parts: list[FloatArray] = []
-    for first in range(0, len(images), BATCH):
-        parts.append(classifier.logits(images[first : first + BATCH]))
-        check_logits(parts, min(BATCH, len(images) - first), of=len(images))
+    for batch in in_batches(images, BATCH):
+        parts.append(ask(batch))
+        _check_logits(parts, len(batch), of=len(images))
     return np.concatenate(parts)
 
 
-def check_logits(parts: list[FloatArray], n: int, *, of: int) -> None:
+def _check_logits(parts: list[FloatArray], n: int, *, of: int) -> None:
     """Raises EngineError where the last of the `parts`, of n images, has no logits (n, k) as the first has.
 
     Also where those of all images, so many as `of` says, would take more memory than a bundle's may.

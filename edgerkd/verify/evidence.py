@@ -17,7 +17,7 @@ from edgerkd.attacks.replay import replayed, transferred
 from edgerkd.attacks.sanity import check_arrays, check_classifier
 from edgerkd.attacks.trail import Watched, check_trail
 from edgerkd.bundle.backend import FloatArray
-from edgerkd.bundle.image_rows import ImageRows, rows_of
+from edgerkd.bundle.image_rows import ImageRows, in_batches, rows_of
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.core.accuracy import Accuracy
 from edgerkd.core.by_class import ByClass, by_class
@@ -251,7 +251,7 @@ def compare(session: Session, generator: np.random.Generator) -> tuple[Parity, f
         host = np.concatenate([host, reference.logits_adv])
     own = np.concatenate([logits_of(session.classifier, each) for each in shown])
     zeros = np.zeros_like(host)
-    parts = (each[first : first + BATCH] for each in shown for first in range(0, len(each), BATCH))
+    parts = (part for each in shown for part in in_batches(each, BATCH))
     twins = [session.twin(part, zeros[: len(part)])[0] for part in parts]
     if any(each.shape[1:] != host.shape[1:] for each in twins):
         raise EngineError("the gradient twin's logits are of another shape than the engine's")

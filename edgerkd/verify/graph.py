@@ -3,14 +3,12 @@
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 
-import numpy as np
-
 from edgerkd.bundle.backend import FloatArray, LiveEngine
 from edgerkd.bundle.image_rows import ImageRows
 from edgerkd.bundle.plugins import open_onnx
 from edgerkd.bundle.samples import Reference, StoredSamples
 from edgerkd.core.errors import ConfigError, EngineError
-from edgerkd.verify.classifier import BATCH, EngineClassifier, check_logits
+from edgerkd.verify.classifier import EngineClassifier, answers_to
 from edgerkd.verify.isolated import open_isolated
 
 OpenGraph = Callable[[bytes], AbstractContextManager[LiveEngine]]
@@ -42,11 +40,7 @@ def graph_logits(graph: bytes, images: FloatArray | ImageRows, *, opened: OpenGr
 
 def engine_logits(engine: LiveEngine, images: FloatArray | ImageRows) -> FloatArray:
     """What an engine answers first, a batch at a time: logits (n, k) of images (n, c, h, w). Raises as it does."""
-    parts: list[FloatArray] = []
-    for i in range(0, len(images), BATCH):
-        parts.append(engine(images[i : i + BATCH])[0])
-        check_logits(parts, min(BATCH, len(images) - i), of=len(images))
-    return np.concatenate(parts)
+    return answers_to(images, lambda batch: engine(batch)[0])
 
 
 def run_apart(graph: bytes, images: FloatArray, *, where: str) -> None:

@@ -75,9 +75,9 @@ def unsteady(judged: tuple[Limit, ...], timing: Timing) -> tuple[Flag, ...]:
     return (UNSTEADY.raised(reason=timing.trouble),)
 
 
-def unmeasured(judged: tuple[Limit, ...], session: Session, timing: Timing, target: Target | None) -> tuple[Flag, ...]:
+def unmeasured(judged: tuple[Limit, ...], backend: str, timing: Timing, target: Target | None) -> tuple[Flag, ...]:
     """A doubt where this is the device, and neither the backend nor the machine tells what has a limit."""
     names = [limit.limit for limit in judged if limit.measured is None]
     if not names or (target is not None and not target.verified(timing)):
         return ()
-    return (UNMEASURED.raised(limits=", ".join(names), backend=session.facts.backend),)
+    return (UNMEASURED.raised(limits=", ".join(names), backend=backend),)

@@ -27,7 +27,7 @@ from edgerkd.core.kept import BINS, Histogram, radii_below
 from edgerkd.core.profile import Budget
 from edgerkd.core.units import Radius
 from edgerkd.core.verification import Latency, VerifyReport
-from edgerkd.verify.limits import unsteady
+from edgerkd.verify.limits import unmeasured, unsteady
 from edgerkd.verify.notices import notices_of
 from edgerkd.verify.plain import WAYS
 from edgerkd.verify.recheck_counts import ROUNDING, counted, hits_of
@@ -189,10 +189,8 @@ def _flags(report: VerifyReport) -> Iterator[str]:
     said = [flag for flag in report.flags if flag.id == UNSTEADY.id]
     if said != list(unsteady(report.budget, report.timing)):
         yield "flags: not the doubt about latencies that timing and budget give"
-    names = [each.limit for each in report.budget if each.measured is None]
-    here = report.target is None or report.target.verified(report.timing)
-    doubt = UNMEASURED.raised(limits=", ".join(names), backend=report.engine.backend)
-    if [flag for flag in report.flags if flag.id == UNMEASURED.id] != ([doubt] if names and here else []):
+    said = [flag for flag in report.flags if flag.id == UNMEASURED.id]
+    if said != list(unmeasured(report.budget, report.engine.backend, report.timing, report.target)):
         yield "flags: not the doubt about limits that could not be measured, which budget and target give"
 
 

@@ -142,7 +142,7 @@ def _report(session: Session, evidence: Evidence, plain: PlainAnswer, terms: Ter
     target = target_of(terms.profile, session.facts)
     gates = gates_of(terms.requirement, evidence.judged)
     budget = judge_limits(terms.requirement.budget, session, evidence.latency, evidence.timing, target)
-    doubts = (*unsteady(budget, evidence.timing), *unmeasured(budget, session, evidence.timing, target))
+    doubts = (*unsteady(budget, evidence.timing), *unmeasured(budget, session.facts.backend, evidence.timing, target))
     flags = (*terms.doubts, *session.doubts, *evidence.flags, *doubts)
     verdict = decide(
         parity=evidence.parity,

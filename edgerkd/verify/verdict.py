@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edgerkd.core.by_class import floor_above
+from edgerkd.core.by_class import chance_among, floor_above
 from edgerkd.core.evaluation import MADE_HERE, Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
@@ -21,8 +21,9 @@ def judge(gate: str, *, required: float, measured: float, low: float, high: floa
 
 def floor_of(plain: PlainAnswer) -> float:
     """What no gate may be below: a little above always answering the commonest class of the images judged."""
-    counts = [each.engine_acc.n for each in plain.classes]
-    return floor_above(max(counts) / sum(counts)) if counts else 0.0
+    if not plain.classes:
+        return 0.0
+    return floor_above(chance_among(each.engine_acc.n for each in plain.classes))
 
 
 def gates_of(requirement: Requirement, judged: Judged) -> tuple[Gate, ...]:

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from edgerkd.bundle import samples as stored_samples
-from edgerkd.bundle.image_rows import ImageRows, rows_of, rows_of_pixels
+from edgerkd.bundle.image_rows import ImageRows, in_batches, rows_of, rows_of_pixels
 from edgerkd.bundle.samples import StoredSamples, arrays_bytes, read_samples
 from edgerkd.core.errors import ArtefactError, ConfigError
 from edgerkd.files.arrays import Archive
@@ -69,7 +69,7 @@ def test_all_images_are_never_in_memory_at_once():
     watched = ImageRows(
         lambda rows: asked.append(len(rows)) or np.zeros((len(rows), 1, 1, 1), np.float32), np.arange(9), (1, 1, 1)
     )
-    assert [len(batch) for batch in watched.batches(4)] == [4, 4, 1]
+    assert [len(batch) for batch in in_batches(watched, 4)] == [4, 4, 1]
     assert asked == [4, 4, 1]
     assert sum(1 for _ in rows) == 9
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edgerkd.bundle.read import read_bundle
 from edgerkd.core.conditions import DeviceLatency
@@ -16,7 +17,7 @@ from edgerkd.core.verification import Target
 from edgerkd.report.table import verification_text
 from edgerkd.report.words import reasons
 from edgerkd.verify import build, isolated
-from edgerkd.verify.classifier import check_logits
+from edgerkd.verify.classifier import answers_to
 from edgerkd.verify.isolated import EngineProcess, IsolatedEngine
 from edgerkd.verify.limits import peak_measured
 from edgerkd.verify.recheck import problems_of
@@ -143,6 +144,12 @@ def test_an_engine_that_hangs_is_not_built_again(bundle, tmp_path, monkeypatch, 
     assert opened.count("odd") == 1
 
 
+def answered(batches: list[NDArray[np.float32]], n: int) -> NDArray[np.float32]:
+    """What an engine that gives these batches of logits, one after the other, is taken to answer to n images."""
+    left = iter(batches)
+    return answers_to(np.zeros((n, 1, 1, 1), np.float32), lambda images: next(left))
+
+
 @pytest.mark.parametrize(
     ("later", "said"),
     [
@@ -154,12 +161,12 @@ def test_an_engine_that_hangs_is_not_built_again(bundle, tmp_path, monkeypatch, 
 def test_logits_of_another_shape_in_a_later_batch_are_an_engines_error(later, said):
     """Catches a graph whose answers cannot be put together, and a traceback instead of a line."""
     with pytest.raises(EngineError, match=said):
-        check_logits([np.zeros((64, 3), np.float32), later], 64, of=128)
+        answered([np.zeros((64, 3), np.float32), later], 128)
 
 
 def test_logits_that_all_together_fill_the_memory_are_refused_at_the_first_batch():
     """Catches a network of half a million logits, each batch of which is within its call's limit."""
     wide = np.zeros((1, 500_000), np.float32)
     with pytest.raises(EngineError, match="500,000 logits come for each image"):
-        check_logits([wide], 1, of=400)
-    check_logits([wide], 1, of=1)
+        answered([np.broadcast_to(wide, (64, 500_000))], 400)
+    assert answered([wide], 1).shape == (1, 500_000)

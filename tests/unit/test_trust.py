@@ -316,7 +316,7 @@ def test_a_report_and_the_outcomes_of_its_images_are_checked_against_each_other(
     [
         ("images", lambda images: 255 - images, "images: not those that ids and rows name"),
         ("images_adv", lambda images: 1 - images, "images_adv: beyond the radius"),
-        ("labels", lambda labels: 1 - labels, None),
+        ("labels", lambda labels: labels + 1, None),
     ],
 )
 def test_the_images_that_are_shown_are_those_that_were_judged(with_images, original, name, change, said):
