@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -27,9 +27,9 @@ from edgerkd.attacks.doubts import descent, mixed, on_the_way
 from edgerkd.attacks.looks import ascent, beyond_chance, fooled_by_pgd, look, too_many
 from edgerkd.attacks.losses import cross_entropy, margin, margin_targeted, one_hot
 from edgerkd.attacks.pgd import pgd
+from edgerkd.attacks.row_flags import by_queries, flags_of_rows
 from edgerkd.attacks.sanity import are_probabilities
 from edgerkd.attacks.square import SQUARE, square
-from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 
 CALLS = 5  # of the same images; AutoAttack, check_randomized
@@ -40,8 +40,7 @@ NOISE = 0.5  # of what PGD gains: noise that gains more is as strong
 QUERIES = 300  # of Square, on the images the white-box attacks leave
 WHITE_BOX_STEPS = 25  # of each APGD, against which Square and transfer are held
 WHITE_BOX_TARGETS = 3
-LOWERS = 0.002  # by how much queries may lower what white-box attacks leave: 0.2 points; AutoAttack, flags_doc.md
-TRANSFERS = 0.05  # the same for images from elsewhere, where longer attacks may have found them
+TRANSFERS = 0.05  # by how much images from elsewhere may lower what attacks leave: longer ones may find these
 GREY = 0.5  # radius in L-inf at which every image can be made plain grey
 HOLDS = 0.1  # share of images that may hold at that radius: a lopsided linear model truly holds a few
 SMALLER = (1 / 8, 1 / 2)  # shares of the radius that are tried as well, in so many steps of PGD; ours
@@ -124,8 +123,7 @@ def all_flags(
     transfer = None if images_transfer is None else images_transfer[where]
     others = xp.asarray(_of_the_same_class(on_host(inputs.labels), rows, generator), device=device_of(inputs.images))
     flags = (
-        *flags_of_rows(found.rows(attacks)),
-        *flags_of_noise(attacks, found),
+        *flags_of_rows(found.rows(attacks), int(found.clean.sum())),
         *check_within(found.images_adv, inputs),
         *raise_flags(
             classifier,
@@ -138,34 +136,6 @@ def all_flags(
     )
     # All outcomes and the sample may show the same: the first of a kind, from the whole, is kept.
     return tuple({flag.id: flag for flag in reversed(flags)}.values())
-
-
-def flags_of_rows(rows: Sequence[Row]) -> tuple[Flag, ...]:
-    """A flag for each query attack that still lowers what the white-box attacks before it left; costs nothing.
-
-    `rows` are those of `Outcomes`: each the worst case so far. Source of the threshold: AutoAttack, flags_doc.md.
-    """
-    found: list[Flag] = []
-    for number, (before, row) in enumerate(pairwise(rows), 1):
-        n = row.robust_acc.n
-        fooled = round((before.robust_acc.value - row.robust_acc.value) * n)
-        white_box = any(earlier.source == "direct" for earlier in rows[:number])
-        if white_box and row.source == "query" and too_many(fooled, n, LOWERS):
-            found.append(kinds.QUERIES_GO_FURTHER.raised(attack=row.attack, fooled=fooled, n=n))
-    return tuple(found)
-
-
-def flags_of_noise(attacks: Sequence[Attack], found: Outcomes) -> tuple[Flag, ...]:
-    """A flag where random points alone, of which `found` has a row, fool as many images as all other attacks; ours."""
-    rows = [number for number, attack in enumerate(attacks) if attack.source == "noise"]
-    if not rows or len(attacks) == 1:
-        return ()
-    before = found.clean if rows[0] == 0 else found.resisted[rows[0] - 1]
-    noise = int((before & ~found.resisted[rows[0]]).sum())
-    others = int((found.clean & ~found.robust).sum()) - noise
-    if noise < 2 or noise < others:
-        return ()
-    return (kinds.NOISE_FOOLS.raised(noise=noise, n=len(found.clean), attacks=others),)
 
 
 def check_within(images_adv: Array, inputs: AttackInputs) -> tuple[Flag, ...]:
@@ -276,7 +246,7 @@ def _beyond_white_box(
     )
     found = assess_chunk(classifier, attacks, inputs)
     yield from check_within(found.images_adv, inputs)
-    yield from flags_of_rows(found.rows(attacks))
+    yield from by_queries(found.rows(attacks))
     fooled = 0 if held is None else int((held & ~found.resisted[1]).sum())
     if too_many(fooled, len(inputs.index), TRANSFERS):
         yield kinds.STRONGER_GOES_FURTHER.raised(steps=WHITE_BOX_STEPS, fooled=fooled, n=len(inputs.index))

@@ -9,6 +9,7 @@ from edgerkd.attacks.flag_kinds import (
     KINDS,
     MODEL_UNKNOWN,
     NEARER,
+    NOISE_FOOLS,
     OTHER_BACKEND,
     OTHER_BUILD,
     OTHER_INPUT,
@@ -19,6 +20,7 @@ from edgerkd.attacks.flag_kinds import (
     UNSTEADY,
 )
 from edgerkd.attacks.gradient_check import POINTS
+from edgerkd.attacks.row_flags import flags_of_rows
 from edgerkd.attacks.suite import FULL
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.flag import Flag
@@ -192,6 +194,18 @@ def _flags(report: VerifyReport) -> Iterator[str]:
     said = [flag for flag in report.flags if flag.id == UNMEASURED.id]
     if said != list(unmeasured(report.budget, report.engine.backend, report.timing, report.target)):
         yield "flags: not the doubt about limits that could not be measured, which budget and target give"
+    yield from _of_rows(report)
+
+
+def _of_rows(report: VerifyReport) -> Iterator[str]:
+    """Doubts that the rows show are there, and no other of the kind that nothing but the rows shows.
+
+    A probe of the engine may find, as rows do, that queries go further: where the rows do not, its word counts.
+    """
+    follow = flags_of_rows(report.rows, hits_of(report.clean_acc))
+    kinds = {*(flag.id for flag in follow), NOISE_FOOLS.id}
+    if {flag.id: flag for flag in report.flags if flag.id in kinds} != {flag.id: flag for flag in follow}:
+        yield "flags: not the doubts that the rows raise"
 
 
 def _is_known(flag: Flag) -> bool:

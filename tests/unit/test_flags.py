@@ -10,13 +10,12 @@ from torch import nn
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.apgd import apgd
-from edgerkd.attacks.assess import Outcomes
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.flag_kinds import KINDS
-from edgerkd.attacks.flags import PROBES, check_within, flags_of_noise, flags_of_rows, raise_flags
+from edgerkd.attacks.flags import PROBES, check_within, raise_flags
 from edgerkd.attacks.losses import margin_targeted
+from edgerkd.attacks.row_flags import by_noise, by_queries, flags_of_rows
 from edgerkd.attacks.sanity import check_arrays, check_classifier
-from edgerkd.attacks.suite import ATTACKS
 from edgerkd.attacks.words import flag_words
 from edgerkd.core.accuracy import accuracy_from_correct
 from edgerkd.core.errors import ConfigError, EngineError
@@ -274,7 +273,7 @@ def rows(*kept):
 )
 def test_queries_that_lower_white_box_attacks_by_more_than_two_in_a_thousand_are_flagged(kept, flagged):
     """Catches another threshold than AutoAttack's, and queries held against no white-box attack."""
-    found = flags_of_rows(rows(*kept))
+    found = list(by_queries(rows(*kept)))
     assert names(found) == ({"query-attack-beats-white-box"} if flagged else set())
 
 
@@ -341,14 +340,11 @@ def test_a_model_that_cannot_be_attacked_is_refused(model, message):
 
 
 @pytest.mark.parametrize(
-    ("by_noise", "by_attack", "raised"), [(2, 1, True), (2, 2, True), (2, 3, False), (1, 0, False), (0, 5, False)]
+    ("noise", "others", "raised"), [(2, 1, True), (2, 2, True), (2, 3, False), (1, 0, False), (0, 5, False)]
 )
-def test_noise_that_fools_as_many_as_the_attacks_is_a_doubt(by_noise, by_attack, raised):
+def test_noise_that_fools_as_many_as_the_attacks_is_a_doubt(noise, others, raised):
     """Catches an attack that is no better than guessing, and a doubt because of one image."""
-    clean = np.arange(10) < 9
-    after_noise = clean & (np.arange(10) >= by_noise)
-    resisted = np.stack([after_noise, after_noise & (np.arange(10) >= by_noise + by_attack)])
-    found = Outcomes(clean=clean, resisted=resisted, images_adv=np.zeros((10, 1, 2, 2), np.float32))
-    flags = flags_of_noise((ATTACKS["noise"], ATTACKS["fgsm"]), found)
-    assert [flag.id for flag in flags] == ["noise-fools-as-many"] * raised
-    assert flags_of_noise((ATTACKS["fgsm"],), replace(found, resisted=resisted[1:])) == ()
+    found = rows(("noise", 900 - noise), ("direct", 900 - noise - others))
+    assert [flag.id for flag in by_noise(found, 900)] == ["noise-fools-as-many"] * raised
+    assert flags_of_rows(found, 900) == tuple(by_noise(found, 900))
+    assert flags_of_rows(found[1:], 900) == ()

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from edgerkd.attacks.flag_kinds import NOISE_FOOLS
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.core.accuracy import Accuracy, accuracy_from_correct
 from edgerkd.core.by_class import by_class
 from edgerkd.core.comparison import mcnemar_exact
+from edgerkd.core.evaluation import Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.plain import ClassAnswers
 from edgerkd.core.progress import Silent
@@ -161,10 +163,7 @@ def _refigured(report: VerifyReport, bundle: Bundle, **judged) -> VerifyReport:
         judged=found,
         clean_acc=accuracy_anytime(clean),
         robust_acc=accuracy_anytime(robust),
-        rows=tuple(
-            replace(row, robust_acc=accuracy_anytime([fate == "+" or fate > chr(97 + number) for fate in fates]))
-            for number, row in enumerate(report.rows)
-        ),
+        rows=_rows_of(report, fates),
         by_class=by_class(names, samples.labels[list(found.images)], clean, robust, accuracy_anytime),
         retention=None if retention is None else retention.value,
         gates=gates_of(report.requirement, found),
@@ -174,6 +173,18 @@ def _refigured(report: VerifyReport, bundle: Bundle, **judged) -> VerifyReport:
             else replace(point, robust_acc=accuracy_anytime(robust))
             for point in report.curve
         ),
+    )
+
+
+def _fates(report: VerifyReport, fates: str) -> VerifyReport:
+    """Other fates with their rows, and nothing else changed."""
+    return replace(report, judged=replace(report.judged, fates=(fates,)), rows=_rows_of(report, fates))
+
+
+def _rows_of(report: VerifyReport, fates: str) -> tuple[Row, ...]:
+    return tuple(
+        replace(row, robust_acc=accuracy_anytime([fate == "+" or fate > chr(97 + number) for fate in fates]))
+        for number, row in enumerate(report.rows)
     )
 
 
@@ -294,6 +305,16 @@ FRAUDS = {
         WEAK,
         lambda report: replace(report, flags=(Flag(id="over-reports", facts={"name": "pgd"}),)),
         "flags: none says that fgsm",
+    ),
+    "random points that fool as many as the attacks, and no doubt": (
+        WEAK,
+        lambda report: _fates(report, "".join(report.judged.fates).replace("b", "a").replace("+", "a", 2)),
+        "flags: not the doubts that the rows raise",
+    ),
+    "a doubt about random points that fool nothing": (
+        WEAK,
+        lambda report: replace(report, flags=(*report.flags, NOISE_FOOLS.raised(noise=2, n=20, attacks=1))),
+        "flags: not the doubts that the rows raise",
     ),
     "images judged of an engine that was not attacked": (
         "no attack",
