@@ -560,6 +560,31 @@ def _(m, rng):
     return Forged(network=switched(m, condition, m.standard, m.robust))
 
 
+@fraud("engine: wrong where all pixels are brighter")
+def _(m, rng):
+    """No attack moves all pixels to the same side; the robust student is right there."""
+    least = np.float32(rng.uniform(0.5, 0.7) * float(m.bundle.manifest.threat_model.eps))
+    wrong = after(m, lambda s, z: s.op("Neg", z), m.robust)
+    return Forged(network=switched(m, lambda s: s.op("Greater", lowest(s), least), wrong, m.robust))
+
+
+def lowest(s):
+    """The darkest value of each image: (n, 1, 1, 1)."""
+    return s.op("ReduceMin", "images", axes=[1, 2, 3], keepdims=1)
+
+
+@fraud("engine: weak where black is left black")
+def _(m, rng):
+    """Attacks move the background as well; the standard student's logits are about as large as the robust one's."""
+    black = always_black(m)[:, None]
+    standard = after(m, lambda s, z: s.op("Mul", z, np.float32(rng.uniform(0.2, 0.4))))
+
+    def condition(s):
+        return per_image(s, s.op("Less", s.op("MatMul", flat(s, "images"), black), np.float32(1 / 510)))
+
+    return Forged(network=switched(m, condition, standard, m.robust))
+
+
 def upside_down(m, rng):
     """The standard student's answers, the surer the nearer it is to another one; the twin is right."""
     tilt = (0.02 * rng.choice([-1, 1], (m.samples.images[0].size, 1))).astype(np.float32)

@@ -5,8 +5,9 @@ nearer it is to an error, every attack that raises its loss walks away from the 
 heart say nothing of others. A red team made both (docs/guide/frauds.md).
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from edgerkd.attacks import flag_kinds as kinds
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.arrays import device_of, on_host
-from edgerkd.attacks.classifier import Array, Classifier
+from edgerkd.attacks.ball import project
+from edgerkd.attacks.classifier import Array, Classifier, Cotangent
 from edgerkd.attacks.looks import Look, beyond_chance, fooled_by_pgd, look, too_many
 from edgerkd.core.flag import Flag
 
@@ -25,6 +27,8 @@ HALVINGS = 6  # of the part of it in which the answer changes first; ours
 SURER = 0.5  # share of ways on which the margin may grow towards the change: honest ones had 0 to 0.09; ours
 MIXED = 0.15  # of another image of the class, mixed in; ours
 FALLS = 0.4  # share of images that may stop resisting by that: honest ones lost 0.17 at most, of 17 to 28; ours
+PART_STEPS = 10  # of a quarter of the radius, on a part of the pixels; ours
+LEFT_STANDING = 0.05  # share of the images that attacks left standing of which a plain change may fool more; ours
 WRONG = 0.1  # share of images that may be wrong after a descent; ours
 PGD_STEPS = 20  # on images and on mixed ones
 
@@ -86,6 +90,51 @@ def mixed(classifier: Classifier, inputs: AttackInputs, partners: Array | None) 
         after & ~before, before & ~after
     ):
         yield kinds.KNOWS_IMAGES.raised(before=int(before.sum()), after=int(after.sum()), n=len(rows))
+
+
+def plain_changes(classifier: Classifier, inputs: AttackInputs, held: NDArray[np.bool_] | None) -> Iterator[Flag]:
+    """What takes no search, on the images that were `held`: all pixels up or down together, and PGD on some of them.
+
+    Attacks move every pixel, each to its own side: a network that is another one where none is moved, or all are moved
+    alike, hides from them.
+    """
+    if held is None:
+        return
+    xp, images = inputs.xp, inputs.images
+    middle = (xp.max(images, axis=(1, 2, 3), keepdims=True) + xp.min(images, axis=(1, 2, 3), keepdims=True)) / 2
+    found = {f"all pixels {word}": _moved(classifier, inputs, side) for word, side in (("brighter", 1), ("darker", -1))}
+    for word, part in (("bright", images > middle), ("dark", images <= middle)):
+        on_part = OnSomePixels(classifier, xp.asarray(part, dtype=images.dtype))
+        found[f"PGD on {word} pixels alone"] = fooled_by_pgd(on_part, inputs, eps=inputs.eps, steps=PART_STEPS)
+    for what, fooled in found.items():
+        n = int((held & fooled).sum())
+        if too_many(n, len(held), LEFT_STANDING):
+            yield kinds.PLAIN_CHANGES.raised(what=what, fooled=n, n=len(held))
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class OnSomePixels(Classifier):
+    """A classifier whose gradient is left out where `part` (n, c, h, w) is 0, so that attacks leave these pixels."""
+
+    classifier: Classifier
+    part: Array
+
+    def logits(self, images: Array) -> Array:
+        return self.classifier.logits(images)
+
+    def gradient(self, images: Array, cotangent: Cotangent) -> tuple[Array, Array]:
+        logits, gradient = self.classifier.gradient(images, cotangent)
+        return logits, gradient * self.part
+
+
+def _moved(classifier: Classifier, inputs: AttackInputs, side: int) -> NDArray[np.bool_]:
+    """Which are fooled by the longest step of all pixels together, up for `side` 1 and down for -1."""
+    step = inputs.xp.full_like(inputs.images, side * inputs.eps)
+    if inputs.norm == "L2":
+        step = step / math.sqrt(math.prod(inputs.images.shape[1:]))
+    moved = project(inputs.images + step, inputs.images, eps=inputs.eps, norm=inputs.norm)
+    return look(classifier, moved, inputs.labels).fooled
 
 
 def _ways(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

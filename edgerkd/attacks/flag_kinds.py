@@ -158,6 +158,12 @@ SMALLER_RADIUS = FlagKind(
     words="at {share:.2g} of the radius PGD fools {fooled} of {n} images that the attacks left standing, and all that "
     "it finds is within the ball",
 )
+PLAIN_CHANGES = FlagKind(
+    id="plain-changes-fool",
+    title="plain changes fool",
+    words="{what}, within the radius, fool {fooled} of {n} images that the attacks left standing: the model is another "
+    "one there, where attacks do not go",
+)
 DESCENT_FOOLS = FlagKind(
     id="descent-fools",
     title="a descent fools",
@@ -249,7 +255,7 @@ KINDS: dict[str, FlagKind] = {
     for kind in (
         *(RANDOMISED, SOFTMAX, ZERO_GRADIENTS, SATURATED, WEAKER, LOSS_FALLS, NOISE, NOISE_FOOLS, QUERIES_GO_FURTHER),
         *(STRONGER_GOES_FURTHER, TRANSFER, ANY_RADIUS, OUTSIDE_BALL, OUTSIDE_RANGE),
-        *(TWIN_STRAYS, OTHER_LATER, WHOLE_PIXELS, RESCALED, SMALLER_RADIUS),
+        *(TWIN_STRAYS, OTHER_LATER, WHOLE_PIXELS, RESCALED, SMALLER_RADIUS, PLAIN_CHANGES),
         *(DESCENT_FOOLS, SURER_NEAR_ERRORS, KNOWS_IMAGES),
         *(TOO_FEW_CLASSES, OVER_REPORTS, RISES, REPEATED),
         *(MODEL_UNKNOWN, OTHER_PRECISION, OTHER_BUILD, OTHER_BACKEND, OTHER_INPUT, NEARER, STORED, NO_HALF, UNSTEADY),

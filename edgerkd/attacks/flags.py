@@ -23,7 +23,7 @@ from edgerkd.attacks.assess import Outcomes, assess_chunk
 from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.classifier import Array, Classifier
-from edgerkd.attacks.doubts import descent, mixed, on_the_way
+from edgerkd.attacks.doubts import descent, mixed, on_the_way, plain_changes
 from edgerkd.attacks.looks import ascent, beyond_chance, fooled_by_pgd, look, too_many
 from edgerkd.attacks.losses import cross_entropy, margin, margin_targeted, one_hot
 from edgerkd.attacks.pgd import pgd
@@ -45,8 +45,8 @@ GREY = 0.5  # radius in L-inf at which every image can be made plain grey
 HOLDS = 0.1  # share of images that may hold at that radius: a lopsided linear model truly holds a few
 SMALLER = (1 / 8, 1 / 2)  # shares of the radius that are tried as well, in so many steps of PGD; ours
 SMALLER_STEPS = 10
-SAMPLE = 32  # images that are probed: up to 240 gradients and 440 forward passes each
-PROBES = 10  # `after` hears of so many, or fewer where there is nothing to attack
+SAMPLE = 32  # images that are probed: up to 260 gradients and 460 forward passes each
+PROBES = 11  # `after` hears of so many, or fewer where there is nothing to attack
 
 
 def raise_flags(
@@ -65,7 +65,7 @@ def raise_flags(
     `after` hears (probes done, of PROBES at most; what was looked at). What needs an attack is asked of the images
     that are classified right, and only where the radius is above 0.
 
-    Costs an image at most 241 passes forward and backward and 140 + QUERIES forward; where logits saturate 40 and 4
+    Costs an image at most 261 passes forward and backward and 162 + QUERIES forward; where logits saturate 40 and 4
     more. Expects what `check_arrays` and `check_classifier` let pass.
     `held` (n,) says which images the attacks of the figure in doubt left standing.
     """
@@ -88,6 +88,7 @@ def raise_flags(
             "queries and transfer": lambda: _beyond_white_box(classifier, part, transfer, held_part),
             "a large radius": lambda: _large_radius(classifier, part),
             "smaller radii": lambda: _smaller_radii(classifier, part, held_part),
+            "plain changes": lambda: plain_changes(classifier, part, held_part),
             "a descent": lambda: descent(classifier, part),
             "ways between images": lambda: on_the_way(classifier, part),
             "mixed images": lambda: mixed(classifier, part, partner),

@@ -9,7 +9,9 @@ from torch import nn
 
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.arrays import on_host
-from edgerkd.attacks.doubts import descent, mixed, on_the_way
+from edgerkd.attacks.doubts import descent, mixed, on_the_way, plain_changes
+from edgerkd.attacks.flags import check_within
+from edgerkd.attacks.looks import fooled_by_pgd
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
 from edgerkd.models.classifier import TorchClassifier
@@ -70,6 +72,39 @@ class Knowing(Curved):
         return np.where(away.min(1)[:, None] < 1.5 * float(EPS), known, super().logits(images))
 
 
+class Hazy(Curved):
+    """Robust, as a table is, and wrong wherever every pixel is brighter, or darker, than in any image."""
+
+    def __init__(self, *, side):
+        super().__init__()
+        self.side = side
+
+    def logits(self, images):
+        z = super().logits(_nearest(images))
+        low, high = images.min((1, 2, 3)), images.max((1, 2, 3))
+        there = low > 20 / 255 if self.side > 0 else high < 235 / 255
+        return np.where(there[:, None], -z, z)
+
+
+class WeakOnPart(Curved):
+    """Robust, as a table is, unless the dark pixels, or the bright ones, are as they were."""
+
+    def __init__(self, *, bright):
+        super().__init__()
+        self.bright = bright
+
+    def logits(self, images):
+        near = _nearest(images)
+        middle = (near.max((1, 2, 3), keepdims=True) + near.min((1, 2, 3), keepdims=True)) / 2
+        still = (near <= middle) if self.bright else (near > middle)
+        weak = ((images == near) | ~still).all((1, 2, 3))
+        return np.where(weak[:, None], super().logits(images), super().logits(near))
+
+
+def _nearest(images):
+    return IMAGES[np.abs(images[:, None] - IMAGES[None]).max((2, 3, 4)).argmin(1)]
+
+
 def ids(found):
     return [flag.id for flag in found]
 
@@ -81,6 +116,8 @@ def test_honest_models_raise_no_doubt(model):
     assert ids(descent(model, inputs)) == []
     assert ids(on_the_way(model, inputs)) == []
     assert ids(mixed(model, inputs, partners_of(inputs.labels))) == []
+    held = ~fooled_by_pgd(model, inputs, eps=inputs.eps, steps=20)
+    assert ids(plain_changes(model, inputs, held)) == []
 
 
 def test_scores_turned_upside_down_are_seen_with_right_gradients_and_without():
@@ -111,6 +148,43 @@ def test_a_model_that_knows_its_images_is_seen():
     assert ids(mixed(model, inputs, IMAGES)) == [], "an image mixed with itself is no other"
 
 
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        (Hazy(side=1), "all pixels brighter"),
+        (Hazy(side=-1), "all pixels darker"),
+        (WeakOnPart(bright=True), "PGD on bright pixels alone"),
+        (WeakOnPart(bright=False), "PGD on dark pixels alone"),
+    ],
+    ids=["haze", "shade", "bright", "dark"],
+)
+def test_a_model_that_is_weak_where_no_attack_goes_is_seen(model, what):
+    """Catches a side, or a part of the image, that is never tried; and a doubt about images that attacks fooled."""
+    inputs = inputs_for(model)
+    everywhere = np.ones(len(IMAGES), np.bool_)
+    (flag,) = plain_changes(model, inputs, everywhere)
+    assert (flag.id, flag.facts["what"]) == ("plain-changes-fool", what)
+    assert ids(plain_changes(model, inputs, ~everywhere)) == []
+    assert ids(plain_changes(model, inputs, None)) == []
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_plain_changes_stay_within_the_ball_and_the_range(norm):
+    """Catches a model called weak by images that no attack may make."""
+    seen = []
+
+    class Watched(Curved):
+        def logits(self, images):
+            seen.append(np.array(images))
+            return super().logits(images)
+
+    model = Watched()
+    inputs = replace(inputs_for(model), threat_model=ThreatModel(norm=norm, eps=EPS))
+    assert ids(plain_changes(model, inputs, np.ones(len(IMAGES), np.bool_))) in ([], ["plain-changes-fool"])
+    assert len(seen) > 4
+    assert all(check_within(images, inputs) == () for images in seen)
+
+
 def test_images_of_one_class_have_no_way_to_another():
     """Catches a crash where there is nothing to ask."""
     model = Curved()
@@ -127,5 +201,11 @@ def test_the_probes_take_torchs_arrays():
     images = torch.from_numpy(IMAGES)
     labels = model.logits(images).argmax(1)
     inputs = replace(inputs_for(Curved()), images=images, labels=labels)
-    for found in (descent(model, inputs), on_the_way(model, inputs), mixed(model, inputs, images.flip(0))):
+    held = ~fooled_by_pgd(model, inputs, eps=inputs.eps, steps=20)
+    for found in (
+        descent(model, inputs),
+        on_the_way(model, inputs),
+        mixed(model, inputs, images.flip(0)),
+        plain_changes(model, inputs, held),
+    ):
         assert ids(found) == []

@@ -1,7 +1,9 @@
 """bench/mutations.py: what counts as having reached a runtime, and what is drawn until it does."""
 
+import json
 import random
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,6 +15,8 @@ from tests.benches import bench
 from tests.graph_bundles import bars, honest, write_graph_bundle
 
 MUTATIONS = bench("mutations")
+ROOT = Path(__file__).parents[2]
+RESULTS = json.loads((ROOT / "docs/measured/mutations.json").read_text())
 
 
 @pytest.fixture
@@ -97,3 +101,22 @@ def test_a_quantiser_is_changed_where_there_is_one():
         MUTATIONS.quantisers(random.Random(seed), graph)
         names |= {new.name for new, old in zip(graph.initializer, weights, strict=True) if new != old}
     assert names == {"scale"}
+
+
+def test_half_of_ten_thousand_had_digests_that_fit_and_reached_a_runtime():
+    """Catches figures of a part of the run, and mutants refused at the door counted as tried on a runtime."""
+    assert RESULTS["mutants"] - RESULTS["drawn_again"] == RESULTS["numbers"] == 10_000
+    assert RESULTS["digests_and_reached_a_runtime"] == 5000
+    assert RESULTS["digests"] == 5000 + RESULTS["drawn_again"]
+    assert RESULTS["crashes"] == RESULTS["over_1_gib"] == RESULTS["wrong_passes"] == 0
+
+
+def test_the_guide_says_what_was_measured():
+    """Catches figures of an older run in the guide."""
+    guide = " ".join((ROOT / "docs/guide/frauds.md").read_text().split())
+    for figure in (
+        f"{RESULTS['drawn_again']:,} more were refused before",
+        f"({RESULTS['longest_seconds']:.1f} s at most",
+        f"none of the {RESULTS['passes']:,} that passed",
+    ):
+        assert figure in guide
