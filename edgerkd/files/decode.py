@@ -140,9 +140,14 @@ def _record(
     if cls.SCHEMA is not None and isinstance(data, dict):
         found = data.pop("schema", None)
         if type(found) is not int or found != cls.SCHEMA:
-            written = "has no schema number" if found is None else f"is of schema {printable(repr(found), 20)}"
+            if found is None:
+                raise error(
+                    f"{name}: has no schema number, as whatever edgerkd reads has, and this edgerkd reads schema "
+                    f"{cls.SCHEMA}: is it another file than you meant?"
+                )
             raise error(
-                f"{name}: {written}, and this edgerkd reads schema {cls.SCHEMA}: create it again with this version."
+                f"{name}: is of schema {printable(repr(found), 20)}, and this edgerkd reads schema {cls.SCHEMA}: "
+                "create it again with this version."
             )
     try:
         # Through text, for only JSON input may give lists for tuples and still be read strictly.

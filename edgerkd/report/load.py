@@ -72,6 +72,8 @@ def load_facts(run: RunFolder) -> Facts:
     manifest = run.bundle / MANIFEST
     is_run, has_bundle = run.recipe.is_file(), manifest.is_file()
     if not is_run and not has_bundle:
+        if run.bundle.is_file():
+            raise ConfigError(f"{run.bundle} is a file: give the folder of a run (--run) or of a bundle to report on.")
         raise ConfigError(
             f"{run.recipe} is missing: a report is made in the folder of a run, or of a bundle. Where `edgerkd verify` "
             "ran elsewhere, copy its report into that folder."

@@ -70,7 +70,7 @@ def class_table(found: ByClass, level: str = "95%") -> Table:
     rows = [(c.name, str(c.clean_acc.n), str(c.clean_acc), str(c.robust_acc)) for c in shown]
     if len(shown) < len(classes):
         rows.append((f"({len(classes) - len(shown)} more robust)", "", "", ""))
-    elif found.worst is not None:
+    elif classes and classes[0].robust_acc.value < classes[-1].robust_acc.value:
         rows = [(f"{name} (worst)" if name == found.worst else name, *rest) for name, *rest in rows]
     return Table(("class", "images", f"clean acc. [{level}]", f"robust acc. [{level}]"), tuple(rows))
 

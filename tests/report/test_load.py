@@ -64,6 +64,13 @@ def test_a_damaged_file_is_named(tmp_path, file, damage):
         load_facts(RunFolder(tmp_path))
 
 
+def test_a_file_in_place_of_a_folder_is_named(tmp_path):
+    """Catches a report of `verify` taken for a folder, in which files are said to be missing."""
+    (tmp_path / "verify.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"verify\.json is a file: give the folder"):
+        load_facts(RunFolder(tmp_path, bundle_name="verify.json"))
+
+
 @pytest.mark.parametrize(
     "change",
     [

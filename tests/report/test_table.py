@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from edgerkd.cli.output import show_verification
+from edgerkd.core.by_class import by_class
 from edgerkd.core.engine import DeviceRecord
 from edgerkd.core.verification import Latency
-from edgerkd.report.table import comparison_rows, conditions, verdict_lines, verification_text
+from edgerkd.report.table import class_table, comparison_rows, conditions, verdict_lines, verification_text
 from edgerkd.report.words import reasons
 from tests.report import samples
 
@@ -248,3 +249,11 @@ def test_networks_that_were_not_measured_alike_are_said_to_be_so():
     assert each[1] == "student: Linf 9/255, 797 test images, seed 11, FGSM"
     assert len(each) == 3
     assert conditions(replace(facts, student=None, teacher=None, baseline=None)) == ()
+
+
+@pytest.mark.parametrize(("robust", "marked"), [((1.0, 1.0), []), ((0.0, 0.0), []), ((1.0, 0.5), ["b (worst)"])])
+def test_no_class_is_the_worst_of_equals(robust, marked):
+    """Catches a class without a fault that is called the worst."""
+    names = "ab"
+    found = by_class(names, [0, 0, 1, 1], [True] * 4, [n < share * 2 for share in robust for n in range(2)])
+    assert [row[0] for row in class_table(found).rows if "worst" in row[0]] == marked
