@@ -28,6 +28,7 @@ SURER = 0.5  # share of ways on which the margin may grow towards the change: ho
 MIXED = 0.15  # of another image of the class, mixed in; ours
 FALLS = 0.4  # share of images that may stop resisting by that: honest ones lost 0.17 at most, of 17 to 28; ours
 PART_STEPS = 10  # of a quarter of the radius, on a part of the pixels; ours
+NEAR = 1 / 8  # of an image's range: so near to its darkest or brightest value pixels count as dark or bright; ours
 LEFT_STANDING = 0.05  # share of the images that attacks left standing of which a plain change may fool more; ours
 WRONG = 0.1  # share of images that may be wrong after a descent; ours
 PGD_STEPS = 20  # on images and on mixed ones
@@ -93,7 +94,7 @@ def mixed(classifier: Classifier, inputs: AttackInputs, partners: Array | None) 
 
 
 def plain_changes(classifier: Classifier, inputs: AttackInputs, held: NDArray[np.bool_] | None) -> Iterator[Flag]:
-    """What takes no search, on the images that were `held`: all pixels up or down together, and PGD on some of them.
+    """What takes no search, on images that were `held`: all pixels up or down together, PGD that leaves some alone.
 
     Attacks move every pixel, each to its own side: a network that is another one where none is moved, or all are moved
     alike, hides from them.
@@ -101,11 +102,12 @@ def plain_changes(classifier: Classifier, inputs: AttackInputs, held: NDArray[np
     if held is None:
         return
     xp, images = inputs.xp, inputs.images
-    middle = (xp.max(images, axis=(1, 2, 3), keepdims=True) + xp.min(images, axis=(1, 2, 3), keepdims=True)) / 2
+    low, high = (reduced(images, axis=(1, 2, 3), keepdims=True) for reduced in (xp.min, xp.max))
+    edge = (high - low) * NEAR
     found = {f"all pixels {word}": _moved(classifier, inputs, side) for word, side in (("brighter", 1), ("darker", -1))}
-    for word, part in (("bright", images > middle), ("dark", images <= middle)):
+    for word, part in (("dark", images > low + edge), ("bright", images < high - edge)):
         on_part = OnSomePixels(classifier, xp.asarray(part, dtype=images.dtype))
-        found[f"PGD on {word} pixels alone"] = fooled_by_pgd(on_part, inputs, eps=inputs.eps, steps=PART_STEPS)
+        found[f"PGD that leaves {word} pixels alone"] = fooled_by_pgd(on_part, inputs, eps=inputs.eps, steps=PART_STEPS)
     for what, fooled in found.items():
         n = int((held & fooled).sum())
         if too_many(n, len(held), LEFT_STANDING):
