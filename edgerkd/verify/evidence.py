@@ -1,7 +1,8 @@
 """What attacks and measurements on a live engine show."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from string import ascii_lowercase
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.assess import Outcomes, assess, joined
 from edgerkd.attacks.attack import Attack
+from edgerkd.attacks.classifier import Classifier
 from edgerkd.attacks.flags import PROBES, SAMPLE, all_flags
 from edgerkd.attacks.gradient_check import check_gradients, shown_precision
 from edgerkd.attacks.noise import NOISE
@@ -29,6 +31,7 @@ from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.judged import RIGHT, WRONG, Judged
 from edgerkd.core.precision import Precision
 from edgerkd.core.progress import Advance, Progress
+from edgerkd.core.requirement import Requirement
 from edgerkd.core.sequential import accuracy_anytime
 from edgerkd.core.verification import Latency, Parity
 from edgerkd.verify.classifier import BATCH, logits_of
@@ -95,23 +98,15 @@ def gather(session: Session, named: Sequence[Attack], terms: Terms, *, progress:
             after=lambda done, what: advance(compared, what),
         )
         watched = Watched(session.attacked_classifier, generator=np.random.default_rng((terms.probe_seed, 1)))
-        looks: list[Outcomes] = []
-        images_adv = np.empty(inputs.images.shape, np.float32)  # which takes no memory until it is filled
-        for look in assess(
+        judged, outcomes = _assessed(
+            session,
             watched,
             attacks,
             inputs,
-            chunk=LOOK,
-            judge=session.classifier,
+            None if terms.full else partial(_decided, terms.requirement, parity),
             after=lambda done, name: advance(compared + done, name),
-        ):
-            looks.append(_put_in(images_adv, look, sum(len(each.clean) for each in looks)))
-            give_back()
-            surely = not parity.ok or settled(gates_of(terms.requirement, _judged(session, order, looks)))
-            if surely and not terms.full:
-                break
+        )
         advance(work, "decided")
-    judged, outcomes = _judged(session, order, looks), _together(looks, images_adv)
     give_back()
     with progress.stage("looking for masked gradients", PROBES) as advance:
         flags = _flags(session, attacks, inputs, outcomes, watched, precision, generator, after=advance)
@@ -132,6 +127,31 @@ def gather(session: Session, named: Sequence[Attack], terms: Terms, *, progress:
         latency=latency,
         timing=timing,
     )
+
+
+def _assessed(
+    session: Session,
+    classifier: Classifier,
+    attacks: Sequence[Attack],
+    inputs: AttackInputs,
+    decided: Callable[[Judged], bool] | None,
+    *,
+    after: Advance,
+) -> tuple[Judged, Outcomes]:
+    """What became of the images, some at a time, until it is `decided`, and otherwise of all."""
+    images_adv = np.empty(inputs.images.shape, np.float32)  # which takes no memory until it is filled
+    looks: list[Outcomes] = []
+    for look in assess(classifier, attacks, inputs, chunk=LOOK, judge=session.classifier, after=after):
+        looks.append(_put_in(images_adv, look, sum(len(each.clean) for each in looks)))
+        give_back()
+        if decided is not None and decided(_judged(session, inputs.index, looks)):
+            break
+    return _judged(session, inputs.index, looks), _together(looks, images_adv)
+
+
+def _decided(requirement: Requirement, parity: Parity, judged: Judged) -> bool:
+    """Whether no further image changes the verdict: the gates are settled, or the engine is not the model."""
+    return not parity.ok or settled(gates_of(requirement, judged))
 
 
 def _drawn(session: Session, order: NDArray[np.int64], seed: int) -> AttackInputs:

@@ -8,7 +8,8 @@ from pathlib import Path
 from edgerkd.attacks.flag_kinds import OVER_REPORTS
 from edgerkd.attacks.suite import DEFAULT, attacks_named
 from edgerkd.bundle.read import Bundle
-from edgerkd.core.origin import origins_of
+from edgerkd.core.flag import Flag
+from edgerkd.core.origin import Origins, origins_of
 from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.progress import Progress
 from edgerkd.core.requirement import Requirement, choose_profile
@@ -68,47 +69,30 @@ def verify(
     """
     manifest, brought = bundle.manifest, brought or Brought()
     own_profile = profile is not None and is_file(profile)
-    chosen = load_profile(profile) if profile and own_profile else choose_profile(manifest.profiles, profile)
-    measure = measure or attack is None
-    classes = len(manifest.model.classes)
-    named, notices = ((), ()) if attack is None else attacks_named(attack, classes=classes, full=full)
     asking = Asking(
         manifest=manifest,
-        profile=chosen,
+        profile=load_profile(profile) if profile and own_profile else choose_profile(manifest.profiles, profile),
         own_profile=own_profile,
         own_radius=brought.eps not in (None, manifest.threat_model.eps),
         caller=requirement,
     )
+    measure = measure or attack is None
+    classes = len(manifest.model.classes)
+    named, notices = ((), ()) if attack is None else attacks_named(attack, classes=classes, full=full)
     if not measure:  # asked before any work is done; the thresholds themselves follow from the samples
         asking.check()
     with open_session(
-        bundle, engines=engines, profile=chosen, backend=backend, variant=variant, brought=brought
+        bundle, engines=engines, profile=asking.profile, backend=backend, variant=variant, brought=brought
     ) as session:
         plain = ask(session)
         heard(plain)
         terms = Terms(
-            profile=chosen,
+            profile=asking.profile,
             requirement=Requirement() if measure else asking.required(floor=floor_of(plain)),
             measure=measure,
             full=full,
-            origins=origins_of(
-                {} if measure else asking.askers(),
-                samples_brought=session.judged.source == "verifier",
-                eps_brought=brought.eps is not None or brought.made_here,
-                profile_brought=own_profile,
-                seed_brought=seed is not None,
-                peak_measured=peak_measured(session.memory, target_of(chosen, session.facts)) is not None,
-            ),
-            notices=(
-                *notices,
-                *notices_of(
-                    session.judged,
-                    eps=session.threat_model.eps,
-                    of_bundle=manifest.threat_model.eps,
-                    engine=session.facts,
-                    log=session.log,
-                ),
-            ),
+            origins=_origins(session, asking, brought, measure=measure, seed_brought=seed is not None),
+            notices=(*notices, *_notices(session)),
             doubts=tuple(notice for notice in notices if notice.id == OVER_REPORTS.id),
             seed=secrets.randbits(53) if seed is None else seed,
             probe_seed=secrets.randbits(53) if probe_seed is None else probe_seed,
@@ -120,6 +104,29 @@ def verify(
             report = _report(session, evidence, plain, terms)
             report = with_kept(report, session, evidence, keep, progress=progress)
     return _backed(report, trust, requirement)
+
+
+def _origins(session: Session, asking: Asking, brought: Brought, *, measure: bool, seed_brought: bool) -> Origins:
+    """Whose word each figure is."""
+    return origins_of(
+        {} if measure else asking.askers(),
+        samples_brought=session.judged.source == "verifier",
+        eps_brought=brought.eps is not None or brought.made_here,
+        profile_brought=asking.own_profile,
+        seed_brought=seed_brought,
+        peak_measured=peak_measured(session.memory, target_of(asking.profile, session.facts)) is not None,
+    )
+
+
+def _notices(session: Session) -> tuple[Flag, ...]:
+    """What to know of images, radius and engine."""
+    return notices_of(
+        session.judged,
+        eps=session.threat_model.eps,
+        of_bundle=session.bundle.manifest.threat_model.eps,
+        engine=session.facts,
+        log=session.log,
+    )
 
 
 def _backed(found: VerifyReport, trust: Trust | None, asked: Requirement | None) -> VerifyReport:
