@@ -35,6 +35,7 @@ from edgerkd.graphs.adopt import ModelGraph
 from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.adopt import adopt_model, check_source, classes_for
+from edgerkd.jobs.data import class_counts
 from edgerkd.jobs.graph_attack import attack_graph
 from edgerkd.jobs.precision import Chosen, FloatModel, check_precision, choose, faster_precisions
 from edgerkd.jobs.threat import threat_model_for
@@ -182,6 +183,7 @@ def judge_inputs(model: ModelRequest, request: DataRequest, *, n: int, seed: int
     _, height, width = found.image_shape
     colour = "grey" if found.image_shape[0] == 1 else "colour"
     progress.say(f"{data.name}: {len(drawn):,} of {len(data.test):,} images, {width}x{height} {colour}")
+    progress.say(f"{data.name}: {class_counts(class_names, drawn.labels)}")
     for line in data.notes:
         progress.say(f"note: {line}")
     return Judged(model=found, data=data, drawn=drawn, class_names=class_names)

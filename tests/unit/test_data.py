@@ -29,7 +29,7 @@ from edgerkd.data.folder import split_of
 from edgerkd.data.load import load_data
 from edgerkd.data.samples import Checked, Samples, image_digests
 from edgerkd.data.split import draw, hold_out, shares
-from edgerkd.jobs.data import open_data
+from edgerkd.jobs.data import class_counts, open_data
 from tests.listening import Listening
 
 
@@ -963,3 +963,18 @@ def test_batches_are_the_images_in_channels_last_whatever_holds_them(tmp_path):
 def test_float_images_are_in_zero_to_one():
     """Catches a division by 256."""
     assert to_float(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)).item() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((3, 1), "c0 (3), c1 (1)"),
+        ((1500, 0, 2), "c0 (1,500), c2 (2); none of c1"),
+        ((5, *range(1, 10), 0), "10 classes, of each 1 to 9 images; none of c10"),
+        ((0,) * 9 + (2,), "c9 (2); none of c0, c1, c2, c3, c4, c5, c6, c7, ..."),
+    ],
+)
+def test_the_images_of_each_class_are_told(counts, said):
+    """Catches a class without images passed over, and a line without end."""
+    names = [f"c{number}" for number in range(len(counts))]
+    assert class_counts(names, np.repeat(np.arange(len(counts)), counts)) == said
