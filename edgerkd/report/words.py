@@ -207,9 +207,9 @@ def signature_words(trust: Trust) -> str:
 
 
 def trust_words(trust: Trust) -> str:
-    """What a verdict rests on beside what was measured."""
+    """What verdict or figures rest on beside what was measured."""
     grounds = " and ".join(GROUNDS[ground] for ground in trust.grounds) or "the bundle's own word alone"
-    return f"the verdict rests on {grounds}: {signature_words(trust)}"
+    return f"beside what was measured this rests on {grounds}: {signature_words(trust)}"
 
 
 def settling_words(report: VerifyReport, gate: Gate) -> str:

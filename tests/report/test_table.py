@@ -72,7 +72,7 @@ latency, engine's digest and device, engine file
   origin:  claimed by the bundle: images and labels, radius, what is required, what retention is a share of, host's \
 and teacher's accuracies, parameters, multiply-accumulates
   note:    no image of two: nothing here is about these classes
-  note:    the verdict rests on a signature by a key you trust: the bundle is signed by the key \
+  note:    beside what was measured this rests on a signature by a key you trust: the bundle is signed by the key \
 fafafafafafafafafafafafafafafafafafafafafafafafafafafafafafafafa
   note:    trt is not used: libnvinfer.so was not found
   note:    gates that the teacher sets are shares of accuracies that only the bundle says it reached: a lower claim \
