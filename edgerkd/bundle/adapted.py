@@ -25,7 +25,7 @@ class AdaptedEngine:
     def __init__(self, engine: LiveEngine, adoption: Adoption, *, batch: int | None = None) -> None:
         if adoption.resized_from is not None:
             raise ConfigError(
-                f"an engine built elsewhere takes images of {adoption.height} x {adoption.width}, and the data's are "
+                f"an engine built elsewhere takes images of {adoption.width}x{adoption.height}, and the data's are "
                 "resized inside the adopted graph: build the engine from that graph with `edgerkd build`, or give data "
                 "of the engine's size"
             )

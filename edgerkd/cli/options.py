@@ -138,7 +138,7 @@ def _data_parameters(
     size: Annotated[
         str | None,
         typer.Option(
-            "--size", metavar="SIZE", help="The size pictures are resized to, such as 64, or 64x48 (height first)."
+            "--size", metavar="SIZE", help="The size pictures are resized to, such as 64, or 64x48 (width first)."
         ),
     ] = None,
     fit: Annotated[

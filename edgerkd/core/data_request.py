@@ -80,11 +80,11 @@ class DataFacts(Record):
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of `64` or `64x48`, height first. Raises ConfigError."""
+    """(height, width) of `64`, or of `64x48`: 64 wide and 48 high, as pictures are. Raises ConfigError."""
     found = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text.strip())
-    sides = None if found is None else (int(found[1]), int(found[2] or found[1]))
+    sides = None if found is None else (int(found[2] or found[1]), int(found[1]))
     if sides is None or not all(4 <= side <= 4096 for side in sides):
         raise ConfigError(
-            f"--size {text[:40]!r} is not a size: write 64, or 64x48 for height and width, each 4 to 4096"
+            f"--size {text[:40]!r} is not a size: write 64, or 64x48 for width and height, each 4 to 4096"
         )
     return sides

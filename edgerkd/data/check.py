@@ -82,7 +82,7 @@ def _form_problem(images: NDArray[Any], name: str) -> str | None:
             return f"{name} has 2 channels, the second of them opacity: leave it out ({name}[..., :1])."
         return f"{name} has the shape {shape}: {shape[3]} channels, and edgerkd takes 1 (grey) or 3 (red, green, blue)."
     if min(shape[1:3]) < LEAST_SIDE:
-        return f"{name}: images are {shape[1]}x{shape[2]} pixels, and at least {LEAST_SIDE}x{LEAST_SIDE} are needed."
+        return f"{name}: images are {shape[2]}x{shape[1]} pixels, and at least {LEAST_SIDE}x{LEAST_SIDE} are needed."
     return None
 
 

@@ -222,8 +222,8 @@ def _resized(
         return image_shape[1:]
     height, width = image_shape[1:]
     raise ConfigError(
-        f"{where}: it takes images of {own[0]} x {own[1]}, and the data have {height} x {width}: let the graph resize "
-        f"them with --resize, or bring pictures to its size with --size {own[0]}x{own[1]}"
+        f"{where}: it takes images of {own[1]}x{own[0]}, and the data have {width}x{height}: let the graph resize "
+        f"them with --resize, or bring pictures to its size with --size {own[1]}x{own[0]}"
     )
 
 

@@ -121,13 +121,13 @@ def _sizes(
     order = (0, 1, 2) if layout == "nchw" else (2, 0, 1)
     found = [rest[index] for index in order]
     if None in found and image_shape is None:
-        raise ConfigError(f"{shown} has the shape {_dims(rest)}: say the size of its images with --size HEIGHTxWIDTH")
+        raise ConfigError(f"{shown} has the shape {_dims(rest)}: say the size of its images with --size WIDTHxHEIGHT")
     channels, height, width = (
         given if given is not None else other for given, other in zip(found, image_shape or (0, 0, 0), strict=True)
     )
     if channels not in _CHANNELS or height not in _SIDES or width not in _SIDES:
         raise ConfigError(
-            f"{shown} takes images of {channels} channels and {height} x {width} pixels: expected 1, 3 or 4 channels "
+            f"{shown} takes images of {channels} channels and {width}x{height} pixels: expected 1, 3 or 4 channels "
             "and sides of 4 to 4096 pixels"
         )
     return channels, height, width, (channels, height, width) if layout == "nchw" else (height, width, channels)

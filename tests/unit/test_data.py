@@ -928,8 +928,8 @@ def test_the_data_of_a_run_are_known_again_whatever_the_seed_of_python(tmp_path)
     assert dataset_from_checked(load_data(asked, progress=Silent()), asked).sha256 != first
 
 
-@pytest.mark.parametrize(("text", "size"), [("64", (64, 64)), ("48x64", (48, 64)), (" 7 ", (7, 7))])
-def test_sizes_are_read_height_first(text, size):
+@pytest.mark.parametrize(("text", "size"), [("64", (64, 64)), ("64x48", (48, 64)), (" 7 ", (7, 7))])
+def test_sizes_are_read_width_first(text, size):
     """Catches height and width exchanged."""
     assert parse_size(text) == size
 
