@@ -5,6 +5,7 @@ own, and never looks like a verdict. rich is imported where it is used, so that 
 """
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import StringIO
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgerkd.core.errors import StreamError
-from edgerkd.core.progress import Advance, Progress, Silent
+from edgerkd.core.progress import Advance, Progress
 
 if TYPE_CHECKING:
     import rich.progress
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from edgerkd.bundle.read import Bundle
     from edgerkd.core.verification import VerifyReport
     from edgerkd.report.text_table import Table
+
+QUIET = 60.0  # seconds after which whoever sees no bars is told how far it is; ours
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
@@ -127,14 +130,36 @@ def progress() -> Iterator[Progress]:
         yield _Bars(bars)
 
 
-class _Lines(Silent):
-    """No bars: a line for what should be known, and for each epoch of a training."""
+class _Lines:
+    """No bars: a line for what should be known, for each epoch of a training, and where nothing was said for long."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Advance]:
+        started = time.monotonic()
+
+        def advance(done: int, words: str) -> None:
+            now = time.monotonic()
+            if now - self._last >= QUIET:
+                self.say(_how_far(name, done, total, words, now - started))
+
+        yield advance
 
     def say(self, line: str) -> None:
+        self._last = time.monotonic()
         note(line)
 
     def log(self, line: str) -> None:
-        note(line)
+        self.say(line)
+
+
+def _how_far(name: str, done: int, total: int, words: str, seconds: float) -> str:
+    """What a bar would show, in words."""
+    of = f"{done:,} of {total:,}" if total else f"{done:,}"
+    left = f", about {seconds * (total - done) / done:,.0f} s left" if 0 < done < total else ""
+    return f"{name}: {of}{f', {words}' if words else ''}, {seconds:,.0f} s{left}"
 
 
 class _Bars:

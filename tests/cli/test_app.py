@@ -12,7 +12,7 @@ import typer
 
 import edgerkd
 from edgerkd.cli import app as cli
-from edgerkd.cli import main, packages
+from edgerkd.cli import main, output, packages
 from edgerkd.cli.output import emit_json, progress, show_parts
 from edgerkd.core import errors
 from edgerkd.core.accuracy import accuracy_from_correct
@@ -155,6 +155,29 @@ def test_progress_in_a_pipe_is_lines_alone(capsys):
         shown.log("epoch 1/2")
         advance(2, "all")
     assert capsys.readouterr() == ("", "data: 5 images\nepoch 1/2\n")
+
+
+def test_a_long_stage_is_told_of_where_there_are_no_bars(monkeypatch, capsys):
+    """Catches minutes of silence in a log, a line for each step, and one on the heels of another."""
+    clock = [0.0]
+    monkeypatch.setattr(output.time, "monotonic", lambda: clock[0])
+    with progress() as shown, shown.stage("verify on onnx", 2000) as advance:
+        for clock[0], done in ((59.0, 100), (60.0, 500), (61.0, 600)):
+            advance(done, "apgd-ce")
+        clock[0] = 100.0
+        shown.say("a line")
+        for clock[0], done in ((159.0, 1000), (160.0, 1600)):
+            advance(done, "")
+    with progress() as shown, shown.stage("gradient twin", 0) as advance:
+        clock[0] = 300.0
+        advance(3, "")
+    expected = [
+        "verify on onnx: 500 of 2,000, apgd-ce, 60 s, about 180 s left",
+        "a line",
+        "verify on onnx: 1,600 of 2,000, 160 s, about 40 s left",
+        "gradient twin: 3, 140 s",
+    ]
+    assert capsys.readouterr() == ("", "\n".join([*expected, ""]))
 
 
 def test_progress_shows_the_stage_and_the_time_left_on_a_terminal_only_on_stderr(monkeypatch, capsys):
