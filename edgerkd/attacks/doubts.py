@@ -116,7 +116,7 @@ def plain_changes(classifier: Classifier, inputs: AttackInputs, held: NDArray[np
 
 
 @dataclass(frozen=True, slots=True)
-class OnSomePixels(Classifier):
+class OnSomePixels:
     """A classifier whose gradient is left out where `part` (n, c, h, w) is 0, so that attacks leave these pixels."""
 
     classifier: Classifier

@@ -537,15 +537,15 @@ def test_the_layer_that_rounding_hurts_most_is_the_first_to_stay_in_float32(resn
     assert steps[0].shift < found.step(("logits",)).shift
 
 
-def test_layers_are_kept_until_the_forecast_is_small_enough_and_one_is_left(resnet):
-    """Catches a search that stops too early, that goes on without end, or that keeps everything."""
+def test_layers_are_kept_until_the_forecast_is_small_enough_and_half_at_most(resnet):
+    """Catches a search that stops too early, and int8 in name alone: with most layers in float32 it gains nothing."""
     found = ranked(resnet)
     kept, steps = found.choose(1, allowed=0.0)
     assert [step.kept for step in steps] == list(range(1, len(steps) + 1))
     assert all(step.forecast > 0 for step in steps[:-1])
-    assert steps[-1].forecast == 0 or len(kept) == len(layers(resnet)) - 1
+    assert steps[-1].forecast == 0 or len(kept) == len(layers(resnet)) // 2
     assert found.choose(1, allowed=1.0)[0] == ("logits",)
-    assert len(found.choose(99, allowed=1.0)[0]) == len(layers(resnet)) - 1
+    assert len(found.choose(99, allowed=1.0)[0]) == len(layers(resnet)) // 2
 
 
 def test_a_margin_is_the_label_above_the_best_of_the_others():

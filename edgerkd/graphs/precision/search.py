@@ -57,11 +57,11 @@ class Ranking:
         """The layers to keep in float32, and what was tried.
 
         The last one, which gives the logits, and as many more as are asked for or as it takes until the forecast is at
-        most `allowed`; one layer is always left to quantise.
+        most `allowed`, but no more than half of them: such a graph is no faster than float32.
         """
         names = [each.layer for each in self.shifts]
         order = [names[-1], *(each.layer for each in sorted(self.shifts[:-1], key=lambda each: -each.shift))]
-        most = len(order) - 1
+        most = max(1, len(order) // 2)
         count, steps = min(at_least, most), list[SearchStep]()
         while True:
             steps.append(self.step(tuple(order[:count])))
