@@ -35,7 +35,7 @@ from edgerkd.graphs.adopt import ModelGraph
 from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.adopt import adopt_model, check_source, classes_for
-from edgerkd.jobs.data import class_counts
+from edgerkd.jobs.class_counts import class_counts
 from edgerkd.jobs.graph_attack import attack_graph
 from edgerkd.jobs.precision import Chosen, FloatModel, check_precision, choose, faster_precisions
 from edgerkd.jobs.threat import threat_model_for

@@ -1,10 +1,5 @@
 """The data of a command: loaded, described before anything is made of them, and the radius that goes with them."""
 
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
-
 from edgerkd.core.data_request import DataFacts, DataRequest
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.progress import Progress
@@ -15,7 +10,6 @@ from edgerkd.data.load import load_data
 from edgerkd.jobs.threat import check_radius, threat_model_for
 
 FEW = 10  # images of a class below which it is hardly learned; ours
-NAMED = 8  # classes whose images are counted one by one; ours
 UNEVEN = 20  # times as many images as the smallest class has, from which the largest drowns it; ours
 
 
@@ -75,15 +69,3 @@ def warnings(facts: DataFacts) -> list[str]:
             "at the accuracy class by class."
         )
     return lines
-
-
-def class_counts(names: Sequence[str], labels: NDArray[np.int64]) -> str:
-    """How many images there are of each class, or of each at least and at most, and of which classes none."""
-    counts = dict(zip(names, np.bincount(labels, minlength=len(names)).tolist(), strict=True))
-    there = {name: n for name, n in counts.items() if n}
-    missing = [name for name, n in counts.items() if not n]
-    said = ", ".join(f"{name} ({n:,})" for name, n in there.items())
-    if len(there) > NAMED:
-        said = f"{len(there)} classes, of each {min(there.values()):,} to {max(there.values()):,} images"
-    more = ", ..." if len(missing) > NAMED else ""
-    return f"{said}; none of {', '.join(missing[:NAMED])}{more}" if missing else said

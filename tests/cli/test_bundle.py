@@ -125,7 +125,7 @@ def _labels(*, highest: int) -> dict[str, np.ndarray]:
         (("mine.onnx", *ASKED, "--precision", "int8", "--calibration", "gone"), 3, "gone: --calibration: there is no"),
         (("mine.onnx", *ASKED, "--precision", "int8", "--format", "onnx-cuda"), 3, "runs no int8 graph"),
         (("text.onnx", *ASKED), 5, "text.onnx"),
-        (("other.onnx", *ASKED), 3, "16 x 16"),
+        (("other.onnx", *ASKED), 3, "16x16"),
         (("mine.onnx", *ASKED, "--engine", "absent.plan"), 3, "absent.plan"),
         (("absent.module:make", *ASKED), 3, "absent.module:make"),
     ],
@@ -135,7 +135,7 @@ def test_bad_input_is_one_clear_error(here, edgerkd, arguments, code, message):
     write_data(here / "beyond.npz", **_labels(highest=5))
     (here / "text.onnx").write_text("this is no graph")
     (here / "other.onnx").write_bytes(bars_network())
-    if "16 x 16" in message:
+    if "16x16" in message:
         images, labels = bars()
         write_data(here / "data.npz", x_test=images.repeat(2, 1).repeat(2, 2), y_test=labels)
         arguments = (*arguments, "--no-resize")

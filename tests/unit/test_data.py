@@ -29,7 +29,8 @@ from edgerkd.data.folder import split_of
 from edgerkd.data.load import load_data
 from edgerkd.data.samples import Checked, Samples, image_digests
 from edgerkd.data.split import draw, hold_out, shares
-from edgerkd.jobs.data import class_counts, open_data
+from edgerkd.jobs.class_counts import class_counts
+from edgerkd.jobs.data import open_data
 from tests.listening import Listening
 
 
