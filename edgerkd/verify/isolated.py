@@ -31,12 +31,14 @@ from edgerkd.files.decode import decode_plain, plain
 from edgerkd.files.paths import shown
 from edgerkd.files.system import system_text
 from edgerkd.verify.engine_process import Answer, Arrays, receive, send
+from edgerkd.verify.pace import Pace
 
 START = 120.0
 """Seconds until a process has its runtime. Ours: a Jetson loads CUDA's libraries from an SD card once."""
 SECONDS = 10.0
 """By which opening an engine, and all calls of those in a process together, may be late. Ours: a first call loads and
-tries kernels. What a call takes less than it may is made good, up to this: a few late ones among many do not matter."""
+tries kernels. What a call takes less than it may is made good, up to this: a few late ones among many do not matter.
+On a machine that is slow just now (pace.py) all but this is longer."""
 SECONDS_A_CALL = 0.1
 """That a call takes in time, more with the engine and with its images. Ours: a hundred times what a small one takes."""
 SECONDS_A_BYTE = 1e-7
@@ -89,6 +91,7 @@ class EngineProcess:
         self._connection = Connection(mine.detach())
         self._memory = 0  # that the engines which are open may take
         self._spare = SECONDS  # by which calls may still be late
+        self._pace = Pace()
 
     def open(
         self, backend: str, path: Path, *, outputs: int | None, attacked: bool = False, name: str | None = None
@@ -108,7 +111,7 @@ class EngineProcess:
         request = {"what": "open", "backend": backend, "path": str(path), "attacked": attacked}
         seconds = SECONDS + SECONDS_A_BYTE * size
         name = name or shown(path)
-        facts, _ = self._ask(request, what=f"{name}: opening it", seconds=seconds, memory=self._memory)
+        facts, _ = self._ask(request, what=f"{name}: opening it", seconds=seconds, due=seconds, memory=self._memory)
         return IsolatedEngine(self, facts, path, name, size, outputs)
 
     def call(
@@ -125,18 +128,33 @@ class EngineProcess:
             arrays,
             what=f"{engine.name}: running it{again}",
             seconds=self._spare + due,
+            due=due,
             memory=self._memory + A_BYTE_OF_IMAGES * sum(array.nbytes for array in arrays),
         )
-        self._spare = min(SECONDS, self._spare + due - (time.monotonic() - started))
+        took = time.monotonic() - started
+        if took > due:
+            due *= self._pace.factor()
+        self._spare = min(SECONDS, self._spare + due - took)
         return found
 
     def _ask(
-        self, request: Answer, arrays: Arrays = (), *, what: str, seconds: float, memory: int | None = None
+        self,
+        request: Answer,
+        arrays: Arrays = (),
+        *,
+        what: str,
+        seconds: float,
+        due: float = 0.0,
+        memory: int | None = None,
     ) -> tuple[Answer, Arrays]:
+        """The answer within `seconds`, of which what is `due` grows where the machine is slow when they are over."""
         until = time.monotonic() + seconds
         try:
             send(self._connection, request, arrays)
             while not self._connection.poll(_LOOK):
+                if time.monotonic() > until:
+                    longer, due = due * (self._pace.factor() - 1), 0.0
+                    seconds, until = seconds + longer, until + longer
                 if time.monotonic() > until:
                     self.close()
                     raise SlowError(f"{what} takes more than {seconds:.{int(seconds < 1)}f} s: it was stopped")

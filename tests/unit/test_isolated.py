@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from edgerkd.core.errors import ArtefactError, EngineError, MissingDependencyError
-from edgerkd.verify import isolated
+from edgerkd.verify import isolated, pace
 from edgerkd.verify.isolated import EngineProcess
+from edgerkd.verify.pace import Pace
 from edgerkd.verify.peak import peak_bytes, start_peak
 from tests import odd_backend
 from tests.exporters.small_graphs import SHAPE, classifier, classifier_numpy, save
@@ -108,17 +109,18 @@ def taking(graph, monkeypatch):
         live = process.open("onnx", graph, outputs=1)
         monkeypatch.setattr(isolated, "time", clock)
 
-        def ask(*given, seconds, **more):
-            if took[0] > seconds:
+        def ask(*given, seconds, due, **more):
+            if took[0] > seconds + due * (pace_now[0] - 1):
                 raise isolated.SlowError("stopped")
             clock.now += took[0]
             return {}, [IMAGES]
 
-        took = [0.0]
+        took, pace_now = [0.0], [1.0]
         monkeypatch.setattr(process, "_ask", ask)
+        monkeypatch.setattr(Pace, "factor", lambda self: pace_now[0])
 
-        def calls(seconds: float, count: int) -> None:
-            took[0] = seconds
+        def calls(seconds: float, count: int, *, slow: float = 1.0) -> None:
+            took[0], pace_now[0] = seconds, slow
             for _ in range(count):
                 process.call(live, {}, (IMAGES,))
 
@@ -130,6 +132,41 @@ def test_an_engine_that_is_late_at_every_call_is_stopped(taking):
     taking(8.0, 1)
     with pytest.raises(isolated.SlowError):
         taking(8.0, 1)
+
+
+def test_a_slow_machine_gives_engines_longer(taking):
+    """Catches an honest engine stopped because it is emulated, or because other work has the cores."""
+    taking(2.0, 100, slow=30.0)
+    taking(12.0, 1, slow=30.0)
+    with pytest.raises(isolated.SlowError):
+        taking(20.0, 1, slow=30.0)
+
+
+@pytest.mark.parametrize(("slow", "said"), [(1.0, "takes more than 0.3 s"), (5.0, "takes more than 0.7 s")])
+def test_the_machine_is_looked_at_before_an_engine_is_stopped(graph, tmp_path, monkeypatch, slow, said):
+    """Catches a pace that is only asked for afterwards, or again and again, so that nothing is ever stopped."""
+    odd_backend.install(tmp_path / "plugins", monkeypatch, "hangs")
+    monkeypatch.setattr(Pace, "factor", lambda self: slow)
+    with EngineProcess() as process:
+        live = process.open("odd", graph, outputs=1)
+        process._spare = 0.2
+        with pytest.raises(isolated.SlowError, match=said):
+            live(IMAGES[:1])
+
+
+def test_the_pace_is_measured_now_and_then_and_is_never_a_reason_to_hurry(monkeypatch):
+    """Catches a fast machine that gives engines less, one that is never done, and a second's work at each late call."""
+    clock, found = Clock(), [0.0]
+    monkeypatch.setattr(pace, "time", clock)
+    monkeypatch.setattr(pace, "_seconds", lambda: found[0])
+    own = Pace()
+    for clock.now, found[0], expected in (
+        (0.0, pace.USUAL / 10, 1.0),
+        (1.0, pace.USUAL * 3, 1.0),
+        (1 + pace.AGAIN, pace.USUAL * 3, 3.0),
+        (2 + 2 * pace.AGAIN, 1e9, pace.MOST),
+    ):
+        assert own.factor() == expected
 
 
 def test_an_engine_that_is_late_now_and_then_goes_on(taking):
