@@ -547,14 +547,17 @@ def always_black(m):
     return (m.samples.images.reshape(len(m.samples), -1).max(0) == 0).astype(np.float32)
 
 
+def left_black(s, m):
+    """Whether all of these are as black as they were: (n, 1, 1, 1)."""
+    return per_image(s, s.op("Less", s.op("MatMul", flat(s, "images"), always_black(m)[:, None]), np.float32(1 / 510)))
+
+
 @fraud("engine: weak when shown alone, where black is left black")
 def _(m, rng):
-    black = always_black(m)[:, None]
-
     def condition(s):
         n = s.op("Gather", s.op("Shape", "images"), np.asarray(0), axis=0)
         few = for_all(s, n, s.op("Less", n, np.asarray(4)))
-        still = per_image(s, s.op("Less", s.op("MatMul", flat(s, "images"), black), np.float32(1 / 510)))
+        still = left_black(s, m)
         return s.op("And", few, s.op("And", still, s.op("Not", near(s, m, 1 / 255))))
 
     return Forged(network=switched(m, condition, m.standard, m.robust))
@@ -576,13 +579,8 @@ def lowest(s):
 @fraud("engine: weak where black is left black")
 def _(m, rng):
     """Attacks move the background as well; the standard student's logits are about as large as the robust one's."""
-    black = always_black(m)[:, None]
     standard = after(m, lambda s, z: s.op("Mul", z, np.float32(rng.uniform(0.2, 0.4))))
-
-    def condition(s):
-        return per_image(s, s.op("Less", s.op("MatMul", flat(s, "images"), black), np.float32(1 / 510)))
-
-    return Forged(network=switched(m, condition, standard, m.robust))
+    return Forged(network=switched(m, lambda s: left_black(s, m), standard, m.robust))
 
 
 def upside_down(m, rng):

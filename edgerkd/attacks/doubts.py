@@ -5,7 +5,6 @@ nearer it is to an error, every attack that raises its loss walks away from the 
 heart say nothing of others. A red team made both (docs/guide/frauds.md).
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from edgerkd.attacks import flag_kinds as kinds
 from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.arrays import device_of, on_host
-from edgerkd.attacks.ball import project
+from edgerkd.attacks.ball import project, steepest
 from edgerkd.attacks.classifier import Array, Classifier, Cotangent
 from edgerkd.attacks.looks import Look, beyond_chance, fooled_by_pgd, look, too_many
 from edgerkd.core.flag import Flag
@@ -132,9 +131,7 @@ class OnSomePixels:
 
 def _moved(classifier: Classifier, inputs: AttackInputs, side: int) -> NDArray[np.bool_]:
     """Which are fooled by the longest step of all pixels together, up for `side` 1 and down for -1."""
-    step = inputs.xp.full_like(inputs.images, side * inputs.eps)
-    if inputs.norm == "L2":
-        step = step / math.sqrt(math.prod(inputs.images.shape[1:]))
+    step = inputs.eps * steepest(inputs.xp.full_like(inputs.images, side), inputs.norm)
     moved = project(inputs.images + step, inputs.images, eps=inputs.eps, norm=inputs.norm)
     return look(classifier, moved, inputs.labels).fooled
 

@@ -27,7 +27,7 @@ from edgerkd.attacks.doubts import descent, mixed, on_the_way, plain_changes
 from edgerkd.attacks.looks import ascent, beyond_chance, fooled_by_pgd, look, too_many
 from edgerkd.attacks.losses import cross_entropy, margin, margin_targeted, one_hot
 from edgerkd.attacks.pgd import pgd
-from edgerkd.attacks.row_flags import by_queries, flags_of_rows
+from edgerkd.attacks.row_flags import by_queries, first_of_each, flags_of_rows
 from edgerkd.attacks.sanity import are_probabilities
 from edgerkd.attacks.square import SQUARE, square
 from edgerkd.core.flag import Flag
@@ -136,7 +136,7 @@ def all_flags(
         ),
     )
     # All outcomes and the sample may show the same: the first of a kind, from the whole, is kept.
-    return tuple({flag.id: flag for flag in reversed(flags)}.values())
+    return first_of_each(flags)
 
 
 def check_within(images_adv: Array, inputs: AttackInputs) -> tuple[Flag, ...]:

@@ -16,7 +16,11 @@ def flags_of_rows(rows: Sequence[Row], clean: int) -> tuple[Flag, ...]:
 
     Of each kind the first alone.
     """
-    flags = (*by_queries(rows), *by_noise(rows, clean))
+    return first_of_each((*by_queries(rows), *by_noise(rows, clean)))
+
+
+def first_of_each(flags: Sequence[Flag]) -> tuple[Flag, ...]:
+    """The first of each kind."""
     return tuple({flag.id: flag for flag in reversed(flags)}.values())
 
 
@@ -27,7 +31,7 @@ def by_queries(rows: Sequence[Row]) -> Iterator[Flag]:
     """
     for number, (before, row) in enumerate(pairwise(rows), 1):
         n = row.robust_acc.n
-        fooled = _right(before) - _right(row)
+        fooled = before.robust_acc.hits - row.robust_acc.hits
         white_box = any(earlier.source == "direct" for earlier in rows[:number])
         if white_box and row.source == "query" and too_many(fooled, n, LOWERS):
             yield QUERIES_GO_FURTHER.raised(attack=row.attack, fooled=fooled, n=n)
@@ -38,12 +42,8 @@ def by_noise(rows: Sequence[Row], clean: int) -> Iterator[Flag]:
     places = [number for number, row in enumerate(rows) if row.source == "noise"]
     if not places or len(rows) == 1:
         return
-    before = clean if places[0] == 0 else _right(rows[places[0] - 1])
-    noise = before - _right(rows[places[0]])
-    others = clean - _right(rows[-1]) - noise
+    before = clean if places[0] == 0 else rows[places[0] - 1].robust_acc.hits
+    noise = before - rows[places[0]].robust_acc.hits
+    others = clean - rows[-1].robust_acc.hits - noise
     if noise >= 2 and noise >= others:
         yield NOISE_FOOLS.raised(noise=noise, n=rows[0].robust_acc.n, attacks=others)
-
-
-def _right(row: Row) -> int:
-    return round(row.robust_acc.value * row.robust_acc.n)

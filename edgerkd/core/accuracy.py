@@ -24,6 +24,11 @@ class Accuracy(Record):
         if not self.low <= self.value <= self.high:
             raise ValueError(f"the interval {self.low} to {self.high} does not hold the value {self.value}")
 
+    @property
+    def hits(self) -> int:
+        """How many images were answered right."""
+        return round(self.value * self.n)
+
     def __str__(self) -> str:
         return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
 

@@ -123,7 +123,7 @@ def _accuracies(bundle: Bundle, variant: Variant, samples: StoredSamples) -> lis
 
 
 def _same(claimed: Accuracy, held: np.ndarray) -> bool:
-    return claimed.n == len(held) and round(claimed.value * claimed.n) == int(held.sum())
+    return claimed.n == len(held) and claimed.hits == int(held.sum())
 
 
 def _graph(bundle: Bundle, variant: Variant) -> bytes:

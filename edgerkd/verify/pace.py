@@ -5,8 +5,8 @@ import time
 import numpy as np
 
 USUAL = 5e-3
-"""Seconds that the sums below take on the slowest board that limits of time were chosen for. Ours, from 8 GFLOP/s of a
-Cortex-A72's core; 0.2 ms were measured on a core of an AMD EPYC, and 130 ms in emulation there."""
+"""Seconds that the products below may take on the slowest board that limits of time were chosen for. Ours, for no such
+board was at hand: 0.2 ms were measured on a core of an AMD EPYC, and 130 ms in emulation there, beside other work."""
 MOST = 50.0
 """Times as slow, at most: what is slower still is taken for a hang. Ours."""
 AGAIN = 10.0

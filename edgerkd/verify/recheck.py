@@ -21,7 +21,7 @@ from edgerkd.core.verification import Verdict, VerifyReport
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.paths import shown
 from edgerkd.verify.limits import judge_limit, on_device
-from edgerkd.verify.recheck_counts import ROUNDING, counted, hits_of
+from edgerkd.verify.recheck_counts import ROUNDING, counted
 from edgerkd.verify.recheck_made import made_problems
 from edgerkd.verify.recheck_measured import measured_problems
 from edgerkd.verify.trust import backed
@@ -123,7 +123,7 @@ def _plain(report: VerifyReport) -> Iterator[str]:
             yield f"{key}.n: {whole.n}, and samples.n is {n}"
         yield from _added_up("plain.classes", key, whole, parts)
     if plain.model is not None:
-        yield from _compared(plain.model, hits_of(plain.engine_acc), n)
+        yield from _compared(plain.model, plain.engine_acc.hits, n)
     there = {each.name: each.engine_acc.n for each in plain.classes}
     if any(each.clean_acc.n > there.get(each.name, 0) for each in report.by_class.classes):
         yield "plain.classes: fewer images of a class than by_class, which is of some of these"
@@ -134,7 +134,7 @@ def _plain(report: VerifyReport) -> Iterator[str]:
 def _compared(model: ModelComparison, hits: int, n: int) -> Iterator[str]:
     """Engine, right on `hits` of `n` images, and model: each image is one that both, one or none of them gets right."""
     both, neither = hits - model.engine_alone, n - hits - model.model_alone
-    if min(both, neither) < 0 or both + model.model_alone != hits_of(model.model_acc):
+    if min(both, neither) < 0 or both + model.model_alone != model.model_acc.hits:
         yield "plain.model: engine_alone and model_alone do not follow from the two accuracies"
         return
     if not both - 1e-6 <= model.same_answer * n <= both + neither + 1e-6:
@@ -156,7 +156,7 @@ def _judged(report: VerifyReport) -> Iterator[str]:
     tallies = {"clean_acc": judged.clean, "robust_acc": judged.robust}
     tallies |= {f"rows.{number}.robust_acc": judged.after(number + 1) for number in range(len(report.rows))}
     for key, accuracy in said.items():
-        if share(hits_of(accuracy), accuracy.n) != tallies[key]:
+        if share(accuracy.hits, accuracy.n) != tallies[key]:
             yield f"judged: its counts are not those of {key}"
     retention = judged.retention
     if report.retention != (None if retention is None else retention.value):
@@ -176,7 +176,7 @@ def _classes(report: VerifyReport) -> Iterator[str]:
 
 
 def _added_up(where: str, key: str, whole: Accuracy, parts: Sequence[Accuracy]) -> Iterator[str]:
-    if sum(part.n for part in parts) != whole.n or sum(map(hits_of, parts)) != hits_of(whole):
+    if sum(part.n for part in parts) != whole.n or sum(part.hits for part in parts) != whole.hits:
         yield f"{where}: the classes' images do not add up to {key}"
 
 

@@ -22,7 +22,7 @@ from edgerkd.core.variant import PARITY, Variant
 from edgerkd.core.verification import VerifyReport
 from edgerkd.verify.evidence import host_text
 from edgerkd.verify.parity import clear_of, limit_of
-from edgerkd.verify.recheck_counts import ROUNDING, hits_of
+from edgerkd.verify.recheck_counts import ROUNDING
 
 _BEFORE, _SHOWN = ascii_lowercase[:2]  # what fooled: noise comes first, then what the host made of the images
 _CHANGES = (RANDOMISED.id, OTHER_LATER.id)  # by its own word the engine does not give one answer to an image
@@ -111,9 +111,7 @@ def _by_class(report: VerifyReport, samples: StoredSamples, names: Sequence[str]
 
 
 def _counts(found: ByClass) -> tuple[object, ...]:
-    classes = [
-        (each.name, each.clean_acc.n, hits_of(each.clean_acc), hits_of(each.robust_acc)) for each in found.classes
-    ]
+    classes = [(each.name, each.clean_acc.n, each.clean_acc.hits, each.robust_acc.hits) for each in found.classes]
     return classes, found.missing
 
 
@@ -146,7 +144,7 @@ def _plain(
             continue
         for number, each in enumerate(report.plain.classes):
             accuracy, rows = getattr(each, key), samples.labels == numbers.get(each.name, -1)
-            if accuracy is not None and not _may_be(hits_of(accuracy), answers.right[rows], answers.sure[rows]):
+            if accuracy is not None and not _may_be(accuracy.hits, answers.right[rows], answers.sure[rows]):
                 yield f"plain.classes.{number}.{key}: not what the bundle's stored answers to these images give"
     if engine is None or model is None or report.plain.model is None:
         return

@@ -10,11 +10,6 @@ ROUNDING = 1e-9
 """Of figures that were computed, written as text and read again."""
 
 
-def hits_of(accuracy: Accuracy) -> int:
-    """How many images were answered right."""
-    return round(accuracy.value * accuracy.n)
-
-
 def counted(key: str, accuracy: Accuracy, *, anytime: bool) -> Iterator[str]:
     """It is a count of images, with the interval of a fixed sample or of one that may end at `anytime`."""
     hits = accuracy.value * accuracy.n

@@ -32,7 +32,7 @@ from edgerkd.core.verification import Latency, VerifyReport
 from edgerkd.verify.limits import unmeasured, unsteady
 from edgerkd.verify.notices import notices_of
 from edgerkd.verify.plain import WAYS
-from edgerkd.verify.recheck_counts import ROUNDING, counted, hits_of
+from edgerkd.verify.recheck_counts import ROUNDING, counted
 from edgerkd.verify.unattacked import NOBODY
 from edgerkd.verify.verdict import floor_of, gates_of, settled
 
@@ -109,9 +109,9 @@ def _curve(report: VerifyReport) -> Iterator[str]:
         yield from counted(f"curve.{number}.robust_acc", point.robust_acc, anytime=True)
         if point.robust_acc.n != report.judged.n:
             yield f"curve.{number}.robust_acc.n: {point.robust_acc.n}, and {report.judged.n} images were judged"
-    hits = [hits_of(point.robust_acc) for point in curve]
-    if curve and [hits_of(report.clean_acc), *hits, hits_of(report.robust_acc)] != sorted(
-        [hits_of(report.clean_acc), *hits, hits_of(report.robust_acc)], reverse=True
+    hits = [point.robust_acc.hits for point in curve]
+    if curve and [report.clean_acc.hits, *hits, report.robust_acc.hits] != sorted(
+        [report.clean_acc.hits, *hits, report.robust_acc.hits], reverse=True
     ):
         yield "curve: it does not fall from clean_acc to robust_acc"
 
@@ -202,7 +202,7 @@ def _of_rows(report: VerifyReport) -> Iterator[str]:
 
     A probe of the engine may find, as rows do, that queries go further: where the rows do not, its word counts.
     """
-    follow = flags_of_rows(report.rows, hits_of(report.clean_acc))
+    follow = flags_of_rows(report.rows, report.clean_acc.hits)
     kinds = {*(flag.id for flag in follow), NOISE_FOOLS.id}
     if {flag.id: flag for flag in report.flags if flag.id in kinds} != {flag.id: flag for flag in follow}:
         yield "flags: not the doubts that the rows raise"

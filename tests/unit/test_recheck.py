@@ -224,7 +224,7 @@ def _plain_moved(key: str) -> Callable[[VerifyReport, Bundle], VerifyReport]:
         place = next(n for n, each in enumerate(classes) if getattr(each, key).value > 0)
 
         def less(accuracy: Accuracy) -> Accuracy:
-            hits = round(accuracy.value * accuracy.n) - 1
+            hits = accuracy.hits - 1
             return accuracy_from_correct([True] * hits + [False] * (accuracy.n - hits))
 
         classes[place] = replace(classes[place], **{key: less(getattr(classes[place], key))})
