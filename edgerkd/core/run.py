@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "evaluations"
 
     @property
+    def attacked(self) -> Path:
+        """What the host's attacks made of student and teacher for the last bundle, which the next goes on from."""
+        return self.path / "attacked"
+
+    @property
     def curve(self) -> Path:
         return self.path / "curve.json"
 

@@ -20,10 +20,9 @@ from edgerkd.files.atomic import check_writable, sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.jobs.attack import Attacked, attack_network, leads_in_bfloat16
 from edgerkd.jobs.data import reopen_data
-from edgerkd.jobs.evaluation_state import ChunkStore, digest_of
+from edgerkd.jobs.evaluation_state import ChunkStore, digest_of, store_of
 from edgerkd.jobs.ranks import Ranks, open_ranks
 from edgerkd.jobs.teacher_cache import teacher_of
-from edgerkd.jobs.versions import host_versions
 from edgerkd.models.graph_network import GraphNetwork
 from edgerkd.models.network import Network
 from edgerkd.models.store import ARCHITECTURE, load_network, weights_file
@@ -78,7 +77,7 @@ class Campaign:
         """
         request = self.request
         threat_model = self.threat_model if eps is None else replace(self.threat_model, eps=eps)
-        store = ChunkStore(folder=self.run.evaluations, digest=self._digest(subject, threat_model, more))
+        store = self._store(subject, threat_model, more)
         self.stores.append(store)
         return attack_network(
             subject.network,
@@ -113,25 +112,21 @@ class Campaign:
             for store in self.stores:
                 store.clear()
 
-    def _digest(self, subject: Subject, threat_model: ThreatModel, more: tuple[Attack, ...]) -> str:
+    def _store(self, subject: Subject, threat_model: ThreatModel, more: tuple[Attack, ...]) -> ChunkStore:
         request, device = self.request, self.ranks.device
-        return digest_of(
-            {
-                "network": subject.sha256,
-                "data": self.record.data.sha256,
-                "split": "test",
-                "n": len(self.test),
-                "norm": threat_model.norm,
-                "eps": str(threat_model.eps),
-                "attack": self.request.attack,
-                "more": {attack.id: [self.record.teacher_sha256, sha256_of(self.run.adapters)] for attack in more},
-                "seed": self.request.seed,
-                "eot": request.eot,
-                "bfloat16": leads_in_bfloat16(subject.network, device, exact=request.exact, eot=request.eot),
-                "chunk": self.request.chunk,
-                "device": self.ranks.device.type,
-                "versions": host_versions(),
-            }
+        return store_of(
+            self.run.evaluations,
+            network=subject.sha256,
+            data=self.record.data.sha256,
+            n=len(self.test),
+            threat_model=threat_model,
+            attack=request.attack,
+            seed=request.seed,
+            device=device.type,
+            more={attack.id: [self.record.teacher_sha256, sha256_of(self.run.adapters)] for attack in more},
+            eot=request.eot,
+            bfloat16=leads_in_bfloat16(subject.network, device, exact=request.exact, eot=request.eot),
+            chunk=request.chunk,
         )
 
 

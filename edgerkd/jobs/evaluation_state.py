@@ -1,10 +1,10 @@
-"""A stopped evaluation on disk: one file for each chunk of images that is done."""
+"""What attacks on the host have done so far, on disk: one file for each chunk of images that is done."""
 
 import hashlib
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import numpy as np
 
 from edgerkd.attacks.assess import Outcomes
 from edgerkd.core.errors import ArtefactError, EdgerkdError
+from edgerkd.core.threat import ThreatModel
 from edgerkd.files.arrays import read_arrays
 from edgerkd.files.atomic import write_atomic
+from edgerkd.jobs.versions import host_versions
 
 SCHEMA = 2
 LIMIT = 1 << 33  # bytes of one array of a chunk; ours
@@ -25,6 +27,37 @@ Say = Callable[[str], None]
 def digest_of(facts: dict[str, object]) -> str:
     """A SHA-256, in hex, of everything that decides a result."""
     return hashlib.sha256(json.dumps({"schema": SCHEMA, **facts}, sort_keys=True).encode()).hexdigest()
+
+
+def store_of(
+    folder: Path,
+    *,
+    network: str,
+    data: str,
+    n: int,
+    threat_model: ThreatModel,
+    attack: str,
+    seed: int,
+    device: str,
+    **further: object,
+) -> "ChunkStore":
+    """The store below `folder` of these attacks on n test images; `network` and `data` are their digests.
+
+    `further` facts decide the result as well. Other versions of what computes it begin anew.
+    """
+    facts: dict[str, object] = {
+        "network": network,
+        "data": data,
+        "split": "test",
+        "n": n,
+        "norm": threat_model.norm,
+        "eps": str(threat_model.eps),
+        "attack": attack,
+        "seed": seed,
+        "device": device,
+        "versions": host_versions(),
+    }
+    return ChunkStore(folder=folder, digest=digest_of(facts | further))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,3 +121,10 @@ class ChunkStore:
         shutil.rmtree(self.path, ignore_errors=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+
+def forget_all_but(stores: Sequence[ChunkStore]) -> None:
+    """Remove what lies beside these stores, in the folder that they share: of other weights, images or versions."""
+    kept = {store.path for store in stores}
+    for path in {other for store in stores for other in store.folder.glob("*")} - kept:
+        shutil.rmtree(path, ignore_errors=True)

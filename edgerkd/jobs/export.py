@@ -31,13 +31,15 @@ from edgerkd.graphs.precision.int8 import Rounding
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.attack import Attacked, attack_network
 from edgerkd.jobs.distill import load_inputs
+from edgerkd.jobs.evaluate import Subject, subject_in
+from edgerkd.jobs.evaluation_state import ChunkStore, forget_all_but, store_of
 from edgerkd.jobs.graph_parity import check_graph
 from edgerkd.jobs.precision import FloatModel, check_precision, choose, faster_precisions
+from edgerkd.jobs.ranks import ALONE
 from edgerkd.jobs.transfer import others
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.network import Network
 from edgerkd.models.onnx_graph import onnx_from_network
-from edgerkd.models.store import load_network
 from edgerkd.verify.build import build_engine
 
 STORED_IMAGES = 500  # unless others are asked for; an interval of 4 points either way, and 8 MB of CIFAR-10
@@ -151,15 +153,17 @@ class _Material:
 def _material(
     run: RunFolder, record: RunRecord, transfer_from: tuple[str, ...], n: int, progress: Progress
 ) -> _Material:
-    student = load_network(run.trained)
-    dataset, teacher = load_inputs(run, record, progress=progress)
+    student = subject_in(run.trained, "student")
+    dataset, network = load_inputs(run, record, progress=progress)
+    teacher = Subject(name="teacher", network=network, sha256=str(record.teacher_sha256))
     images = dataset.test.sample(n, seed=record.recipe.seed)
     found = others(transfer_from, images, record, dataset.class_names, progress=progress)
+    stores = [_store(run, record, subject, len(images)) for subject in (student, teacher)]
     attacked, taught = (
         attack_network(
-            network,
+            subject.network,
             images,
-            name=name,
+            name=subject.name,
             split="test",
             of=len(dataset.test),
             class_names=dataset.class_names,
@@ -167,20 +171,36 @@ def _material(
             seed=record.recipe.seed,
             progress=progress,
             attack=DEFAULT,
+            store=store,
         )
-        for name, network in (("student", student), ("teacher", teacher))
+        for subject, store in zip((student, teacher), stores, strict=True)
     )
-    graph = onnx_from_network(student)
+    forget_all_but(stores)
+    graph = onnx_from_network(student.network)
     check_graph(graph, attacked.samples, attacked.reference)
     return _Material(
-        student=student,
-        teacher=teacher,
+        student=student.network,
+        teacher=teacher.network,
         dataset=dataset,
         graph=graph,
         variant=make_variant("fp32", graph=graph, twin=gradient_twin(graph), reference=attacked.reference),
         attacked=attacked,
         taught=taught,
         origins={"teacher": taught.outcomes.images_adv, **found},
+    )
+
+
+def _store(run: RunFolder, record: RunRecord, subject: Subject, n: int) -> ChunkStore:
+    """Where the attacks on one network are kept: a stopped export, and the next, in another precision, go on there."""
+    return store_of(
+        run.attacked,
+        network=subject.sha256,
+        data=record.data.sha256,
+        n=n,
+        threat_model=record.recipe.threat_model,
+        attack=DEFAULT,
+        seed=record.recipe.seed,
+        device=ALONE.device.type,
     )
 
 

@@ -14,7 +14,7 @@ from edgerkd.attacks.replay import transferred
 from edgerkd.bundle.backend import Backend
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import MadeVariant, make_variant
-from edgerkd.core.errors import ConfigError, DivergedError, ExportError
+from edgerkd.core.errors import ArtefactError, ConfigError, DivergedError, ExportError
 from edgerkd.core.precision import (
     RETENTION,
     RETENTION_LOW,
@@ -176,7 +176,7 @@ def _retrained(
     rounding = rounding_of(model.graph, ranges, placement=placement, keep=kept)
     try:
         graph, epochs = retrain(model.graph, rounding)
-    except (ExportError, DivergedError) as e:
+    except (ArtefactError, ExportError, DivergedError) as e:  # the first: an earlier version's recipe
         progress.say(f"{search_name(search)} cannot be trained: {e}")
         return tried
     trained = quantized(graph, find_ranges(graph, [model.calibration]), placement=placement, keep=kept)

@@ -1,10 +1,12 @@
 """`edgerkd export`: what is written is the student, or nothing is."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from edgerkd.bundle.samples import read_samples
 from edgerkd.core.errors import ConfigError, ParityError, UnknownNameError
 from edgerkd.core.manifest import MANIFEST
 from edgerkd.core.progress import Silent
@@ -14,7 +16,10 @@ from edgerkd.files.atomic import claim
 from edgerkd.files.decode import decode_json
 from edgerkd.files.profiles import load_profile
 from edgerkd.jobs import export as job
+from edgerkd.jobs.evaluation_state import ChunkStore
 from edgerkd.models.onnx_graph import onnx_from_network
+from edgerkd.models.store import save_network
+from tests.listening import Listening
 from tests.runs import write_run_to_export
 from tests.zoo import network
 
@@ -58,6 +63,57 @@ def test_two_exports_of_one_run_are_one_clear_error(run):
     with claim(run.path), pytest.raises(ConfigError, match="another process trains or exports this run"):
         job.export(run, format="onnx", progress=Silent())
     assert not run.bundle.exists()
+
+
+def held(bundle):
+    """Which images the host's attacks left."""
+    return read_samples(bundle.path / bundle.manifest.samples).host_robust.tolist()
+
+
+class StoppedError(Exception):
+    """A kill."""
+
+
+def test_an_export_goes_on_from_what_the_host_has_attacked_already(run, monkeypatch):
+    """Catches a stopped export, or a second one in another precision, that attacks student and teacher once more."""
+    save, saved = ChunkStore.save, []
+
+    def save_and_stop(self, first, found):
+        save(self, first, found)
+        saved.append(self.digest)
+        if len(saved) == 1:
+            raise StoppedError
+
+    monkeypatch.setattr(ChunkStore, "save", save_and_stop)
+    with pytest.raises(StoppedError):
+        job.export(run, format="onnx", precision="fp32", progress=Silent())
+    ends = []
+    for precision in ("fp32", "fp16"):
+        listening = Listening()
+        bundle = job.export(run, format="onnx", precision=precision, progress=listening).bundle
+        ends.append((listening.lines, bundle.manifest.reference, held(bundle)))
+    assert len(saved) == len(set(saved)) == 2, "student and teacher, once each"
+    taken = "1 of 1 chunks were finished before and are taken from there"
+    assert [f"student: {taken}" in lines for lines, *_ in ends] == [True, True]
+    assert [f"teacher: {taken}" in lines for lines, *_ in ends] == [False, True]
+    assert ends[0][1:] == ends[1][1:]
+    shutil.rmtree(run.attacked)
+    anew = job.export(run, format="onnx", precision="fp32", progress=Silent()).bundle
+    assert (anew.manifest.reference, held(anew)) == ends[0][1:]
+
+
+def test_other_images_or_weights_take_nothing_from_an_earlier_export(run, monkeypatch):
+    """Catches outcomes of another student in a bundle, and a folder that grows with every export."""
+    saved = []
+    save = ChunkStore.save
+    monkeypatch.setattr(ChunkStore, "save", lambda self, *given: saved.append(self.digest) or save(self, *given))
+    job.export(run, format="onnx", precision="fp32", progress=Silent())
+    job.export(run, format="onnx", precision="fp32", n=7, progress=Silent())
+    assert len(set(saved)) == 4
+    save_network(network(seed=77, classes=3), run.student)
+    job.export(run, format="onnx", precision="fp32", n=7, progress=Silent())
+    assert len(set(saved)) == len(saved) == 5, "the teacher's stand as they were"
+    assert {path.name for path in run.attacked.iterdir()} == {saved[3][:16], saved[4][:16]}
 
 
 def test_an_export_is_for_its_format_and_for_every_device_that_is_named(run):

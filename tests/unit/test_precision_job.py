@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from edgerkd.attacks.suite import attacks_of
 from edgerkd.bundle.read import read_bundle
 from edgerkd.bundle.samples import StoredSamples
-from edgerkd.core.errors import DivergedError, ExportError
+from edgerkd.core.errors import ArtefactError, DivergedError, ExportError
 from edgerkd.core.precision import RETENTION, Retention
 from edgerkd.core.profile import Device
 from edgerkd.core.progress import Silent
@@ -258,7 +258,7 @@ def test_a_student_is_trained_on_where_half_of_the_layers_would_stay_in_float32(
     assert len(found.search.float_layers) == (1 if epochs else half)
 
 
-@pytest.mark.parametrize("error", [ExportError, DivergedError])
+@pytest.mark.parametrize("error", [ArtefactError, ExportError, DivergedError])
 def test_a_student_that_cannot_be_trained_keeps_its_variant_and_says_why(model, monkeypatch, error):
     """Catches an export that fails, after its attacks, because of a network that training cannot follow."""
 
