@@ -7,6 +7,7 @@
 Each graph of a student (edgerkd's own, and those of ONNX Runtime's quantiser) is timed by each runtime, all of them in
 turn, round after round; medians, ratios to float32 in ONNX Runtime. The images are the first n that the study drew from
 the test split. torchvision's networks of 224 x 224 have random weights: their latency, size and agreement are measured.
+With `--no-attack` the students' as well, for a quiet few minutes: int8 has its last layer in float32 then.
 """
 
 import argparse
@@ -39,7 +40,7 @@ from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.data.dataset import Dataset
+from edgerkd.data.dataset import Dataset, Split
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import decode_json
 from edgerkd.graphs.precision.int8 import layers
@@ -82,7 +83,7 @@ class Judged:
     threat_model: ThreatModel
 
 
-def students(work: Path, n: int, only: list[str]) -> list[Subject]:
+def students(work: Path, n: int, only: list[str], *, attack: bool) -> list[Subject]:
     """Those of the plan whose weights are in `work`."""
     found: list[Subject] = []
     for case in read_plan(PLAN).cases:
@@ -92,24 +93,43 @@ def students(work: Path, n: int, only: list[str]) -> list[Subject]:
         data, threat_model = opened(case.data)
         network = build(case.architecture(data))
         network.load_state_dict(read_safetensors(weights))
-        found.append(judged_subject(case.name, network, data, threat_model, n))
+        found.append(judged_subject(case.name, network, data, threat_model, n, attack=attack))
     return found
 
 
-def student_of(folder: Path, n: int) -> Subject:
+def student_of(folder: Path, n: int, *, attack: bool) -> Subject:
     """That of a run of `edgerkd distill` on data which come by their name, such as the demo's."""
     run = RunFolder(folder)
     record = decode_json(RunRecord, run.recipe)
     data, _ = opened(record.data.name)
-    return judged_subject(folder.resolve().name, load_network(run.trained), data, record.recipe.threat_model, n)
+    network, threat_model = load_network(run.trained), record.recipe.threat_model
+    return judged_subject(folder.resolve().name, network, data, threat_model, n, attack=attack)
 
 
-def judged_subject(name: str, network: Network, data: Dataset, threat_model: ThreatModel, n: int) -> Subject:
-    """The network, attacked on `n` test images as a bundle's are."""
-    attacked_ = attack_network(
-        network,
-        data.test.sample(min(n, len(data.test)), seed=0),
+def judged_subject(
+    name: str, network: Network, data: Dataset, threat_model: ThreatModel, n: int, *, attack: bool
+) -> Subject:
+    """The network, attacked on `n` test images as a bundle's are; not judged without `attack`."""
+    chosen = data.test.sample(min(n, len(data.test)), seed=0)
+    judged = None
+    if attack:
+        judged = Judged(samples=attacked_samples(network, chosen, data, threat_model), threat_model=threat_model)
+    return Subject(
         name=name,
+        network=network.eval(),
+        graph=onnx_from_network(network),
+        calibration=floats(data.train.sample(CALIBRATION, seed=0)),
+        images=floats(chosen),
+        judged=judged,
+    )
+
+
+def attacked_samples(network: Network, images: Split, data: Dataset, threat_model: ThreatModel) -> StoredSamples:
+    """These test images, and what the default attack made of them."""
+    return attack_network(
+        network,
+        images,
+        name="student",
         split="test",
         of=len(data.test),
         class_names=data.class_names,
@@ -117,16 +137,12 @@ def judged_subject(name: str, network: Network, data: Dataset, threat_model: Thr
         seed=0,
         progress=Silent(),
         attack=DEFAULT,
-    )
-    images = data.train.sample(CALIBRATION, seed=0).images
-    return Subject(
-        name=name,
-        network=network.eval(),
-        graph=onnx_from_network(network),
-        calibration=np.divide(images.contiguous().numpy(), 255, dtype=np.float32),
-        images=np.asarray(attacked_.samples.images),
-        judged=Judged(samples=attacked_.samples, threat_model=threat_model),
-    )
+    ).samples
+
+
+def floats(split: Split) -> NDArray[np.float32]:
+    """Images (n, c, h, w) in [0, 1]."""
+    return np.divide(split.images.contiguous().numpy(), 255, dtype=np.float32)
 
 
 def large(only: list[str]) -> list[Subject]:
@@ -267,22 +283,25 @@ def by_torch(module: Callable[[torch.Tensor], torch.Tensor]) -> Call:
 
 
 def latencies(found: dict[str, Call], images: NDArray[np.float32]) -> dict[str, dict[str, float]]:
-    """Milliseconds by name and batch: the median of rounds in which each comes once."""
+    """Milliseconds by name and batch: the median of rounds in which each has its turn, in an order drawn anew.
+
+    A turn is a call that fills the caches, as in a program that has nothing else to run, and then a timed one. Timed
+    at once, what happened to follow torch took a third longer than the same graph behind another engine.
+    """
     result: dict[str, dict[str, float]] = {name: {} for name in found}
+    every, order = list(found.items()), np.random.default_rng(0)
     for batch in BATCHES:
         part = np.ascontiguousarray(images[:batch])
         rounds = ROUNDS[batch] if images.shape[-1] < 100 else max(3, ROUNDS[batch] // 6)
         times: dict[str, list[float]] = {name: [] for name in found}
-        for _ in range(2):
-            for call in found.values():
+        for _ in range(2 + rounds):
+            for name, call in (every[k] for k in order.permutation(len(every))):
                 call(part)
-        for _ in range(rounds):
-            for name, call in found.items():
                 started = time.perf_counter()
                 call(part)
                 times[name].append(1e3 * (time.perf_counter() - started))
         for name, measured in times.items():
-            result[name][str(batch)] = median(measured)
+            result[name][str(batch)] = median(measured[2:])
     return result
 
 
@@ -374,6 +393,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], help="these students and networks alone")
     parser.add_argument("--runs", nargs="+", type=Path, default=[], help="runs of `edgerkd distill`, as well")
     parser.add_argument("-n", type=int, default=500, help="test images that are attacked")
+    parser.add_argument("--no-attack", action="store_true", help="latency, size and agreement alone")
     parser.add_argument("--work", type=Path, default=Path("build/study"), help="where the study keeps its students")
     parser.add_argument("--out", type=Path, default=Path("docs/measured/precision.json"))
     parser.add_argument("--table", type=Path, help="print the table of this file, and measure nothing")
@@ -383,8 +403,9 @@ def main() -> None:
         return
     warnings.simplefilter("ignore")  # of quantisers and exporters
     facts = machine_facts(("torch", "onnxruntime", "openvino"))
-    own = (student_of(folder, args.n) for folder in args.runs)
-    for subject in (*own, *students(args.work, args.n, args.only), *large(args.only)):
+    attack = not args.no_attack
+    own = (student_of(folder, args.n, attack=attack) for folder in args.runs)
+    for subject in (*own, *students(args.work, args.n, args.only, attack=attack), *large(args.only)):
         print(subject.name, flush=True)
         row = measured(subject)
         kept = json.loads(args.out.read_text())["results"] if args.out.exists() else []

@@ -118,9 +118,9 @@ def _half(model: FloatModel, ranges: dict[str, Range], progress: Progress) -> Tr
 def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, progress: Progress) -> Tried:
     """With the fewest layers in float32 with which robustness is forecast to hold, if an attack agrees.
 
-    Where it does not, or half of the layers would stay in float32, which gains little speed, the model is trained to
-    bear what is rounded, if it can be trained; or else twice as many layers stay, in three attempts at most, and never
-    more than half. Of graphs that all lose too much it is the one that keeps most.
+    Where the attack has shown that it does not, or half of the layers would stay in float32, which gains little speed,
+    the model is trained to bear what is rounded, if it can be trained; or else twice as many layers stay, in three
+    attempts at most, and never more than half. Of graphs that all lose too much it is the one that keeps most.
     """
     every = layers(model.graph)
     ranking, seconds = _ranked(model, ranges, placement, progress)
@@ -130,7 +130,7 @@ def _int8(model: FloatModel, ranges: dict[str, Range], placement: Placement, pro
     tried = _quantised(model, ranges, search, ranking, progress)
     found = [tried]
     half = len(every) // 2
-    if model.retrain is not None and (_may_improve(tried) or len(tried.search.float_layers) >= max(2, half)):
+    if model.retrain is not None and (_falls_short(tried) or len(tried.search.float_layers) >= max(2, half)):
         found.append(_retrained(model, model.retrain, ranges, tried, progress))
     for _ in range(1, ATTACKED):
         enough = any(each.search.holds for each in found) or len(tried.search.float_layers) >= half

@@ -234,6 +234,21 @@ def test_a_student_is_trained_on_where_its_int8_loses_robustness(model, monkeypa
         assert "after 3 epochs of training for it" in search_words(found.search)
 
 
+def test_a_student_is_not_trained_on_where_more_images_would_settle_it(model, monkeypatch):
+    """Catches minutes of training for an int8 that lost one image of 154, where 185 would have said so."""
+    short = replace(held(0.994, 0.943, n=154), settled_by=185)
+    monkeypatch.setattr(
+        job, "attacked", lambda model, tried, progress: replace(tried, search=replace(tried.search, retention=short))
+    )
+
+    def retrain(graph, rounding):
+        raise AssertionError("trained")
+
+    (found,) = try_precision(replace(model, retrain=retrain), "int8", placements=("signed",), progress=Silent())
+    assert found.search.retention == short
+    assert not found.search.holds
+
+
 @pytest.mark.parametrize(("after", "epochs"), [(held(1.0, 0.99), 3), (held(0.9, 0.8), 0)])
 def test_a_student_is_trained_on_where_half_of_the_layers_would_stay_in_float32(model, monkeypatch, after, epochs):
     """Catches int8 in name alone, and a good variant given up for a training that did not help."""
