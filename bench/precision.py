@@ -40,7 +40,7 @@ from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
-from edgerkd.data.dataset import Dataset, Split
+from edgerkd.data.dataset import Dataset, Split, to_float
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import decode_json
 from edgerkd.graphs.precision.int8 import layers
@@ -142,7 +142,7 @@ def attacked_samples(network: Network, images: Split, data: Dataset, threat_mode
 
 def floats(split: Split) -> NDArray[np.float32]:
     """Images (n, c, h, w) in [0, 1]."""
-    return np.divide(split.images.contiguous().numpy(), 255, dtype=np.float32)
+    return np.ascontiguousarray(to_float(split.images).numpy())
 
 
 def large(only: list[str]) -> list[Subject]:
