@@ -235,7 +235,9 @@ class Loop:
         return done.steps * self.batch / done.seconds
 
     def _estimate(self, step: float) -> str:
-        """What the whole run will take where a step takes so many seconds."""
+        """What the whole run will take where its first steps take so many seconds each."""
+        if self.method.pace is not None:
+            step *= self.method.pace(self.options)
         epoch = self.steps * step
         total = self.recipe.epochs * epoch
         return (
