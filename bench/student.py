@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,6 @@ from edgerkd.models.cost import count_cost
 from edgerkd.models.network import Network
 
 TIMED_STEPS = 8
-MOMENTS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of a run, whose steps stand for all of it
 ATTACKED_ON_GPU = 1000  # images together: of small students' attacks a GPU is never full
 
 
@@ -80,7 +79,7 @@ def costs(
     measure: Callable[[Callable[[], object]], float] = seconds_of,
     repeats: bool = True,
 ) -> Costs:
-    """Each part of a run measured on a copy, after a warm-up: steps all along it, since method edgerkd has phases.
+    """Each part of a run measured on a copy, after a warm-up: steps early and late: method edgerkd has two phases.
 
     Validation is timed with labels that are the network's own answers and a radius that fools none: the
     longest that it can take, since images that are wrong or fooled leave its attack. How many images an epoch
@@ -100,13 +99,14 @@ def costs(
         work()
         return median(measure(work) for _ in range(times))
 
-    steps = [usual(lambda at=at: loop.step(rows, at), TIMED_STEPS) for at in MOMENTS]
+    early, late = (usual(lambda at=at: loop.step(rows, at), TIMED_STEPS) for at in (0.0, 1.0))
     network, val = loop.state.average.network, loop.dataset.val
     own = TorchClassifier(network, autocast=loop.autocast).logits(to_float(val.images)).argmax(1)
     easy, near = replace(val, labels=own), ThreatModel(norm=recipe.threat_model.norm, eps=Radius("1/1000000"))
+    share = float(recipe.options.get("adversarial_share", 1.0))
     return Costs(
         once=once,
-        step=mean(steps),
+        step=(1 - share) * early + share * late,
         steps=len(data.train) * len(loop.rows) // (len(few.train) * loop.batch),
         validation=usual(lambda: validate(network, easy, near, autocast=loop.autocast), 2),
     )

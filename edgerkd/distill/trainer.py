@@ -235,9 +235,7 @@ class Loop:
         return done.steps * self.batch / done.seconds
 
     def _estimate(self, step: float) -> str:
-        """What the whole run will take where its first steps take so many seconds each."""
-        if self.method.pace is not None:
-            step *= self.method.pace(self.options)
+        """What the whole run will take where a step takes so many seconds."""
         epoch = self.steps * step
         total = self.recipe.epochs * epoch
         return (

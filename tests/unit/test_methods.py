@@ -214,7 +214,7 @@ def test_the_radius_rises_from_0_during_eps_warmup(name, progress, share):
 @pytest.mark.parametrize("steps", [2, 4])
 def test_the_defaults_attack_of_several_steps_stays_in_the_ball(steps):
     """Catches an option that nobody reads, and steps from noise of two radii."""
-    given = step("edgerkd", progress=LAST, steps=steps, rising=False)
+    given = step("edgerkd", progress=LAST, steps=steps)
     moved = METHODS["edgerkd"].attack(given) - given.images
     assert moved.abs().max().item() == pytest.approx(EPS, abs=1e-6)
 
@@ -539,59 +539,9 @@ def test_edgerkd_matches_adversarial_images_to_what_was_remembered_of_clean_ones
     assert_close(found["gram_adv"], 0.25 * ((a - b) ** 2).sum() / ((a**2).sum() + (b**2).sum()), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("steps", "rising", "progress", "expected"),
-    [
-        (2, True, 0.0, 1),
-        (2, True, 0.39, 1),
-        (2, True, 0.4, 2),
-        (2, True, 0.79, 2),
-        (2, True, 0.8, 4),
-        (1, True, 0.0, 1),
-        (1, True, 0.5, 1),
-        (1, True, LAST, 2),
-        (10, True, 0.0, 5),
-        (10, True, LAST, 20),
-        (2, False, 0.0, 2),
-        (2, False, LAST, 2),
-    ],
-)
-def test_the_steps_of_edgerkds_attack_rise(steps, rising, progress, expected, monkeypatch):
-    """Catches phases in another order or at another place, no attack at all, and an option that nobody reads."""
-    asked = []
-    monkeypatch.setattr(TorchClassifier, "gradient", watched(TorchClassifier.gradient, asked))
-    given = step("edgerkd", progress=progress, steps=steps, rising=rising)
-    METHODS["edgerkd"].attack(given)
-    assert len(asked) == expected
-
-
-def watched(method, calls):
-    def call(*args, **more):
-        calls.append(args)
-        return method(*args, **more)
-
-    return call
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, 1.5),
-        ({"steps": 1}, 1.1),
-        ({"steps": 4}, (0.4 * 3 + 0.4 * 5 + 0.2 * 9) / 3),
-        ({"rising": False}, 1.0),
-        ({"adversarial_share": 0.5}, 1.0),
-    ],
-)
-def test_the_pace_of_a_run_is_that_of_its_phases(changes, expected):
-    """Catches an estimate told from single steps, a third too short."""
-    method, options = METHODS["edgerkd"], options_of(recipe_of("edgerkd", **changes))
-    assert method.pace(options) == pytest.approx(expected)
-
-
 def test_a_single_step_of_edgerkd_goes_from_noise_up_the_divergence():
     """Catches ten steps paid for where one was meant, the student's training statistics, and a clip to the ball."""
-    given = step("edgerkd", progress=LAST, attack_steps=10, steps=1, rising=False, label_share=0)
+    given = step("edgerkd", progress=LAST, attack_steps=10, steps=1, label_share=0)
     noise = torch.from_numpy(np.random.default_rng(0).random(tuple(given.images.shape), np.float32))
     x = (given.images + 2 * EPS * (2 * noise - 1)).clamp(0, 1).requires_grad_()
     given.student.eval()
@@ -604,7 +554,7 @@ def test_a_single_step_of_edgerkd_goes_from_noise_up_the_divergence():
 
 def test_a_single_step_of_edgerkd_stays_in_a_large_ball():
     """Catches noise that leaves nothing of an image, with which MNIST is not learned, and ten steps paid for."""
-    given = step("edgerkd", progress=LAST, attack_steps=10, steps=1, rising=False, label_share=0, linf="0.3")
+    given = step("edgerkd", progress=LAST, attack_steps=10, steps=1, label_share=0, linf="0.3")
     noise = torch.from_numpy(np.random.default_rng(0).random(tuple(given.images.shape), np.float32))
     x = (given.images + 0.3 * (2 * noise - 1)).clamp(0, 1).requires_grad_()
     given.student.eval()

@@ -21,16 +21,10 @@ NEVER_ALIKE = {name for name in METHODS if name.startswith("igdm")}
 """Their weights rise with every step."""
 TABLE = {
     **{name: (name, {}, 1) for name in METHODS},
-    "edgerkd": ("edgerkd", {"rising": False}, 1),
-    "one step, then two": ("edgerkd", {"steps": 1}, 2),
     "iad": ("iad", {}, 2),
     "the radius rises first": ("pgd-at", {"eps_warmup": 0.4}, 1),
-    "mixacm on whole maps, then adversarial steps": (
-        "edgerkd",
-        {"adversarial_share": 0.5, "maps": "spatial", "rising": False},
-        2,
-    ),
-    "single steps": ("edgerkd", {"steps": 1, "rising": False}, 1),
+    "mixacm on whole maps, then adversarial steps": ("edgerkd", {"adversarial_share": 0.5, "maps": "spatial"}, 2),
+    "single steps": ("edgerkd", {"steps": 1}, 1),
     "cut out, and gradients cut short": ("trades", {"cutout": 0.3, "clip_norm": 0.1}, 1),
     "the labels' weight": ("mixacm", {"weight_label": 1.0}, 1),
     "SGD alone": ("rslad", {"optimizer": "sgd"}, 1),

@@ -76,8 +76,7 @@ def work(method, progress, *, steps=1, repeated=False, **changes):
     [
         ("pgd-at", 0.5, {"attack_steps": 10}, 11, 11),
         ("rslad", 0.5, {"attack_steps": 10}, 13, 12),
-        ("edgerkd", 0.9, {}, 5, 5),
-        ("edgerkd", 0.1, {}, 2, 2),
+        ("edgerkd", 0.9, {}, 3, 3),
         ("edgerkd", 0.0, {"adversarial_share": 0.8}, 2, 1),
     ],
 )

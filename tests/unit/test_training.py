@@ -1,6 +1,5 @@
 """The trainer: it learns, resumes bit for bit, and says when it cannot go on."""
 
-import itertools
 import json
 import re
 from dataclasses import replace
@@ -109,19 +108,6 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_pa
     for name, value in weights.items():
         assert_close(again[name], value, rtol=0, atol=0, msg=name)
     assert seen[-1].terms == pytest.approx(whole[-1].terms, rel=1e-6)
-
-
-def test_the_estimate_of_a_run_is_of_all_its_phases(monkeypatch):
-    """Catches hours told from the first steps of a run whose attacks grow."""
-    monkeypatch.setattr(trainer, "FIRST_STEPS", 2)
-    told = []
-    monkeypatch.setattr(trainer, "duration", lambda seconds: told.append(seconds) or "")
-    for rising in (False, True):
-        ticks = itertools.count()
-        monkeypatch.setattr(trainer.time, "perf_counter", lambda ticks=ticks: float(next(ticks)))
-        run(epochs=1, rising=rising, keep_misclassified=True)
-    even, rises = told[::2]
-    assert rises == pytest.approx(1.5 * even)
 
 
 def test_a_run_says_what_it_will_take_once_its_first_steps_tell(monkeypatch):

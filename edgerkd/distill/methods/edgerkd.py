@@ -1,9 +1,9 @@
-"""Attacks of ever more steps, matched to label and remembered teacher, channel maps and statistics aligned. Ours.
+"""Images attacked in two steps, matched to label and remembered teacher, channel maps and statistics aligned. Ours.
 
 Where the teacher is larger than the student, asking it costs more than a student's step: so it is asked about each
 image before the run. Images that it gets wrong are left out; each of the others is attacked, and matched to the mean
-of label and answer. Why so, why one, two and four steps, no clean term and these weights: what was tried is in
-docs/sources.md and docs/measured/default.md. MixACM may come first.
+of label and answer. Why so, why two steps, no clean term and these weights: what was tried is in docs/sources.md and
+docs/measured/default.md. MixACM may come first.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,6 @@ from edgerkd.distill.methods.method import Method, Terms
 from edgerkd.distill.methods.step import Outputs, Step
 from edgerkd.distill.teacher_outputs import CachedTeacherOutputs
 
-RISE = (0.4, 0.8)
-"""Shares of the run before which a rising attack has half of its `steps`, and from which it has twice as many. Ours."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options(mixacm.Options):
@@ -33,9 +30,7 @@ class Options(mixacm.Options):
     adversarial_share: Share = 1.0
     """The last share of the run, in which the student sees adversarial images; MixACM before it."""
     steps: Count = 2
-    """Of the attack in that share, on average where they rise."""
-    rising: bool = True
-    """Whether there are half as many in the first 0.4 of the run, one at least, and twice as many in its last fifth."""
+    """Of the attack in that share."""
     keep_misclassified: bool = False
     """Whether training images that the teacher gets wrong are shown as well."""
     label_share: Share = 0.5
@@ -49,9 +44,8 @@ class Options(mixacm.Options):
 
 
 def attack(step: Step[Options]) -> Tensor:
-    """In the last `adversarial_share` of the run steps up KL(p; S(x')); before it the images themselves.
+    """In the last `adversarial_share` of the run `steps` up KL(p; S(x')); before it the images themselves.
 
-    Weak attacks teach as much while the network is young, and strong ones decide what it resists in the end.
     A single step begins at noise of two radii, and is not brought back into the ball (N-FGSM). At a large radius such
     noise leaves little of an image: there, and where there are more, the steps are those of PGD from a point of the
     ball.
@@ -63,36 +57,9 @@ def attack(step: Step[Options]) -> Tensor:
     def cotangent(z: Tensor) -> Tensor:
         return kl_divergence(z, p)[1]
 
-    steps = attack_steps(step)
-    if steps > 1 or is_large(step.recipe.threat_model):
-        return ascent(step, cotangent, start=uniform_start, steps=steps)
+    if step.options.steps > 1 or is_large(step.recipe.threat_model):
+        return ascent(step, cotangent, start=uniform_start, steps=step.options.steps)
     return noisy_step(step, cotangent, training=False)
-
-
-def attack_steps(step: Step[Options]) -> int:
-    """Of the attack at this moment of the run. That they rise is ours, and so are the three phases (RISE)."""
-    few, usual, many = _phases(step.options)
-    if not step.options.rising:
-        return usual  # and nothing asked of the moment: such steps are alike (distill/replay.py)
-    if step.past(RISE[1]):
-        return many
-    return usual if step.past(RISE[0]) else few
-
-
-def pace(options: Options) -> float:
-    """What a step of the run takes on average, in steps like its first: an attack's step counts as a training pass.
-
-    Where MixACM comes first nothing is known of it: 1.
-    """
-    if options.adversarial_share < 1:
-        return 1.0
-    few, usual, many = (1 + steps for steps in _phases(options))
-    return (RISE[0] * few + (RISE[1] - RISE[0]) * usual + (1 - RISE[1]) * many) / few
-
-
-def _phases(options: Options) -> tuple[int, int, int]:
-    steps = options.steps
-    return (max(1, steps // 2), steps, 2 * steps) if options.rising else (steps, steps, steps)
 
 
 def terms(step: Step[Options], seen: Outputs) -> Terms:
@@ -147,8 +114,8 @@ def _cached(step: Step) -> CachedTeacherOutputs:
 
 METHOD = Method(
     name="edgerkd",
-    description="adversarial images made in one, two and in the end four steps, matched to the labels and to what the "
-    "robust teacher said of clean images, with channel maps and the covariance of features aligned to the teacher's",
+    description="adversarial images made in two steps, matched to the labels and to what the robust teacher "
+    "said of the clean images, with channel maps and the covariance of features aligned to the teacher's",
     sources=(
         "ours, of the parts of N-FGSM: de Jorge et al., NeurIPS 2022, arXiv 2202.01181",
         "MixACM: Awais et al., NeurIPS 2021, arXiv 2111.05073",
@@ -162,5 +129,4 @@ METHOD = Method(
     compares_taps=lambda options: options.weight_acm > 0 and options.adversarial_share < 1,
     caches_teacher=True,
     select_samples=select_samples,
-    pace=pace,
 )

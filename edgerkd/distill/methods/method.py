@@ -45,8 +45,6 @@ class Method(Generic[O]):
     """The teacher is asked about each training image once, before the first step."""
     select_samples: Callable[[CachedTeacherOutputs, Tensor, O], Tensor] | None = None
     """The rows of the training images that an epoch shows, where the teacher is cached; all if they fill no batch."""
-    pace: Callable[[O], float] | None = None
-    """What a step of the run takes on average, in steps like its first; 1 where there is none."""
     trains_teachers: bool = False
     """It makes a robust network by itself, so that teachers can be trained by it."""
     single_step: bool = False
