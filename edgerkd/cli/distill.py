@@ -68,8 +68,8 @@ def distill(
 ) -> None:
     """Distill a compact student from a robust teacher, under the device's budget, and evaluate it.
 
-    If the cache has no robust teacher for these data, one is trained first. run.json holds every value of the recipe.
-    Under `torchrun --nproc-per-node=N -m -- edgerkd distill` N processes share each batch.
+    If the method asks a teacher and the cache has none for these data, one is trained first. run.json holds every value
+    of the recipe. Under `torchrun --nproc-per-node=N -m -- edgerkd distill` N processes share each batch.
     """
     if list_methods:
         _show_methods(json=json)

@@ -9,6 +9,7 @@ from edgerkd.cli.output import Json, emit_json, identity_lines, note, progress, 
 from edgerkd.core.model_spec import UNKNOWN_LICENSE
 
 if TYPE_CHECKING:
+    from edgerkd.core.manifest import Manifest
     from edgerkd.jobs.export import Exported
 
 
@@ -66,7 +67,15 @@ def export(
     put_line(f"{engine_line(exported)}\nbundle: {exported.bundle.path}")
     for line in identity_lines(exported.bundle, signer):
         put_line(line)
-    put_line("next: edgerkd verify")
+    put_line(f"next: {verify_command(exported.bundle.manifest)}")
+
+
+def verify_command(manifest: "Manifest") -> str:
+    """The command that verifies the bundle: the accuracies that its own profile does not ask for are to be given."""
+    reference = manifest.reference
+    if reference is not None and reference.teacher_clean_acc is not None:
+        return "edgerkd verify"
+    return "edgerkd verify --min-clean SHARE --min-robust SHARE (no teacher says what would be good enough)"
 
 
 def engine_line(exported: "Exported") -> str:

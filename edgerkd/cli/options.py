@@ -27,7 +27,7 @@ Teacher = Annotated[
     typer.Option(
         "--teacher",
         metavar="NAME",
-        help="A teacher's name, a file of weights, or an ONNX file; if not given, one is trained here.",
+        help="A teacher's name, a file of weights, or an ONNX file; one is trained here if it is needed and not given.",
     ),
 ]
 Family = Annotated[

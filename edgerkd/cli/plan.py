@@ -33,7 +33,8 @@ def plan(
     with progress() as bars:
         dataset, threat_model = open_data(request, eps=radius(eps), progress=bars)
         network, card = find_teacher(teacher, dataset, threat_model, progress=bars)
-    found = plan_student(device, network.architecture, cost_of(network), family)
+    cost = cost_of(network)
+    found = plan_student(device, network.architecture, cost, family)
     if (line := warning(found)) is not None:
         note(line)
     if json:
@@ -54,6 +55,6 @@ def plan(
     show_parts(
         Table(("", "student", "params", "MACs", "file", "ms (predicted)"), tuple(rows)),
         f"{len(fitting)} of {len(found.candidates)} students fit {found.profile} beside teacher {card.name} "
-        f"({format_count(found.teacher.params)} params, {format_count(found.teacher.macs)} MACs); "
+        f"({format_count(cost.params)} params, {format_count(cost.macs)} MACs); "
         "the largest that fits is chosen, because robustness needs capacity",
     )

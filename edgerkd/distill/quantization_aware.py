@@ -31,7 +31,7 @@ def train_rounded(
     dataset: Dataset,
     recipe: Recipe,
     *,
-    teacher: Network,
+    teacher: Network | None,
     adapters: Path,
     progress: Progress,
 ) -> Network:
@@ -45,7 +45,7 @@ def train_rounded(
     network = RoundedNetwork(student, graph, rounding)
     method = load_method(recipe.method)
     maps = None
-    if method.needs_adapters and adapters.exists():
+    if method.needs_adapters and teacher is not None and adapters.exists():
         maps = Adapters.load(adapters, student, teacher).train().requires_grad_(True)
     trained = train(
         network,

@@ -14,7 +14,7 @@ from edgerkd.core.errors import ConfigError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress, Silent
-from edgerkd.core.recipe import eps_warmup_for, parse_settings
+from edgerkd.core.recipe import Recipe, eps_warmup_for, parse_settings
 from edgerkd.core.run import RUNS, RunFolder, mark_latest
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
@@ -30,13 +30,13 @@ from edgerkd.jobs.data import open_data, reopen_data
 from edgerkd.jobs.evaluation_state import digest_of
 from edgerkd.jobs.events import event_writer
 from edgerkd.jobs.ranks import Ranks, open_ranks
-from edgerkd.jobs.teachers import batch_for, find_teacher
+from edgerkd.jobs.teachers import batch_for, find_teacher, teacher_for
 from edgerkd.jobs.versions import host_versions
 from edgerkd.models.build import build
 from edgerkd.models.cost import cost_of
 from edgerkd.models.network import Network
 from edgerkd.models.store import save_network
-from edgerkd.plan.search import check_family, plan_student, warning
+from edgerkd.plan.search import Plan, check_family, plan_student, warning
 
 EPOCHS = 30
 TEST_IMAGES = 1000  # of the test split, at most; the figure's interval is about 3 points wide then
@@ -65,10 +65,10 @@ def start(
     """Plan, train and evaluate a student in a new run folder, which becomes the newest.
 
     `method` is a method's name, None the default; `settings` are further values of the recipe and of the method's
-    options, as `KEY=VALUE`; `family` is the student's. The processes of torchrun train together; the first alone
-    writes, and returns an evaluation. Raises ConfigError for settings that neither has and for a folder that holds
-    something, UnknownNameError for the method and the family, BudgetError where no student fits, StorageError where
-    the run cannot be written.
+    options, as `KEY=VALUE`; `family` is the student's. A method that asks no teacher may have none (`teacher_for`). The
+    processes of torchrun train together; the first alone writes, and returns an evaluation. Raises ConfigError for
+    settings that neither has and for a folder that holds something, UnknownNameError for the method and the family,
+    BudgetError where no student fits, StorageError where the run cannot be written.
     """
     changed, chosen = parse_settings(settings), DEFAULT if method is None else load_method(method)
     check_family(family)
@@ -79,15 +79,14 @@ def start(
         own = {"seed": seed, "batch": batch_for(dataset), "eps_warmup": eps_warmup_for(threat_model)}
         recipe = recipe_for(chosen, threat_model, epochs=EPOCHS if epochs is None else epochs, settings=own | changed)
         with _claimed(folder, f"{dataset.name}-{profile.name}-{chosen.name}", ranks) as run:
-            network, card = _first_alone(ranks, lambda: find_teacher(teacher, dataset, threat_model, progress=progress))
-            plan = plan_student(profile, network.architecture, cost_of(network), family)
-            if (line := warning(plan)) is not None:
-                progress.say(line)
+            beside = _first_alone(ranks, lambda: teacher_for(chosen, teacher, dataset, threat_model, progress=progress))
+            network, card = (None, None) if beside is None else beside
+            plan = _planned(profile, dataset, network, family, progress)
             record = RunRecord(
                 request=request,
                 data=dataset.facts,
-                teacher=card.name,
-                teacher_sha256=card.weights_sha256,
+                teacher=None if card is None else card.name,
+                teacher_sha256=None if card is None else card.weights_sha256,
                 profile=profile,
                 recipe=recipe,
                 method=chosen.facts,
@@ -104,6 +103,15 @@ def start(
                 run, record, dataset, network, resume=False, progress=progress, ranks=ranks, show=show
             )
         return run, evaluation
+
+
+def _planned(profile: Profile, dataset: Dataset, teacher: Network | None, family: str, progress: Progress) -> Plan:
+    """The student beside its teacher, where it has one. Says where it is the larger of the two."""
+    like = dataset.architecture("resnet", widths=(8,), blocks=(1,)) if teacher is None else teacher.architecture
+    plan = plan_student(profile, like, None if teacher is None else cost_of(teacher), family)
+    if (line := warning(plan)) is not None:
+        progress.say(line)
+    return plan
 
 
 def resume(run: RunFolder, *, progress: Progress, show: Show = lambda run, evaluation: None) -> Evaluation | None:
@@ -177,9 +185,11 @@ def _first_alone(ranks: Ranks, work: Callable[[], T]) -> T:
     return found
 
 
-def load_inputs(run: RunFolder, record: RunRecord, *, progress: Progress) -> tuple[Dataset, Network]:
-    """The data and the teacher a run began with. Raises ConfigError where either is no longer what it was."""
+def load_inputs(run: RunFolder, record: RunRecord, *, progress: Progress) -> tuple[Dataset, Network | None]:
+    """The data and the teacher a run began with, if any. Raises ConfigError where either is no longer what it was."""
     dataset = reopen_data(record.request, record.data.sha256, run.recipe, progress=progress)
+    if record.teacher is None:
+        return dataset, None
     network, card = find_teacher(record.teacher, dataset, record.recipe.threat_model, progress=progress)
     if card.weights_sha256 != record.teacher_sha256:
         raise ConfigError(f"{run.recipe}: the teacher {card.name!r} is not the one the run was started with.")
@@ -190,7 +200,7 @@ def _carry_out(
     run: RunFolder,
     record: RunRecord,
     dataset: Dataset,
-    teacher: Network,
+    teacher: Network | None,
     *,
     resume: bool,
     progress: Progress,
@@ -221,26 +231,29 @@ def _carry_out(
     save_network(student, run.student)
     if adapters is not None:
         write_atomic(run.adapters, save(adapters.cpu().state_dict()))
-    found = {
-        name: attack_network(
-            network,
-            dataset.test.sample(TEST_IMAGES, seed=recipe.seed),
-            name=name,
-            split="test",
-            of=len(dataset.test),
-            class_names=dataset.class_names,
-            threat_model=recipe.threat_model,
-            seed=recipe.seed,
-            progress=progress,
-        ).evaluation
-        for name, network in (("teacher", teacher), ("student", student))
-    }
-    write_atomic(run.teacher, encode_json(found["teacher"]))
+    if teacher is not None:
+        write_atomic(run.teacher, encode_json(_evaluated(teacher, "teacher", dataset, recipe, progress)))
+    found = _evaluated(student, "student", dataset, recipe, progress)
     try:
-        show(run, found["student"])
+        show(run, found)
     finally:
-        write_atomic(run.evaluation, encode_json(found["student"]))
-    return found["student"]
+        write_atomic(run.evaluation, encode_json(found))
+    return found
+
+
+def _evaluated(network: Network, name: str, dataset: Dataset, recipe: Recipe, progress: Progress) -> Evaluation:
+    """What the default attack leaves of it on test images."""
+    return attack_network(
+        network,
+        dataset.test.sample(TEST_IMAGES, seed=recipe.seed),
+        name=name,
+        split="test",
+        of=len(dataset.test),
+        class_names=dataset.class_names,
+        threat_model=recipe.threat_model,
+        seed=recipe.seed,
+        progress=progress,
+    ).evaluation
 
 
 def write_metrics(run: RunFolder, epoch: Epoch) -> None:

@@ -72,9 +72,9 @@ def export(
 
     With `auto` the precision is the fastest on the profile's device whose robustness holds; float32 comes along. The
     bundle carries the requirements of the run's profile, then of further `profiles`, and adversarial images made
-    against the teacher and against each run or model that `transfer_from` names. The `signer` signs it, or else the
-    user's own key. Raises UnknownNameError for a backend that is not known, ConfigError where another process works in
-    the run's folder, or for a precision that the backend has not, ArtefactError for a damaged student,
+    against the teacher, if it has one, and against each run or model that `transfer_from` names. The `signer` signs it,
+    or else the user's own key. Raises UnknownNameError for a backend that is not known, ConfigError where another
+    process works in the run's folder, or for a precision that the backend has not, ArtefactError for a damaged student,
     ExportError for a network without a gradient twin or a precision that it cannot have, ParityError where the exported
     graph is not the student.
     """
@@ -114,8 +114,8 @@ def export(
             rejected=chosen.rejected,
             origins=tuple(material.origins),
         )
-        own = material.attacked.samples
-        samples = replace(own, transfers=np.stack(list(material.origins.values())))
+        own, origins = material.attacked.samples, list(material.origins.values())
+        samples = replace(own, transfers=np.stack(origins) if origins else None)
         variants = [*(tried.variant(own) for tried in chosen.tried), material.variant]
         write_bundle(run.bundle, manifest, variants=variants, samples=samples, license=license, signer=signer)
         return _built(run, backend)
@@ -135,18 +135,18 @@ def _built(run: RunFolder, backend: Backend) -> Exported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Material:
-    """What a bundle is made of: the student's graph, and student and teacher `attacked` and `taught`.
+    """What a bundle is made of: the student's graph, and the student `attacked` as its teacher was, if it has one.
 
     `origins` are adversarial images float32 (n, c, h, w) by the name of the network that they were made against.
     """
 
     student: Network
-    teacher: Network
+    teacher: Network | None
     dataset: Dataset
     graph: bytes
     variant: MadeVariant
     attacked: Attacked
-    taught: Attacked
+    taught: Attacked | None
     origins: dict[str, NDArray[np.float32]]
 
 
@@ -154,12 +154,14 @@ def _material(
     run: RunFolder, record: RunRecord, transfer_from: tuple[str, ...], n: int, progress: Progress
 ) -> _Material:
     student = subject_in(run.trained, "student")
-    dataset, network = load_inputs(run, record, progress=progress)
-    teacher = Subject(name="teacher", network=network, sha256=str(record.teacher_sha256))
+    dataset, teacher = load_inputs(run, record, progress=progress)
+    subjects = [student]
+    if teacher is not None:
+        subjects.append(Subject(name="teacher", network=teacher, sha256=str(record.teacher_sha256)))
     images = dataset.test.sample(n, seed=record.recipe.seed)
     found = others(transfer_from, images, record, dataset.class_names, progress=progress)
-    stores = [_store(run, record, subject, len(images)) for subject in (student, teacher)]
-    attacked, taught = (
+    stores = [_store(run, record, subject, len(images)) for subject in subjects]
+    attacked, *beside = (
         attack_network(
             subject.network,
             images,
@@ -173,20 +175,21 @@ def _material(
             attack=DEFAULT,
             store=store,
         )
-        for subject, store in zip((student, teacher), stores, strict=True)
+        for subject, store in zip(subjects, stores, strict=True)
     )
+    taught = beside[0] if beside else None
     forget_all_but(stores)
     graph = onnx_from_network(student.network)
     check_graph(graph, attacked.samples, attacked.reference)
     return _Material(
         student=student.network,
-        teacher=teacher.network,
+        teacher=teacher,
         dataset=dataset,
         graph=graph,
         variant=make_variant("fp32", graph=graph, twin=gradient_twin(graph), reference=attacked.reference),
         attacked=attacked,
         taught=taught,
-        origins={"teacher": taught.outcomes.images_adv, **found},
+        origins=({} if taught is None else {"teacher": taught.outcomes.images_adv}) | found,
     )
 
 
@@ -223,7 +226,7 @@ def _retrained(
     run: RunFolder,
     record: RunRecord,
     dataset: Dataset,
-    teacher: Network,
+    teacher: Network | None,
     progress: Progress,
     graph: bytes,
     rounding: Rounding,
@@ -236,13 +239,13 @@ def _retrained(
     return onnx_from_network(found), EPOCHS
 
 
-def reference_of(attacked: Attacked, taught: Attacked) -> ReferenceResult:
-    """What the host measured, of student and teacher."""
-    own, other = attacked.evaluation, taught.evaluation
+def reference_of(attacked: Attacked, taught: Attacked | None) -> ReferenceResult:
+    """What the host measured, of the student and of the teacher, if it has one."""
+    own, other = attacked.evaluation, None if taught is None else taught.evaluation
     return ReferenceResult(
         clean_acc=own.clean_acc,
         robust_acc=own.robust_acc,
         attacks=tuple(row.attack for row in own.rows),
-        teacher_clean_acc=other.clean_acc,
-        teacher_robust_acc=other.robust_acc,
+        teacher_clean_acc=None if other is None else other.clean_acc,
+        teacher_robust_acc=None if other is None else other.robust_acc,
     )

@@ -15,6 +15,7 @@ from edgerkd.core.units import duration
 from edgerkd.data.dataset import Dataset
 from edgerkd.distill.affordable import EPOCHS, Training, affordable_training, architecture_of, ladder
 from edgerkd.distill.checkpoint import load_checkpoint
+from edgerkd.distill.methods.method import AnyMethod
 from edgerkd.distill.methods.recipes import recipe_for
 from edgerkd.distill.methods.registry import FOR_TEACHERS, METHODS, load_method
 from edgerkd.distill.trainer import train
@@ -35,6 +36,23 @@ from edgerkd.models.network import Network
 
 MINUTES = 20
 """What a training may take where nothing else is said. Ours."""
+
+
+def teacher_for(
+    method: AnyMethod, teacher: str | None, dataset: Dataset, threat_model: ThreatModel, *, progress: Progress
+) -> tuple[Network, TeacherCard] | None:
+    """The teacher that stands beside a student trained by `method`, as `find_teacher` finds it.
+
+    None, and a line that says so, where the method asks none, none is named, and none is there for these data: none is
+    trained for the comparison alone.
+    """
+    if not method.needs_teacher and teacher is None and not fitting_teachers(dataset, threat_model):
+        progress.say(
+            f"no teacher: {method.name} asks none, and none is kept for {dataset.name} under {threat_model}: the "
+            "student is as large as the budget allows, and no share of a teacher's accuracy will be required of it"
+        )
+        return None
+    return find_teacher(teacher, dataset, threat_model, progress=progress)
 
 
 def find_teacher(

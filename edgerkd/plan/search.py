@@ -36,25 +36,26 @@ class Plan(Record):
     """All candidates, the largest first, and the one chosen."""
 
     profile: str
-    teacher: Cost
+    teacher: Cost | None
     chosen: Candidate
     candidates: tuple[Candidate, ...]
 
 
-def plan_student(profile: Profile, teacher: Architecture, teacher_cost: Cost, family: str = "resnet") -> Plan:
+def plan_student(profile: Profile, like: Architecture, teacher: Cost | None, family: str = "resnet") -> Plan:
     """The largest student of the family, by MACs and then parameters, that keeps the profile's budget.
 
-    `family` is one of ours, or a library's network, as `torchvision:NAME`. The largest, because robustness
-    costs capacity (Madry et al. 2018, section 4). Raises UnknownNameError for the family, ConfigError for a
-    library's network that does not take such images or could not be exported, BudgetError where none fits,
-    with each limit the smallest student breaks.
+    It takes the images of `like`, and has its classes and normalisation: of the teacher, where there is one. Without
+    a `teacher` the profile's share of one limits nothing. `family` is one of ours, or a library's network, as
+    `torchvision:NAME`. The largest, because robustness costs capacity (Madry et al. 2018, section 4). Raises
+    UnknownNameError for the family, ConfigError for a library's network that does not take such images or could not be
+    exported, BudgetError where none fits, with each limit the smallest student breaks.
     """
     candidates: list[Candidate] = []
     smallest: tuple[Cost, tuple[Violation, ...]] | None = None
-    for architecture in _students(teacher, family):
+    for architecture in _students(like, family):
         cost, layers = count_cost(architecture)
         cost = replace(cost, latency_ms=predict_latency_ms(cost, layers, profile.device))
-        broken = violations(profile.budget, cost, teacher_cost)
+        broken = violations(profile.budget, cost, teacher)
         if smallest is None or cost.macs < smallest[0].macs:
             smallest = cost, broken
         candidates.append(Candidate(architecture=architecture, cost=cost, violations=tuple(map(str, broken))))
@@ -67,7 +68,7 @@ def plan_student(profile: Profile, teacher: Architecture, teacher_cost: Cost, fa
             f"profile {profile.name}: no {family} fits; the smallest of {len(candidates)} still breaks\n{lines}\n"
             "raise these limits in [budget] of the profile, or choose another --family"
         )
-    return Plan(profile=profile.name, teacher=teacher_cost, chosen=fitting[0], candidates=tuple(candidates))
+    return Plan(profile=profile.name, teacher=teacher, chosen=fitting[0], candidates=tuple(candidates))
 
 
 def check_family(name: str) -> None:
@@ -80,28 +81,28 @@ def check_family(name: str) -> None:
 
 def warning(plan: Plan) -> str | None:
     """One line where the chosen student has more parameters than its teacher, else None."""
-    student, teacher = plan.chosen.cost.params, plan.teacher.params
-    if student <= teacher:
+    if plan.teacher is None or plan.chosen.cost.params <= plan.teacher.params:
         return None
+    student, teacher = plan.chosen.cost.params, plan.teacher.params
     return (
         f"warning: the student {plan.chosen.architecture} has more parameters ({format_count(student)}) than its "
         f"teacher ({format_count(teacher)}): lower [budget] of {plan.profile}, or name a larger --teacher"
     )
 
 
-def _students(teacher: Architecture, family: str) -> list[Architecture]:
-    """The search space: networks of the family for the teacher's images; a library's network is as it is."""
+def _students(like: Architecture, family: str) -> list[Architecture]:
+    """The search space: networks of the family for the same images; a library's network is as it is."""
     if family.startswith(LIBRARIES):
-        student = replace(teacher, family="library", library=family, widths=(), blocks=())
+        student = replace(like, family="library", library=family, widths=(), blocks=())
         try:
             gradient_twin(onnx_from_network(build(student)))
         except (ConfigError, ExportError) as e:
-            raise ConfigError(f"--family {family}: no student for images {teacher.image_shape}: {e}") from e
+            raise ConfigError(f"--family {family}: no student for images {like.image_shape}: {e}") from e
         return [student]
     kind = load_family(family)
-    growths = _GROWTHS_LARGE if teacher.height >= LARGE else _GROWTHS
+    growths = _GROWTHS_LARGE if like.height >= LARGE else _GROWTHS
     found: list[Architecture] = []
     for width, growth, blocks in product(_WIDTHS, growths, _BLOCKS):
         widths = tuple(round(width * factor / 8) * 8 for factor in growth)
-        found.append(replace(teacher, family=kind, library=None, widths=widths, blocks=(blocks,) * len(widths)))
+        found.append(replace(like, family=kind, library=None, widths=widths, blocks=(blocks,) * len(widths)))
     return list(dict.fromkeys(found))

@@ -139,7 +139,7 @@ def _undone_training(facts: Facts, epochs: int) -> list[str]:
         lines.append(f"trained for {len(facts.epochs)} of {epochs} epochs: edgerkd distill --resume")
     if facts.student is None:
         lines.append("the student is not evaluated yet: edgerkd evaluate")
-    if facts.teacher is None:
+    if facts.teacher is None and facts.record is not None and facts.record.teacher is not None:
         lines.append("the teacher was not evaluated on these images: edgerkd distill does that when training ends")
     if facts.baseline is None:
         lines.append("no standard-trained student to compare with: edgerkd demo trains one")

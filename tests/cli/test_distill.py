@@ -15,8 +15,9 @@ from torch.testing import assert_close
 
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.files.atomic import claim
-from edgerkd.jobs.teacher_cache import cache_folder
-from tests.command import in_folder
+from edgerkd.files.profiles import _named_files
+from edgerkd.jobs.teacher_cache import cache_folder, kept_names
+from tests.command import export_quickly, in_folder
 from tests.runs import write_data
 from tests.zoo import network
 
@@ -227,6 +228,47 @@ def test_a_run_that_is_trained_elsewhere_is_not_gone_on_with(bars, edgerkd, work
     assert ended.code == 3
     assert "another process is training this run" in ended.err
     assert edgerkd("distill", "--resume", "--run", "r").code == 0
+
+
+@pytest.mark.slow
+def test_a_method_that_asks_no_teacher_has_a_road_without_one(edgerkd, workdir, monkeypatch):
+    """Catches minutes spent on a teacher that nothing uses, and an end of the road that takes one for granted."""
+    monkeypatch.setenv("EDGERKD_CACHE", str(workdir / "cache"))
+    write_data(workdir / "bars.npz", n=240)
+    profile = _named_files()["x86-cpu"].read_text().replace("300_000", "5_000")  # parameters, for speed
+    (workdir / "x86-cpu.toml").write_text(profile)
+    flags = (
+        "--data",
+        "bars.npz",
+        "--eps",
+        "8/255",
+        "--profile",
+        "./x86-cpu.toml",
+        "--method",
+        "standard",
+        "--epochs",
+        1,
+    )
+    ended = edgerkd("distill", *flags)
+    assert ended.code == 0, ended.err
+    assert "no teacher: standard asks none, and none is kept for bars under Linf 8/255" in ended.err
+    assert kept_names() == ()
+    run = workdir / "runs" / "latest"
+    record = json.loads((run / "run.json").read_text())
+    assert (record["teacher"], record["teacher_sha256"], (run / "teacher.json").exists()) == (None, None, False)
+    (run / "evaluation.json").unlink()
+    resumed = edgerkd("distill", "--resume")
+    assert (resumed.code, kept_names()) == (0, ()), resumed.err
+    exported = export_quickly(workdir, "--format", "onnx", "--precision", "fp32", "-n", "40")
+    assert exported.code == 0, exported.err
+    assert "next: edgerkd verify --min-clean SHARE --min-robust SHARE" in exported.out
+    manifest = json.loads((run / "bundle" / "manifest.json").read_text())
+    assert manifest["origins"] == []
+    assert manifest["reference"]["teacher_robust_acc"] is None
+    assert edgerkd("verify").code == 2
+    assert "retention" in edgerkd("verify", "--min-clean", "0.5", "--min-robust", "0.4").out
+    reported = edgerkd("report")
+    assert (reported.code, "teacher" in reported.err + reported.out) == (0, False)
 
 
 def test_a_folder_called_like_a_known_data_set_is_that_folder(edgerkd, workdir):

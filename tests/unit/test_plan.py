@@ -94,6 +94,20 @@ def test_the_chosen_student_is_the_largest_that_keeps_every_limit(budget):
     assert size == max((c.cost.macs, c.cost.params) for c in fitting)
 
 
+@settings(max_examples=20)
+@given(budgets)
+def test_without_a_teacher_its_share_limits_nothing_and_all_else_does(budget):
+    """Catches a student held to a share of a network that is not there, and one that is held to nothing."""
+    device = profile(budget)
+    try:
+        alone = plan_student(device, TEACHER, None)
+    except BudgetError:
+        alone = None
+    other = planned(replace(budget, teacher_share=None))
+    assert (alone and alone.candidates) == (other and other.candidates)
+    assert alone is None or (alone.teacher, warning(alone)) == (None, None)
+
+
 @settings(max_examples=50)
 @given(budgets, st.sampled_from(LIMITS), shares)
 def test_tightening_a_limit_never_gives_a_larger_student(budget, limit, share):

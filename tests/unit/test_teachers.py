@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ from edgerkd.files.download import download
 from edgerkd.jobs import teacher_import, teachers, zoo
 from edgerkd.jobs.teacher_cache import CARD, cache_folder, kept_names, known_teachers
 from edgerkd.jobs.teacher_import import import_teacher
-from edgerkd.jobs.teachers import find_teacher, train_teacher
+from edgerkd.jobs.teachers import find_teacher, teacher_for, train_teacher
 from edgerkd.models.build import build
 from edgerkd.models.graph_network import GraphNetwork
 from edgerkd.models.network import Network
@@ -589,6 +590,31 @@ def test_a_graph_is_imported_measured_and_kept_as_a_graph(tmp_path):
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ArtefactError, match=f"{GRAPH}: changed since"):
         find_teacher("mine", data, THREAT, progress=Silent())
+
+
+@pytest.mark.parametrize(
+    ("method", "named", "kept", "expected"),
+    [
+        ("n-fgsm", None, False, None),
+        ("standard", None, False, None),
+        ("n-fgsm", None, True, "mine"),  # so that its student is as large as those of other methods
+        ("n-fgsm", "mine", True, "mine"),
+        ("rslad", None, True, "mine"),
+        ("rslad", None, False, "trained"),
+    ],
+)
+def test_a_teacher_is_trained_only_for_a_method_that_asks_one(tmp_path, monkeypatch, method, named, kept, expected):
+    """Catches a teacher trained to stand beside a baseline, and a baseline of another size than what it is held to."""
+    data = dataset(n=240)
+    if kept:
+        torch.save(network(classes=3).state_dict(), tmp_path / "mine.pt")
+        import_teacher("mine.pt", data, THREAT, name=None, accept_fragile=True, progress=Silent())
+    trained = network(classes=3), SimpleNamespace(name="trained")
+    monkeypatch.setattr(teachers, "train_teacher", lambda *given, **named: trained)
+    heard = Listening()
+    found = teacher_for(METHODS[method], named, data, THREAT, progress=heard)
+    assert (None if found is None else found[1].name) == expected
+    assert any("no teacher: " in line for line in heard.lines) == (expected is None)
 
 
 def test_a_graph_that_does_not_fit_is_not_kept(tmp_path):

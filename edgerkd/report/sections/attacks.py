@@ -51,13 +51,13 @@ def attacks(facts: Facts) -> Markup:
 
 
 def comparison(facts: Facts) -> Markup:
-    """Teacher, student and standard training."""
+    """Teacher, student and standard training, as far as they were evaluated."""
     found = networks(facts)
     if not found:
         return NOTHING
     first, *each = conditions(facts)
     return section(
-        "Compared with its teacher, and with standard training",
+        "Compared with other networks",
         tag("p", first) if each else NOTHING,
         data_table(
             comparison_rows(facts),
