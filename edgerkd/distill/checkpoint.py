@@ -15,7 +15,7 @@ from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import encode_json
 from edgerkd.files.paths import check_file
 
-SCHEMA = 4
+SCHEMA = 5
 
 State = dict[str, Any]  # Any: what torch's own state_dicts hold
 

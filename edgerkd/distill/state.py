@@ -12,6 +12,7 @@ from edgerkd.core.recipe import Recipe
 from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.averaging import WeightAverage
 from edgerkd.distill.checkpoint import Checkpoint, noise_state, restore_noise
+from edgerkd.distill.kept_epoch import KeptEpoch
 from edgerkd.distill.optimizer import Optimizer
 from edgerkd.models.network import Network
 
@@ -41,7 +42,7 @@ class EpochState:
 class TrainState:
     """After `epoch` whole epochs and, of the next one, what `under_way` says.
 
-    `best` are the averaged weights of `best_epoch`, which had the highest `score`.
+    `best` are the averaged weights of the epoch `kept`.
     """
 
     student: Network
@@ -51,14 +52,13 @@ class TrainState:
     generator: torch.Generator
     noise: np.random.Generator
     best: dict[str, Tensor]
+    kept: KeptEpoch
     epoch: int = 0
-    best_epoch: int = 0
-    score: tuple[float, float] = (-1.0, -1.0)
     under_way: EpochState | None = None
 
     @classmethod
-    def begin(cls, student: Network, adapters: Adapters | None, recipe: Recipe) -> "TrainState":
-        """The state before the first step, random numbers of the recipe's seed."""
+    def begin(cls, student: Network, adapters: Adapters | None, recipe: Recipe, *, n_val: int) -> "TrainState":
+        """The state before the first step, random numbers of the recipe's seed. Epochs are judged on `n_val` images."""
         average = WeightAverage(student)
         return cls(
             student=student,
@@ -68,6 +68,7 @@ class TrainState:
             generator=torch.Generator().manual_seed(recipe.seed),
             noise=np.random.default_rng(recipe.seed),
             best=copy.deepcopy(average.network.state_dict()),
+            kept=KeptEpoch(n=n_val),
         )
 
     def trained_adapters(self) -> Adapters | None:
@@ -81,17 +82,17 @@ class TrainState:
         """Whether every number that is trained still is one."""
         return bool(torch.stack([p.detach().isfinite().all() for p in self.optimizer.parameters]).all())
 
-    def note(self, score: tuple[float, float]) -> None:
-        """End an epoch; of equal scores the later epoch is the best, because its learning rate is lower."""
+    def note(self, *, robust: float, clean: float) -> None:
+        """End an epoch of these accuracies on the validation split."""
         self.epoch += 1
         self.under_way = None
-        if score >= self.score:
-            self.score, self.best_epoch = score, self.epoch
+        self.kept = self.kept.after(self.epoch, robust=robust, clean=clean)
+        if self.kept.epoch == self.epoch:
             self.best = copy.deepcopy(self.average.network.state_dict())
 
     def done(self, recipe: Recipe) -> bool:
         """Whether the last epoch is over, or the recipe's patience."""
-        waited = self.epoch - self.best_epoch
+        waited = self.epoch - self.kept.epoch
         return self.epoch >= recipe.epochs or (recipe.patience is not None and waited >= recipe.patience)
 
     def begin_epoch(self) -> EpochState:
@@ -112,7 +113,7 @@ class TrainState:
     def checkpoint(self) -> Checkpoint:
         """The state as it is stored."""
         states: dict[str, dict[str, Any]] = {name: part.state_dict() for name, part in self._parts().items()}
-        scalars = {"updates": self.average.updates, "score": list(self.score), "best_epoch": self.best_epoch}
+        scalars = {"updates": self.average.updates, "kept": asdict(self.kept)}
         under_way = None if self.under_way is None else asdict(self.under_way)
         return Checkpoint(
             epoch=self.epoch,
@@ -126,8 +127,7 @@ class TrainState:
         for name, part in self._parts().items():
             part.load_state_dict(checkpoint.states[name])
         self.best, scalars = checkpoint.states["best"], checkpoint.states["scalars"]
-        self.average.updates, self.best_epoch = scalars["updates"], scalars["best_epoch"]
-        self.score = (scalars["score"][0], scalars["score"][1])
+        self.average.updates, self.kept = scalars["updates"], KeptEpoch(**scalars["kept"])
         self.epoch = checkpoint.epoch
         under_way = checkpoint.states["under_way"]
         self.under_way = EpochState(**under_way) if under_way else None

@@ -64,12 +64,13 @@ def train(
 ) -> Trained:
     """Train `student` and return its averaged weights of the epoch that was best on the validation split.
 
-    Best means the highest PGD-10 accuracy there (clean accuracy for method standard); the test split
-    is never looked at. With `checkpoint`, the state is written there after each epoch and every minute
-    within one, and `resume` goes on from it, on a CPU to the same weights as an uninterrupted run (on a GPU
-    sums may be taken in another order). `progress` hears what the run will take, once its first steps tell.
-    Of several `ranks` each takes its part of every batch, all return the same network, and the first alone
-    writes and calls `on_epoch`. `adapters` are maps to the teacher that go on from what they have learned.
+    Best means as robust under PGD-10 as any there, within what its images can tell, and of such epochs the most
+    accurate (`KeptEpoch`; the most accurate of all for method standard); the test split is never looked at. With
+    `checkpoint`, the state is written there after each epoch and every minute within one, and `resume` goes on from
+    it, on a CPU to the same weights as an uninterrupted run (on a GPU sums may be taken in another order). `progress`
+    hears what the run will take, once its first steps tell. Of several `ranks` each takes its part of every batch, all
+    return the same network, and the first alone writes and calls `on_epoch`. `adapters` are maps to the teacher that go
+    on from what they have learned.
     Raises DivergedError, the last good state kept, and ConfigError for a method without the teacher
     it needs, or a batch that the processes cannot share.
     """
@@ -86,7 +87,7 @@ def train(
     with progress.stage(f"{recipe.method}: training on {shown}", recipe.epochs * loop.steps) as advance:
         keeper = Keeper(checkpoint if ranks.first else None, state, recipe)
         while not state.done(recipe):
-            best = state.score[0] if loop.method.keeps_best == "robust" else 0.0
+            best = state.kept.most if loop.method.keeps_best == "robust" else 0.0
             epoch = loop.epoch(advance, keeper=keeper, say=progress.say)
             progress.log(epoch_line(epoch, recipe, best))
             if ranks.first:
@@ -148,7 +149,7 @@ class Loop:
                         f"method {recipe.method} compares feature maps, and the teacher ({teacher.architecture}) has "
                         "none: --set weight_acm=0, or take method rslad"
                     )
-        state = TrainState.begin(student.to(device), adapters, recipe)
+        state = TrainState.begin(student.to(device), adapters, recipe, n_val=len(dataset.val))
         if ranks.world > 1:
             with_global_batch_norm(student, ranks)
         return cls(
@@ -217,7 +218,10 @@ class Loop:
         if recipe.averaging == "swa":
             self._average_equally()
         clean, robust, gap = self._validate()
-        state.note((clean, 0.0) if self.method.keeps_best == "clean" else (robust, clean))
+        if self.method.keeps_best == "clean":
+            state.note(robust=clean, clean=0.0)
+        else:
+            state.note(robust=robust, clean=clean)
         return Epoch(
             epoch=state.epoch,
             terms=terms,
