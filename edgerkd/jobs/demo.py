@@ -18,9 +18,8 @@ from edgerkd.distill.trainer import train
 from edgerkd.files.atomic import write_atomic
 from edgerkd.files.decode import decode_json, encode_json
 from edgerkd.files.profiles import load_profile
-from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.data import open_data, reopen_data
-from edgerkd.jobs.distill import TEST_IMAGES, start
+from edgerkd.jobs.distill import evaluated, start
 from edgerkd.jobs.export import Exported, export
 from edgerkd.jobs.teachers import fitting_teachers, train_teacher
 from edgerkd.models.build import build
@@ -85,14 +84,4 @@ def standard_student(record: RunRecord, *, progress: Progress) -> Evaluation:
         on_epoch=lambda epoch: None,
         progress=progress,
     ).network
-    return attack_network(
-        network,
-        dataset.test.sample(TEST_IMAGES, seed=recipe.seed),
-        name=recipe.method,
-        split="test",
-        of=len(dataset.test),
-        class_names=dataset.class_names,
-        threat_model=recipe.threat_model,
-        seed=recipe.seed,
-        progress=progress,
-    ).evaluation
+    return evaluated(network, recipe.method, dataset, recipe, progress)

@@ -232,8 +232,8 @@ def _carry_out(
     if adapters is not None:
         write_atomic(run.adapters, save(adapters.cpu().state_dict()))
     if teacher is not None:
-        write_atomic(run.teacher, encode_json(_evaluated(teacher, "teacher", dataset, recipe, progress)))
-    found = _evaluated(student, "student", dataset, recipe, progress)
+        write_atomic(run.teacher, encode_json(evaluated(teacher, "teacher", dataset, recipe, progress)))
+    found = evaluated(student, "student", dataset, recipe, progress)
     try:
         show(run, found)
     finally:
@@ -241,7 +241,7 @@ def _carry_out(
     return found
 
 
-def _evaluated(network: Network, name: str, dataset: Dataset, recipe: Recipe, progress: Progress) -> Evaluation:
+def evaluated(network: Network, name: str, dataset: Dataset, recipe: Recipe, progress: Progress) -> Evaluation:
     """What the default attack leaves of it on test images."""
     return attack_network(
         network,
