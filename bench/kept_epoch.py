@@ -16,7 +16,6 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import sqrt
 from pathlib import Path
 from statistics import mean
 
@@ -25,7 +24,7 @@ from plan import Run, read_plan
 from study import TEACHERS, Opened, Place, all_runs, open_case, recipe_of
 
 from edgerkd.core.progress import Silent
-from edgerkd.distill.kept_epoch import KeptEpoch
+from edgerkd.distill.kept_epoch import KeptEpoch, least_robust
 from edgerkd.distill.methods.registry import METHODS
 from edgerkd.distill.trainer import Keeper, Loop
 from edgerkd.distill.validation import validate
@@ -81,8 +80,7 @@ def near_it(errors: float) -> Callable[[Judged], int]:
     """The most accurate of those that lie at most so many standard errors below the most robust one."""
 
     def rule(run: Judged) -> int:
-        most = run.val[most_robust(run)][1]
-        least = most - errors * sqrt(most * (1 - most) / run.n_val)
+        least = least_robust(run.val[most_robust(run)][1], run.n_val, errors=errors)
         return max((at for at, (_, robust) in enumerate(run.val) if robust >= least), key=lambda at: (run.val[at], at))
 
     return rule
@@ -141,10 +139,13 @@ def carry_out(plan_file: Path, out: Path, teachers: tuple[Path, ...]) -> None:
     """Every run of the plan that is not in the file yet."""
     plan, place = read_plan(plan_file), Place(out=out, work=out.parent, teachers=teachers)
     assert plan.epochs is not None
+    cases: dict[str, Opened] = {}
     for case, run, seed in all_runs(plan):
         if any((r.case, r.run, r.seed) == (case.name, run.name, seed) for r in runs_in(out)):
             continue
-        found = judge(open_case(case, plan, place), run, seed, epochs=plan.epochs, n=plan.attacks["pgd"])
+        if case.name not in cases:
+            cases[case.name] = open_case(case, plan, place)
+        found = judge(cases[case.name], run, seed, epochs=plan.epochs, n=plan.attacks["pgd"])
         write_atomic(out, json.dumps([asdict(r) for r in [*runs_in(out), found]], indent=1) + "\n")
         print(table([found]), flush=True)
 

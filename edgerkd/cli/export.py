@@ -71,9 +71,10 @@ def export(
 
 
 def verify_command(manifest: "Manifest") -> str:
-    """The command that verifies the bundle: the accuracies that its own profile does not ask for are to be given."""
-    reference = manifest.reference
-    if reference is not None and reference.teacher_clean_acc is not None:
+    """The command that verifies the bundle: where its profile asks no accuracy of it, the user has to."""
+    from edgerkd.core.requirement import required_by
+
+    if required_by(manifest.profiles[0], manifest.reference, floor=0.0).asks_accuracy:
         return "edgerkd verify"
     return "edgerkd verify --min-clean SHARE --min-robust SHARE (no teacher says what would be good enough)"
 

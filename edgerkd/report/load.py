@@ -124,7 +124,7 @@ def load_kept(path: Path | None, report: VerifyReport | None) -> Kept | None:
 
 def undone(facts: Facts) -> tuple[str, ...]:
     """What has not been done yet, each with the command that does it."""
-    lines = [] if facts.record is None else _undone_training(facts, facts.record.recipe.epochs)
+    lines = [] if facts.record is None else _undone_training(facts, facts.record)
     if facts.verification is None:
         first = "edgerkd export, then " if facts.manifest_sha256 is None else ""
         lines.append(f"not verified yet: {first}edgerkd verify")
@@ -133,13 +133,13 @@ def undone(facts: Facts) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _undone_training(facts: Facts, epochs: int) -> list[str]:
+def _undone_training(facts: Facts, record: RunRecord) -> list[str]:
     lines: list[str] = []
-    if len(facts.epochs) < epochs:
-        lines.append(f"trained for {len(facts.epochs)} of {epochs} epochs: edgerkd distill --resume")
+    if len(facts.epochs) < record.recipe.epochs:
+        lines.append(f"trained for {len(facts.epochs)} of {record.recipe.epochs} epochs: edgerkd distill --resume")
     if facts.student is None:
         lines.append("the student is not evaluated yet: edgerkd evaluate")
-    if facts.teacher is None and facts.record is not None and facts.record.teacher is not None:
+    if facts.teacher is None and record.teacher is not None:
         lines.append("the teacher was not evaluated on these images: edgerkd distill does that when training ends")
     if facts.baseline is None:
         lines.append("no standard-trained student to compare with: edgerkd demo trains one")
