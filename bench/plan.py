@@ -24,6 +24,8 @@ class Case(Record):
     blocks: tuple[Count, ...]
     teacher: str | None = None
     """A file of weights, looked for in the folders of --teachers; the data's own teacher (`teacher list`) if None."""
+    start: str | None = None
+    """A file of weights, in the same folders, that the student begins with; it begins anew if None."""
     train: Count | None = None
     """Training images, at most; all of them if None."""
 
@@ -68,6 +70,8 @@ class Plan(Record):
     tera_macs: Positive | None = None
     split: Literal["test", "val", "rest"] = "test"
     """What is attacked; `rest` are the training images that a case leaves out: to choose by, where many are needed."""
+    exact: bool = True
+    """Whether attacks are led by gradients in float32 even where bfloat16 is faster; answers always are."""
 
     def __post_init__(self) -> None:
         names = [run.name for run in self.runs]

@@ -123,14 +123,22 @@ class Trained:
 
 
 def trained(
-    recipe: Recipe, architecture: Architecture, teacher: Network | None, data: Dataset, *, folder: Path | None
+    recipe: Recipe,
+    architecture: Architecture,
+    teacher: Network | None,
+    data: Dataset,
+    *,
+    folder: Path | None,
+    start: Network | None = None,
 ) -> Trained:
     """Train one, with its checkpoint and what it cost so far in `folder`, so that a stopped run goes on.
+
+    It begins with the weights of `start`, or anew.
 
     Of an epoch that was cut off, the steps before the cut are not counted.
     """
     torch.manual_seed(recipe.seed)
-    student = build(architecture)
+    student = build(architecture) if start is None else copy.deepcopy(start)
     checkpoint, log = (None, None) if folder is None else (folder / "checkpoint.pt", folder / "log.json")
     before = (
         json.loads(log.read_text()) if log is not None and log.exists() else {"epochs": [], "seconds": 0.0, "work": {}}
@@ -180,7 +188,7 @@ def _copied(teacher: Network | None, recipe: Recipe) -> Network | None:
 
 
 def correct_under(
-    attacks: Mapping[str, int], network: Network, split: Split, data: Dataset, recipe: Recipe
+    attacks: Mapping[str, int], network: Network, split: Split, data: Dataset, recipe: Recipe, *, exact: bool = True
 ) -> dict[str, str]:
     """For each attack which of its images stay right, as `packed` says; `clean` of as many as the most attacked."""
     found: dict[str, str] = {}
@@ -197,6 +205,7 @@ def correct_under(
             seed=0,
             progress=Silent(),
             attack=attack,
+            exact=exact,
             chunk=ATTACKED_ON_GPU if torch.cuda.is_available() else None,
         )
         found[attack] = packed(attacked.outcomes.robust.tolist())

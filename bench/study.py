@@ -66,17 +66,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A case with its data, the images to judge by, and its teacher, None where no run asks one."""
+    """A case with its data, the images to judge by, its teacher, None where no run asks one, and its start, if any."""
 
     case: Case
     data: Dataset
     judged: Split
     threat_model: ThreatModel
     teacher: Network | None
+    start: Network | None
 
 
 def open_case(case: Case, plan: Plan, place: Place) -> Opened:
-    """The case's data, cut to its training images, and its teacher."""
+    """The case's data, cut to its training images, its teacher and start. Raises SystemExit for weights that differ."""
     data, threat_model = opened(case.data)
     judged = {"val": data.val, "test": data.test, "rest": data.train}[plan.split]
     if case.train is not None:
@@ -88,7 +89,10 @@ def open_case(case: Case, plan: Plan, place: Place) -> Opened:
     if any(load_method(run.method).needs_teacher for run in plan.runs):
         weights = None if case.teacher is None else place.teacher_file(case.teacher)
         teacher = robust_network(data, threat_model, weights=weights)
-    return Opened(case=case, data=data, judged=judged, threat_model=threat_model, teacher=teacher)
+    start = None if case.start is None else robust_network(data, threat_model, weights=place.teacher_file(case.start))
+    if start is not None and str(start.architecture) != str(case.architecture(data)):  # mean and std may differ
+        raise SystemExit(f"{case.start}: its network is {start.architecture}, the case's {case.architecture(data)}")
+    return Opened(case=case, data=data, judged=judged, threat_model=threat_model, teacher=teacher, start=start)
 
 
 def recipe_of(run: Run, seed: int, opened: Opened) -> Recipe:
@@ -100,7 +104,8 @@ def recipe_of(run: Run, seed: int, opened: Opened) -> Recipe:
 def measure(plan: Plan, run: Run, seed: int, opened: Opened, place: Place, machine: str) -> Result:
     """Train and attack one student; its weights are kept as `PLAN-CASE-RUN-SEED.safetensors` in `work`."""
     case, data, teacher = opened.case, opened.data, opened.teacher
-    architecture, recipe = case.architecture(data), recipe_of(run, seed, opened)
+    architecture = case.architecture(data) if opened.start is None else opened.start.architecture
+    recipe = recipe_of(run, seed, opened)
     length = length_of(run, plan)
     folder = place.work / key_of(recipe, architecture, length, case)
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +113,7 @@ def measure(plan: Plan, run: Run, seed: int, opened: Opened, place: Place, machi
     if not told.exists():
         write_atomic(told, str(epochs_of(length, recipe, architecture, teacher, data)))
     recipe = replace(recipe, epochs=int(told.read_text()))
-    found = trained(recipe, architecture, teacher, data, folder=folder)
+    found = trained(recipe, architecture, teacher, data, folder=folder, start=opened.start)
     write_atomic(place.of_run(case, run, seed, ".safetensors"), weights_bytes(found.network))
     return Result(
         case=case.name,
@@ -124,7 +129,7 @@ def measure(plan: Plan, run: Run, seed: int, opened: Opened, place: Place, machi
         backward=found.work.backward,
         gmacs=round(found.work.macs / 1e9),
         epochs_acc=[[e.val_clean_acc, e.val_robust_acc] for e in found.epochs],
-        correct=correct_under(plan.attacks, found.network, opened.judged, data, recipe),
+        correct=correct_under(plan.attacks, found.network, opened.judged, data, recipe, exact=plan.exact),
         machine=machine,
     )
 

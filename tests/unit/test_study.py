@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.progress import Silent
@@ -207,6 +208,28 @@ def test_a_study_goes_on_where_it_was_and_repeats_nothing(study, tmp_path, capsy
     study_of(study, tmp_path)
     assert "epoch" not in capsys.readouterr().out
     assert place.out.read_bytes() == before
+
+
+def test_a_student_goes_on_from_the_weights_that_its_case_names(study, tmp_path):
+    """Catches a start that is read and not used, and weights of another network."""
+    first = study_of(study, tmp_path).work / "found-small-single-0.safetensors"
+    (tmp_path / "start.safetensors").write_bytes(first.read_bytes())
+    still = 'method = "standard"\nset = { lr = 1e-9, lr_muon = 1e-9, averaging = "swa" }'
+    text = PLAN.replace("seeds = 2", "seeds = 1").replace('method = "standard"', still)
+    text = text.replace("train = 128", 'train = 128\nstart = "start.safetensors"')
+    folder = tmp_path / "again"
+    folder.mkdir()
+    place = study.Place(out=folder / "found.json", work=folder / "work", teachers=(tmp_path,))
+    study.carry_out(study.read_plan(_written(folder, text)), place, only=["standard"], until=None)
+    found = [path for path in place.work.glob("*.safetensors") if "standard" in path.name]
+    before, after = load_file(first), load_file(found[0])
+    assert len(before) == len(after) > 4
+    for name in before:
+        if "running" not in name and "batches" not in name:
+            assert torch.dist(before[name].float(), after[name].float()) < 1e-6, name
+    plan = study.read_plan(_written(folder, text.replace("widths = [4]", "widths = [6]")))
+    with pytest.raises(SystemExit, match=r"start.safetensors: its network is resnet 4"):
+        study.open_case(plan.cases[0], plan, place)
 
 
 def test_a_run_that_was_stopped_counts_both_sittings(student, tmp_path, monkeypatch):
