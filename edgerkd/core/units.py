@@ -11,10 +11,14 @@ _SIZES = {"B": 1, "kB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10
 _NUMBER = re.compile(r"\s*[+-]?(\d{1,18}/\d{1,18}|(\d{1,18}\.?\d{0,18}|\.\d{1,18})([eE][+-]?\d{1,2})?)\s*")
 
 
-class Radius(Fraction):
-    """A perturbation radius in pixel units, 0 to 1, kept exact: `8/255`, `0.1`.
+LARGEST_RADIUS = 10_000
+"""Farther apart than any two images in L2: those of 4096 x 4096 pixels in four channels lie within 8,192."""
 
-    Raises ConfigError for anything that is not a number from 0 to 1.
+
+class Radius(Fraction):
+    """A perturbation radius in pixel units, kept exact: `8/255`, `0.1`; one in L-inf is 1 at most (`ThreatModel`).
+
+    Raises ConfigError for anything that is not a number from 0 to LARGEST_RADIUS.
     """
 
     __slots__ = ()
@@ -27,16 +31,19 @@ class Radius(Fraction):
             value = Fraction(text)
         except (ValueError, ZeroDivisionError, TypeError) as e:
             raise ConfigError(f"radius {shown} is not a number: write it like 8/255 or 0.03") from e
-        if not 0 <= value <= 1:
-            raise ConfigError(f"radius {shown} is outside 0 to 1 (images lie in [0, 1]): write 8/255, not 8")
+        if not 0 <= value <= LARGEST_RADIUS:
+            raise ConfigError(f"radius {shown} is outside 0 to {LARGEST_RADIUS}: write it like 8/255 or 0.03")
         return super().__new__(cls, value)
 
     def __str__(self) -> str:
-        """Over 255 where that is whole (`8/255`), as a decimal of at most four digits (`0.3`), else the fraction."""
+        """Over 255 where that is whole (`8/255`), as a decimal of at most four places (`0.3`), else the fraction.
+
+        Above 1, where it is not of single pixels, the decimal is tried first: `3`.
+        """
         of_255, of_10000 = Fraction(self) * 255, Fraction(self) * 10_000
-        if of_255.denominator == 1:
+        if of_255.denominator == 1 and self <= 1:
             return f"{of_255.numerator}/255"
-        return f"{float(self):.4g}" if of_10000.denominator == 1 else super().__str__()
+        return f"{float(self):.8g}" if of_10000.denominator == 1 else super().__str__()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, *_: object) -> Any:  # Any: pydantic's own type

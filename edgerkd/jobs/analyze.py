@@ -16,7 +16,7 @@ from edgerkd.core.progress import Progress
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.threat import Norm, ThreatModel
-from edgerkd.core.units import Radius
+from edgerkd.core.units import LARGEST_RADIUS, Radius
 from edgerkd.core.variance_gap import (
     EpochGap,
     GapPoint,
@@ -71,7 +71,8 @@ def variance_gap_of(
     networks, flags = _own_networks(run, record)
     _add_students(networks, others, run, record)
     images, labels = to_float(test.images), test.labels
-    radii = [Radius(own.eps * quarter / 4) for quarter in QUARTERS if own.eps * quarter <= 4]
+    most = 1 if own.norm == "Linf" else LARGEST_RADIUS
+    radii = [Radius(own.eps * quarter / 4) for quarter in QUARTERS if own.eps * quarter / 4 <= most]
     gaps = tuple(
         network_gaps(
             name, network.to(ALONE.device), images, labels, norm=own.norm, radii=radii, seed=seed, progress=progress

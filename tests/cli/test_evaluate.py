@@ -173,10 +173,11 @@ def test_norm_and_radius_reach_the_attack(run, edgerkd):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--eps", "-1/255"], 3, "outside 0 to 1"),
+        (["--eps", "-1/255"], 3, "outside 0 to 10000"),
         (["--eps", "nan"], 3, "not a number"),
         (["--eps", "inf"], 3, "not a number"),
-        (["--eps", "1.01"], 3, "outside 0 to 1"),
+        (["--eps", "1.01"], 3, "radius 1.01 in Linf is outside 0 to 1 (images lie in [0, 1])"),
+        (["--curve", "0.5,2"], 3, "radius 2 in Linf is outside 0 to 1"),
         (["--eps", "8"], 3, "write 8/255, not 8"),
         (["--eps", "eight"], 3, "not a number"),
         (["--eps", "8/0"], 3, "not a number"),
@@ -184,7 +185,7 @@ def test_norm_and_radius_reach_the_attack(run, edgerkd):
         (["--attack", "autoatack"], 3, "did you mean 'autoattack'"),
         (["--norm", "L1"], 3, "known: L2, Linf"),
         (["--norm", "L2"], 3, "needs --eps"),
-        (["--curve", "2/255,9,x"], 3, "2 problems"),
+        (["--curve", "2/255,-9,x"], 3, "2 problems"),
         (["--curve", "0"], 3, "above 0"),
         (["--curve", "2/255", "--eps", "1/255"], 2, "--curve"),
         (["--curve", "2/255", "--against", "x"], 2, "--against"),

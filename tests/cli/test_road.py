@@ -241,7 +241,7 @@ def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
         (["distill", "--data", "digit"], 3, "did you mean 'digits'"),
         (["distill", "--method", "mixacn"], 3, "did you mean 'mixacm'"),
         (["distill", "--eps", "8"], 3, "write 8/255, not 8"),
-        (["distill", "--eps", "-1/255"], 3, "outside 0 to 1"),
+        (["distill", "--eps", "-1/255"], 3, "outside 0 to 10000"),
         (["distill", "--teacher", "nobody"], 3, "no teacher named 'nobody'"),
         (["distill", "--teacher", "./gone.pt"], 3, "there is no such file"),
         (["distill", "--epochs", "0"], 2, "--epochs"),

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from edgerkd.core.accuracy import accuracy_from_correct, wilson_interval
 from edgerkd.core.errors import ConfigError, EdgerkdError, UnknownNameError, problems_text
 from edgerkd.core.threat import ThreatModel
-from edgerkd.core.units import Radius, format_count, format_size, parse_size
+from edgerkd.core.units import LARGEST_RADIUS, Radius, format_count, format_size, parse_size
 
-shares = st.fractions(min_value=0, max_value=1, max_denominator=10**6)
+radii = st.fractions(min_value=0, max_value=1, max_denominator=10**6) | st.fractions(
+    min_value=1, max_value=LARGEST_RADIUS, max_denominator=10**6
+)
 
 
-@given(shares)
+@given(radii)
 def test_a_radius_reads_what_it_writes(value):
     """Catches rounding on the way through text."""
     radius = Radius(value)
@@ -33,18 +35,30 @@ def test_a_radius_reads_what_it_writes(value):
         ("0.3", "0.3"),
         ("1/3", "85/255"),
         ("1/7", "1/7"),
+        ("3", "3"),
+        ("3.50", "3.5"),
+        ("256/255", "256/255"),
+        ("1234.5678", "1234.5678"),
     ],
 )
-def test_radii_are_shown_over_255_where_that_is_whole(text, shown):
-    """Catches `8/255` shown as a decimal, `1/2` rounded to 127/255, and `3/10` where people write 0.3."""
+def test_radii_are_shown_as_people_write_them(text, shown):
+    """Catches `8/255` shown as a decimal, `1/2` rounded to 127/255, `3` in L2 shown as 765/255, and digits cut off."""
     assert str(Radius(text)) == shown
 
 
-@pytest.mark.parametrize("text", ["8", "-1/255", "1.0001", "256/255", "eight", "", "8/0", "nan", "inf", None])
+@pytest.mark.parametrize("text", ["-1/255", "10001", "1e9", "eight", "", "8/0", "nan", "inf", None])
 def test_what_is_no_radius_is_refused(text):
-    """Catches 8 read as 8/255, and errors of other kinds than ConfigError."""
+    """Catches errors of other kinds than ConfigError."""
     with pytest.raises(ConfigError, match="radius"):
         Radius(text)
+
+
+@pytest.mark.parametrize("text", ["8", "1.0001", "256/255"])
+def test_a_radius_above_one_is_of_whole_images_alone(text):
+    """Catches 8 read as 8/255 in L-inf, and the radii of large images in L2, such as ImageNet's 3, refused."""
+    with pytest.raises(ConfigError, match="write 8/255, not 8"):
+        ThreatModel(norm="Linf", eps=Radius(text))
+    assert ThreatModel(norm="L2", eps=Radius(text)).eps == Radius(text)
 
 
 def test_a_threat_model_reads_as_people_write_it():
