@@ -4,7 +4,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgerkd.cli.options import Images, License, PrecisionAsked, Run, Sign, run_folder, signer_of
+from edgerkd.cli.options import (
+    Images,
+    License,
+    MinClean,
+    MinRobust,
+    PrecisionAsked,
+    Run,
+    Sign,
+    run_folder,
+    signer_of,
+)
 from edgerkd.cli.output import Json, emit_json, identity_lines, note, progress, put_line
 from edgerkd.core.model_spec import UNKNOWN_LICENSE
 
@@ -27,6 +37,8 @@ def export(
         list[str] | None,
         typer.Option("--profile", metavar="NAME", help="One more device whose requirements the bundle carries."),
     ] = None,
+    min_clean: MinClean = None,
+    min_robust: MinRobust = None,
     license: License = UNKNOWN_LICENSE,
     sign: Sign = None,
     transfer_from: Annotated[
@@ -40,18 +52,21 @@ def export(
     json: Json = False,
 ) -> None:
     """Export a run's student as a bundle for the device, and build its engine where that is possible here."""
+    from edgerkd.core.requirement import Requirement
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.export import export as job
     from edgerkd.report.words import precision_lines
 
     folder, profiles = run_folder(run), tuple(load_profile(name) for name in profile or ())
     signer = signer_of(sign)
+    own = Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust)
     with progress() as bars:
         exported = job(
             folder,
             format=format,
             precision=precision,
             profiles=profiles,
+            requirement=own if own.asks_accuracy else None,
             license=license,
             transfer_from=tuple(transfer_from or ()),
             n=n,
@@ -71,10 +86,11 @@ def export(
 
 
 def verify_command(manifest: "Manifest") -> str:
-    """The command that verifies the bundle: where its profile asks no accuracy of it, the user has to."""
-    from edgerkd.core.requirement import required_by
+    """The command that verifies the bundle: where its profile and its maker ask no accuracy of it, the user has to."""
+    from edgerkd.core.requirement import combined, required_by
 
-    if required_by(manifest.profiles[0], manifest.reference, floor=0.0).asks_accuracy:
+    asked = required_by(manifest.profiles[0], manifest.reference, floor=0.0)
+    if combined(asked, manifest.requirement).asks_accuracy:
         return "edgerkd verify"
     return "edgerkd verify --min-clean SHARE --min-robust SHARE (no teacher says what would be good enough)"
 

@@ -13,7 +13,6 @@ from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import StoredSamples
 from edgerkd.bundle.write import make_variant, write_bundle
-from edgerkd.core.by_class import chance_among, floor_above
 from edgerkd.core.data_request import DataRequest, Preprocessing
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.manifest import Manifest
@@ -36,6 +35,7 @@ from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
 from edgerkd.jobs.adopt import adopt_model, check_source, classes_for
 from edgerkd.jobs.class_counts import class_counts
+from edgerkd.jobs.floor import say_floor
 from edgerkd.jobs.graph_attack import attack_graph
 from edgerkd.jobs.precision import Chosen, FloatModel, check_precision, choose, faster_precisions
 from edgerkd.jobs.threat import threat_model_for
@@ -99,7 +99,7 @@ def make_bundle(
     check_precision(asked.precision, backend, asked.profiles, progress)
     check_source(model)
     judged = judge_inputs(model, data, n=asked.n, seed=asked.seed, progress=progress)
-    _say_floor(asked.requirement, judged, progress)
+    say_floor(asked.requirement, judged.drawn.labels, progress)
     threat_model = threat_model_of(data, judged, eps=asked.eps, norm=asked.norm, progress=progress)
     calibration = _calibration(judged, data, asked, progress) if model.engine is None else None
     graph = judged.model.graph
@@ -132,18 +132,6 @@ def make_bundle(
     variants = [*(tried.variant(samples) for tried in chosen.tried), made]
     write_bundle(folder, manifest, variants=variants, samples=samples, license=asked.license, signer=signer)
     return read_bundle(folder)
-
-
-def _say_floor(requirement: Requirement, judged: Judged, progress: Progress) -> None:
-    """Which thresholds are too low to count as they are (verify/asking.py)."""
-    chance = chance_among(np.bincount(judged.drawn.labels).tolist())
-    floor = floor_above(chance)
-    for name, flag in (("clean_acc", "--min-clean"), ("robust_acc", "--min-robust")):
-        if requirement.gates.get(name, 1.0) < floor:
-            progress.say(
-                f"note: {flag} {requirement.gates[name]:g} counts as {floor:.1%}: always answering the commonest class "
-                f"is right on {chance:.1%} of these images. Only what is asked of `edgerkd verify` may be lower."
-            )
 
 
 def _manifest(name: str, judged: Judged, request: DataRequest, asked: Asked, threat_model: ThreatModel) -> Manifest:

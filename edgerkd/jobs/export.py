@@ -18,7 +18,7 @@ from edgerkd.core.model_spec import UNKNOWN_LICENSE, ModelSpec
 from edgerkd.core.precision import Precisions
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress
-from edgerkd.core.requirement import ReferenceResult
+from edgerkd.core.requirement import ReferenceResult, Requirement
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.data.calibration import MOST as CALIBRATION
@@ -33,6 +33,7 @@ from edgerkd.jobs.attack import Attacked, attack_network
 from edgerkd.jobs.distill import load_inputs
 from edgerkd.jobs.evaluate import Subject, subject_in
 from edgerkd.jobs.evaluation_state import ChunkStore, forget_all_but, store_of
+from edgerkd.jobs.floor import say_floor
 from edgerkd.jobs.graph_parity import check_graph
 from edgerkd.jobs.precision import FloatModel, check_precision, choose, faster_precisions
 from edgerkd.jobs.ranks import ALONE
@@ -60,6 +61,7 @@ def export(
     format: str,
     precision: Precisions = "auto",
     profiles: tuple[Profile, ...] = (),
+    requirement: Requirement | None = None,
     license: str = UNKNOWN_LICENSE,
     transfer_from: tuple[str, ...] = (),
     n: int = STORED_IMAGES,
@@ -71,8 +73,9 @@ def export(
     `n` test images at most go with it, to be verified on.
 
     With `auto` the precision is the fastest on the profile's device whose robustness holds; float32 comes along. The
-    bundle carries the requirements of the run's profile, then of further `profiles`, and adversarial images made
-    against the teacher, if it has one, and against each run or model that `transfer_from` names. The `signer` signs it,
+    bundle carries the requirements of the run's profile, then of further `profiles`, the maker's own `requirement`,
+    which counts before theirs, and adversarial images made against the teacher, if it has one, and against each run or
+    model that `transfer_from` names. The `signer` signs it,
     or else the user's own key. Raises UnknownNameError for a backend that is not known, ConfigError where another
     process works in the run's folder, or for a precision that the backend has not, ArtefactError for a damaged student,
     ExportError for a network without a gradient twin or a precision that it cannot have, ParityError where the exported
@@ -87,6 +90,8 @@ def export(
         if not alone:
             raise ConfigError(f"{shown(run.path)}: another process trains or exports this run: wait until it ends.")
         material = _material(run, record, transfer_from, n, progress)
+        if requirement is not None:
+            say_floor(requirement, material.attacked.samples.labels, progress)
         chosen = choose(
             _float_model(material, run, record, progress),
             precision,
@@ -108,7 +113,7 @@ def export(
             format=format,
             variants=(),
             profiles=(record.profile, *further),
-            requirement=None,
+            requirement=requirement,
             reference=reference_of(material.attacked, material.taught),
             versions=host_versions(),
             rejected=chosen.rejected,

@@ -10,6 +10,7 @@ from edgerkd.bundle.samples import read_samples
 from edgerkd.core.errors import ConfigError, ParityError, UnknownNameError
 from edgerkd.core.manifest import MANIFEST
 from edgerkd.core.progress import Silent
+from edgerkd.core.requirement import Requirement
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
 from edgerkd.files.atomic import claim
@@ -19,6 +20,7 @@ from edgerkd.jobs import export as job
 from edgerkd.jobs.evaluation_state import ChunkStore
 from edgerkd.models.onnx_graph import onnx_from_network
 from edgerkd.models.store import save_network
+from edgerkd.verify.asking import Asking
 from tests.listening import Listening
 from tests.runs import write_run_to_export
 from tests.zoo import network
@@ -130,6 +132,18 @@ def test_an_export_is_for_its_format_and_for_every_device_that_is_named(run):
     assert Path(str(exported.engine)).is_relative_to(run.engines / exported.bundle.key / "onnx" / "fp32")
     with pytest.raises(UnknownNameError, match="did you mean 'onnx'"):
         job.export(run, format="onxn", progress=Silent())
+
+
+def test_the_makers_own_thresholds_go_with_the_bundle(run):
+    """Catches thresholds that only `verify` takes, which a device's user would have to know, and chance's unsaid."""
+    told = Listening()
+    own = Requirement(min_robust_acc=0.6, min_clean_acc=0.05)
+    exported = job.export(run, format="onnx", precision="fp32", requirement=own, progress=told)
+    assert exported.bundle.manifest.requirement == own
+    asking = Asking(manifest=exported.bundle.manifest, profile=None, own_profile=False, own_radius=False, caller=None)
+    assert asking.required(floor=0.0).gates == {"clean_acc": 0.05, "robust_acc": 0.6}
+    assert any("--min-clean 0.05 counts as" in line for line in told.lines)
+    assert not any("--min-robust" in line for line in told.lines)
 
 
 def test_an_engine_that_cannot_be_built_here_is_left_to_the_device(run, monkeypatch):
