@@ -265,7 +265,8 @@ def read_report(path: str | Path) -> "Record":
     """Any report that edgerkd writes, as the record it holds: its kind is told by its keys.
 
     Evaluation, VerifyReport, Comparison, CurveReport, VarianceGapReport, RunRecord, Manifest, TeacherCard, Examination
-    or EngineRecord; a run's folder gives Facts, all of them together. Raises ArtefactError for a file that is none.
+    or EngineRecord; a run's folder gives Facts, all of them together. Raises ArtefactError for a file that is none, and
+    for a run whose bundle or verification is not as it was signed.
     """
     import json
 
@@ -274,11 +275,11 @@ def read_report(path: str | Path) -> "Record":
     from edgerkd.files.damage import DAMAGE
     from edgerkd.files.decode import decode_json
     from edgerkd.files.paths import TEXT_LIMIT, find_kind, given_path, read_file, shown
-    from edgerkd.report.load import load_facts
+    from edgerkd.jobs.report import checked_facts
 
     file = given_path(path)
     if find_kind(file, error=ArtefactError) == "a folder":
-        return load_facts(RunFolder(file))
+        return checked_facts(RunFolder(file))
     content = read_file(file, limit=TEXT_LIMIT, error=ArtefactError)
     try:
         keys = set(json.loads(content))

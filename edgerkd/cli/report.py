@@ -50,10 +50,11 @@ def report(
     if vnnlib is not None:
         _write_vnnlib(folder, given_path(vnnlib), variant)
         return
-    from edgerkd.report.load import load_facts, undone
+    from edgerkd.jobs.report import checked_facts
+    from edgerkd.report.load import undone
     from edgerkd.report.page import write_page
 
-    facts = load_facts(folder)
+    facts = checked_facts(folder)
     if json:
         emit_json(facts)
     page = write_page(folder, facts, target)
@@ -95,9 +96,13 @@ def _compare(both: tuple[Path, Path], out: Path | None, *, json: bool) -> None:
         judged_table,
         paired_table,
         render_comparison,
+        report_in,
     )
+    from edgerkd.verify.signed_report import check_unchanged
 
     found = compare(given_path(both[0]), given_path(both[1]))
+    for path in both:
+        check_unchanged(report_in(given_path(path)))
     page = out or Path(COMPARISON_PAGE)
     if json:
         emit_json(found)

@@ -149,11 +149,15 @@ def _record(
                 f"{name}: is of schema {printable(repr(found), 20)}, and this edgerkd reads schema {cls.SCHEMA}: "
                 "create it again with this version."
             )
+        known = {f.name for f in fields(cls)}  # pyright: ignore[reportArgumentType]  every Record is a dataclass
+        if data and len(data.keys() & known) * 2 < len(data):
+            raise error(f"{name}: few of its keys are those that edgerkd looks for: is it another file than you meant?")
     try:
         # Through text, for only JSON input may give lists for tuples and still be read strictly.
         return _adapter(cls).validate_json(json.dumps(data))
     except ValidationError as e:
-        raise error(problems_text(name, _problems(cls, e, elsewhere))) from e
+        problems = _problems(cls, e, elsewhere)
+        raise error(problems_text(name, problems[:10], of=len(problems))) from e
     except DAMAGE as e:
         raise error(f"{name}: {_first_line(e)}") from e
 

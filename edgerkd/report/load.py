@@ -12,6 +12,7 @@ from edgerkd.core.errors import ArtefactError, ConfigError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.manifest import MANIFEST, Manifest
 from edgerkd.core.precision import PrecisionSearch
+from edgerkd.core.ranges import Sha256
 from edgerkd.core.record import Record
 from edgerkd.core.run import RunFolder
 from edgerkd.core.run_record import RunRecord
@@ -29,7 +30,8 @@ class Facts(Record):
     """One run, or a bundle of one's own network, which has no `record`. None, and no epochs, mean: not done yet.
 
     `baseline` is a network of the student's size trained on clean images; `manifest` and `manifest_sha256` are of the
-    bundle that lies there now, which may be newer than `verification`.
+    bundle that lies there now, which may be newer than `verification`. `signed_by` is the fingerprint of the key that
+    signed the verification, None where nobody did, or nobody looked.
     """
 
     SCHEMA = 1
@@ -45,6 +47,7 @@ class Facts(Record):
     manifest_sha256: str | None
     verification: VerifyReport | None
     manifest: Manifest | None = None
+    signed_by: Sha256 | None = None
 
     @property
     def searches(self) -> tuple[PrecisionSearch, ...]:

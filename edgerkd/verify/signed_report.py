@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from edgerkd.bundle.kept import kept_path
-from edgerkd.bundle.keys import Key, Signer, believed
+from edgerkd.bundle.keys import Key, Signer, believed, can_sign
 from edgerkd.bundle.read import Bundle
-from edgerkd.bundle.signature import read_signature, sign
-from edgerkd.core.errors import ArtefactError, problems_text
+from edgerkd.bundle.signature import Signed, read_signature, sign
+from edgerkd.core.errors import ArtefactError, ConfigError, problems_text
 from edgerkd.core.text import printable
 from edgerkd.core.verification import Verdict, VerifyReport
 from edgerkd.files.atomic import write_together
@@ -62,8 +62,11 @@ def check_report(path: Path, bundle: Bundle | None, keys: Sequence[Key]) -> Chec
     """The report, where it is as it was signed, its verdict follows from its figures, and it is about the bundle.
 
     Its figures must follow from the file of its images, too, where that lies beside it.
-    Without `keys` the user's own key is trusted. Raises ArtefactError with all that does not hold, by its key.
+    Without `keys` the user's own key is trusted. Raises ConfigError where there is no such file, ArtefactError with all
+    that does not hold, by its key.
     """
+    if find_kind(path) is None:
+        raise ConfigError(f"{shown(path)}: there is no such file: name a report of `edgerkd verify`.")
     report = decode_json(VerifyReport, path)
     trusted_keys = believed(keys)
     signature = signature_of(path)
@@ -75,17 +78,38 @@ def check_report(path: Path, bundle: Bundle | None, keys: Sequence[Key]) -> Chec
     trusted = signed.key in {key.fingerprint for key in trusted_keys}
     if signed.files is None or (keys and not trusted):
         raise ArtefactError(f"{shown(path)}: signed by the key {signed.key}, which is not one that --trust names.")
-    if len(signed.contents) != 1:
-        raise ArtefactError(f"{shown(signature)}: this is not the signature of one report.")
-    (content,) = signed.contents.values()
-    if changes := _changes(content, path, report):
-        raise ArtefactError(problems_text(f"{shown(path)}: changed since the key {signed.key} signed it", changes[:10]))
+    _check_as_signed(path, report, signed)
     images = kept_path(path)
     problems = [*problems_of(report), *kept_problems(report, images)]
     problems += [] if bundle is None else bundle_problems(report, bundle, kept_of(report, images))
     if problems:
         raise ArtefactError(problems_text(f"{shown(path)}, signed by the key {signed.key}", problems[:10]))
     return Checked(report=report, key=signed.key, trusted=trusted)
+
+
+def check_unchanged(path: Path) -> str | None:
+    """The fingerprint of the key that signed the report at `path` as it is there; None where nobody did, or where this
+    machine cannot check it.
+
+    For who reads a report without being asked whom they trust. Raises ArtefactError where it is not as it was signed.
+    """
+    report, signature = decode_json(VerifyReport, path), signature_of(path)
+    if not can_sign() or find_kind(signature, error=ArtefactError) is None:
+        return None
+    signed = read_signature(signature, believed(()))
+    if signed.files is None:
+        return None
+    _check_as_signed(path, report, signed)
+    return signed.key
+
+
+def _check_as_signed(path: Path, report: VerifyReport, signed: Signed) -> None:
+    """Raises ArtefactError with what is not as it was signed."""
+    if len(signed.contents) != 1:
+        raise ArtefactError(f"{shown(signature_of(path))}: this is not the signature of one report.")
+    (content,) = signed.contents.values()
+    if changes := _changes(content, path, report):
+        raise ArtefactError(problems_text(f"{shown(path)}: changed since the key {signed.key} signed it", changes[:10]))
 
 
 def _changes(content: bytes, path: Path, report: VerifyReport) -> list[str]:

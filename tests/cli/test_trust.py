@@ -123,6 +123,10 @@ def test_a_report_is_checked_later_and_ends_with_its_verdict(bundle, keys, edger
     assert "checked: " in ended.err
     assert edgerkd("verify", "--check", report, "--trust", keys[1]).code == 5
     assert edgerkd("verify", "--check", report, "--attack", "pgd").code == 2
+    assert edgerkd("verify", "--check", "gone.json").code == 3
+    ended = edgerkd("verify", "--check", bundle / MANIFEST)
+    assert ended.code == 5
+    assert "is it another file than you meant?" in ended.err
     text = report.read_text()
     report.write_text(text.replace('"robust_acc": 0.0', '"robust_acc": 0.5').replace('"seed": 7', '"seed": 1'))
     ended = edgerkd("verify", "--check", report)
@@ -133,6 +137,34 @@ def test_a_report_is_checked_later_and_ends_with_its_verdict(bundle, keys, edger
     ended = edgerkd("verify", "--check", report)
     assert ended.code == 8
     assert "not known here" in ended.out
+
+
+def test_no_page_is_drawn_of_what_was_changed_since_it_was_signed(bundle, keys, edgerkd):
+    """Catches a page that shows a forger's figures as the verifier's, and one that hides who signed them."""
+    signed(bundle, keys[0])
+    assert edgerkd("verify", bundle, *QUICK, "--measure").code == 0
+    drawn = Path(edgerkd("report", bundle).out.strip())
+    page = drawn.read_text()
+    assert f"as the key {own_signer().key.fingerprint} signed it" in page
+    report = report_on(bundle)
+    text, bundles = (
+        report.read_text(),
+        {path: path.read_bytes() for path in (bundle / MANIFEST, *bundle.glob("*.onnx"))},
+    )
+    report.write_text(text.replace('"seed": 7', '"seed": 1'))
+    for arguments in (("report", bundle), ("report", "--compare", bundle, bundle)):
+        ended = edgerkd(*arguments)
+        assert ended.code == 5
+        assert "seed: 1 is there, 7 was signed" in ended.err
+    assert drawn.read_text() == page
+    report.write_text(text)
+    for path, content in bundles.items():
+        path.write_bytes(content + b" ")
+        assert edgerkd("report", bundle).code == 5, path
+        path.write_bytes(content)
+    signature_of(report).unlink()
+    assert edgerkd("report", bundle).code == 0
+    assert "no signature was checked" in drawn.read_text()
 
 
 def test_a_report_that_cannot_be_signed_is_kept_all_the_same(bundle, edgerkd, monkeypatch):

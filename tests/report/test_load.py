@@ -33,6 +33,7 @@ def test_a_missing_file_is_only_absent(tmp_path, name):
         name,
         "manifest",
         "manifest_sha256",
+        "signed_by",
     }
 
 

@@ -19,9 +19,13 @@ def trust(facts: Facts) -> Markup:
         tag("p", "What is only claimed was not checked beyond what the bundle's own files tell.", class_="aside"),
         bullets([*origin_lines(report, LIMITS), *samples_lines(report.samples)]),
         tag("h3", "Signature and other grounds"),
-        pairs(field_texts(report.trust)),
+        pairs([*field_texts(report.trust), ("this verification", _signed(facts.signed_by))]),
         NOTHING if report.made is None else _made(report.made),
     )
+
+
+def _signed(key: str | None) -> str:
+    return "no signature was checked" if key is None else f"as the key {key} signed it"
 
 
 def _made(made: Circumstances) -> Markup:
