@@ -44,13 +44,18 @@ def _governors(root: Path) -> tuple[str, ...]:
     return tuple(sorted(found - {""}))
 
 
-def _gpu_clock(root: Path) -> dict[str, int]:
-    """A Jetson's, from devfreq, in Hz. Source of the names: jetson-stats, core/gpu.py."""
+def jetson_gpu_hz(root: Path, file: str) -> int | None:
+    """A clock of a Jetson's GPU, such as `cur_freq`, from devfreq. Source of the names: jetson-stats, core/gpu.py."""
     for folder in system_folders(root / "sys/class/devfreq", "*"):
-        clock = system_number(folder / "cur_freq")
-        if re.search(r"\.(gpu|gv11b|gp10b|ga10b|gb10b)$", folder.name) and clock:
-            return {"gpu": clock}
-    return {}
+        if re.search(r"\.(gpu|gv11b|gp10b|ga10b|gb10b)$", folder.name):
+            clock = system_number(folder / file)
+            return clock if clock is not None and clock > 0 else None
+    return None
+
+
+def _gpu_clock(root: Path) -> dict[str, int]:
+    clock = jetson_gpu_hz(root, "cur_freq")
+    return {} if clock is None else {"gpu": clock}
 
 
 def _celsius(root: Path) -> dict[str, float]:

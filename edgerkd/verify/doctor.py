@@ -17,6 +17,7 @@ from edgerkd.bundle import plugins
 from edgerkd.bundle.backend import Backend
 from edgerkd.core.errors import EdgerkdError
 from edgerkd.core.record import Record
+from edgerkd.verify.conditions import jetson_gpu_hz
 
 HOST_PACKAGES = {
     "torch": "torch",
@@ -231,12 +232,9 @@ def find_jetson(root: Path = Path("/")) -> Jetson | None:
 
 
 def _gpu_clock(root: Path) -> tuple[int, int] | None:
-    """From devfreq, whose folder is named after the GPU. Source of the names: jetson-stats, core/gpu.py."""
-    for folder in sorted((root / "sys/class/devfreq").glob("*")):
-        if re.search(r"\.(gpu|gv11b|gp10b|ga10b|gb10b)$", folder.name):
-            now, most = (_text(folder / name).strip() for name in ("cur_freq", "max_freq"))
-            return (int(now), int(most)) if now.isdigit() and most.isdigit() else None
-    return None
+    """Now, and at most."""
+    now, most = (jetson_gpu_hz(root, file) for file in ("cur_freq", "max_freq"))
+    return None if now is None or most is None else (now, most)
 
 
 def _memory(root: Path) -> int | None:
