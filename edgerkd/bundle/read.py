@@ -57,10 +57,13 @@ def read_bundle(path: Path) -> Bundle:
     """Raises ArtefactError, all problems at once, for a missing, truncated or changed file."""
     manifest_path = path / MANIFEST
     if find_kind(manifest_path, error=ArtefactError) is None:
-        raise ArtefactError(
-            f"{shown(path)} is not a bundle, for {MANIFEST} is missing there: make one with `edgerkd export`, or from "
-            "a network of your own with `edgerkd bundle`."
+        inside = sorted(each.parent for each in path.glob(f"*/{MANIFEST}"))
+        cure = (
+            f"name one of those in it, such as {shown(inside[0])}."
+            if inside
+            else "make one with `edgerkd export`, or from a network of your own with `edgerkd bundle`."
         )
+        raise ArtefactError(f"{shown(path)} is not a bundle, for {MANIFEST} is missing there: {cure}")
     manifest = decode_json(Manifest, manifest_path)
     needed = [manifest.samples, *(name for variant in manifest.variants for name in variant.files)]
     problems = [f"{name}: not listed in the manifest" for name in needed if name not in manifest.files]

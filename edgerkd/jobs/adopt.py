@@ -153,6 +153,11 @@ def check_source(request: ModelRequest) -> None:
             f"{'No model is' if not named else 'Two models are'} named: give an ONNX file or another MODEL, or code "
             "that makes a torch module with --from."
         )
+    if request.source is not None and find_kind(given_path(request.source)) == "a folder":
+        raise ConfigError(
+            f"{shown(given_path(request.source))}: this is a folder, and a bundle is made of a network: name an ONNX "
+            "file. A bundle that is there already goes to `edgerkd verify`."
+        )
     files = [request.engine, request.weights, *([given_path(named[0])] if _is_onnx(request) else [])]
     for path in files:
         if path is not None and find_kind(path) is None:

@@ -81,7 +81,7 @@ def _made(source: str) -> nn.Module:
     name = printable(source, LONGEST_NAME)
     if _FACTORY.fullmatch(source) is None:
         raise ConfigError(
-            f"--from {name!r} names no network: write package.module:factory, torchvision:NAME, timm:NAME, or a "
+            f"{name!r} names no network: write package.module:factory, torchvision:NAME, timm:NAME, or a "
             "TorchScript (.pt) or exported (.pt2) file"
         )
     package, _, attribute = source.partition(":")

@@ -78,8 +78,8 @@ def load_facts(run: RunFolder) -> Facts:
         if run.bundle.is_file():
             raise ConfigError(f"{run.bundle} is a file: give the folder of a run (--run) or of a bundle to report on.")
         raise ConfigError(
-            f"{run.recipe} is missing: a report is made in the folder of a run, or of a bundle. Where `edgerkd verify` "
-            "ran elsewhere, copy its report into that folder."
+            f"Neither {shown(run.recipe)} nor {shown(manifest)} is there: a report is made in the folder of a run, or "
+            "of a bundle. Where `edgerkd verify` ran elsewhere, copy its report into that folder."
         )
     verification = verification_path(run)
     return Facts(

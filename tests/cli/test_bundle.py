@@ -107,6 +107,8 @@ def _labels(*, highest: int) -> dict[str, np.ndarray]:
     [
         (("mine.onnx",), 2, "which labelled images"),
         (("absent.onnx", *ASKED), 3, "absent.onnx: there is no such file"),
+        ((".", *ASKED), 3, "this is a folder, and a bundle is made of a network"),
+        (("mine", *ASKED), 3, "'mine' names no network"),
         ((*ASKED,), 3, "No model is named"),
         (("mine.onnx", "--data", "beyond.npz", "--eps", "8/255"), 3, "it has 3 outputs, and the labels reach 5"),
         (("mine.onnx", "--data", "data.npz"), 3, "no customary radius for grey images"),

@@ -107,7 +107,7 @@ def test_a_line_that_is_no_epoch_is_named(tmp_path, line):
 
 def test_a_folder_without_a_run_says_what_to_do(tmp_path):
     """Catches a report of nothing, and one attempted on the device."""
-    with pytest.raises(ConfigError, match=r"run\.json is missing.*copy its report"):
+    with pytest.raises(ConfigError, match=r"Neither .*run\.json nor .*manifest\.json is there.*copy its report"):
         load_facts(RunFolder(tmp_path))
 
 

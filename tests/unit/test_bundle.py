@@ -145,6 +145,11 @@ def test_a_folder_that_is_no_bundle_says_how_to_make_one(tmp_path):
     """Catches a bare FileNotFoundError."""
     with pytest.raises(ArtefactError, match=r"is not a bundle, .*: make one with `edgerkd export`"):
         read_bundle(tmp_path)
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MANIFEST).write_text("{}")
+    with pytest.raises(ArtefactError, match=r"name one of those in it, such as .*/a\."):
+        read_bundle(tmp_path)
 
 
 def edited(bundle: Path, change) -> Path:
