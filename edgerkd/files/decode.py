@@ -201,6 +201,7 @@ def _adapter(cls: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(cls)
 
 
+_MISSING = ("missing", "missing_argument")
 _WORDS = {
     "too_short": "at least {min_length} entries are needed",
     "too_long": "at most {max_length} entries are allowed",
@@ -223,9 +224,9 @@ _WORDS = {
 
 
 def _problems(cls: type, error: ValidationError, elsewhere: Mapping[str, str]) -> list[str]:
-    """One line a problem: `budget.parms: unknown key: did you mean params?`."""
+    """One line a problem: `budget.parms: unknown key: did you mean params?`; what is missing comes last."""
     lines: list[str] = []
-    for item in error.errors(include_url=False):
+    for item in sorted(error.errors(include_url=False), key=lambda item: item["type"] in _MISSING):
         where = [str(part) for part in item["loc"]]
         key = ".".join(where) or "(file)"
         if item["type"] in ("unexpected_keyword_argument", "extra_forbidden") and key in elsewhere:
@@ -233,7 +234,7 @@ def _problems(cls: type, error: ValidationError, elsewhere: Mapping[str, str]) -
         elif item["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             near = get_close_matches(where[-1], _keys(cls, where[:-1]), n=1, cutoff=0.5)
             lines.append(f"{key}: unknown key" + (f": did you mean {near[0]}?" if near else ": remove it"))
-        elif item["type"] in ("missing", "missing_argument"):
+        elif item["type"] in _MISSING:
             lines.append(f"{key}: missing")
         else:
             found = printable(repr(item["input"]), LONGEST_NAME // 2)

@@ -101,8 +101,8 @@ def test_radii_are_sorted_and_all_that_are_wrong_are_named():
     """Catches a message about the first bad radius only."""
     assert parse_radii("8/255, 0,2/255,0") == (0, Fraction(2, 255), Fraction(8, 255))
     with pytest.raises(ConfigError) as caught:
-        parse_radii("8,nan,2/255,-1/255,x,")
-    for wrong in ("'8'", "'nan'", "'-1/255'", "'x'", "''"):
+        parse_radii("10001,nan,2/255,-1/255,x,")
+    for wrong in ("'10001'", "'nan'", "'-1/255'", "'x'", "''"):
         assert wrong in str(caught.value)
 
 

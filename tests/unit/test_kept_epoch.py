@@ -91,7 +91,7 @@ def test_the_bench_trains_as_the_trainer_does():
     study, plan = bench("study"), bench("plan")
     data = dataset(n=240)
     case = plan.Case(name="bars", data="bars", family="resnet", widths=(8,), blocks=(1,))
-    opened = study.Opened(case=case, data=data, judged=data.val, threat_model=THREAT, teacher=None)
+    opened = study.Opened(case=case, data=data, judged=data.val, threat_model=THREAT, teacher=None, start=None)
     found = BENCH.judge(opened, plan.Run(method="n-fgsm"), 3, epochs=2, n=len(data.val))
     recipe = replace(study.recipe_of(plan.Run(method="n-fgsm"), 3, opened), epochs=2)
     torch.manual_seed(3)
