@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +26,11 @@ def bring(
 ) -> Brought:
     """What the verifier brings beside a bundle: images, drawn by a seed that nobody could foresee, and a radius.
 
-    Raises as `load_own_samples` does, and ConfigError for a radius of 0.
+    Raises as `load_own_samples` does, and ConfigError for a radius of 0 or beyond what the bundle's norm can have.
     """
     if eps is not None:
         check_radius(eps)
+        replace(manifest.threat_model, eps=eps)  # raises before the images are read
     if request is None:
         return Brought(eps=eps)
     seed = secrets.randbits(53)
