@@ -149,8 +149,7 @@ def _record(
                 f"{name}: is of schema {printable(repr(found), 20)}, and this edgerkd reads schema {cls.SCHEMA}: "
                 "create it again with this version."
             )
-        known = {f.name for f in fields(cls)}  # pyright: ignore[reportArgumentType]  every Record is a dataclass
-        if data and len(data.keys() & known) * 2 < len(data):
+        if data and len(data.keys() & set(_keys(cls, []))) * 2 < len(data):
             raise error(f"{name}: few of its keys are those that edgerkd looks for: is it another file than you meant?")
     try:
         # Through text, for only JSON input may give lists for tuples and still be read strictly.

@@ -19,7 +19,7 @@ def open_data(request: DataRequest, *, eps: Radius | None, progress: Progress) -
     Raises ConfigError for data that cannot be used, for a radius of 0, and where no radius is customary.
     """
     if eps is not None:
-        check_radius(eps)
+        check_radius(ThreatModel(norm="Linf", eps=eps))
     checked = load_data(request, progress=progress)
     dataset = dataset_from_checked(checked, request)
     channels = dataset.train.image_shape[0]

@@ -29,8 +29,7 @@ def bring(
     Raises as `load_own_samples` does, and ConfigError for a radius of 0 or beyond what the bundle's norm can have.
     """
     if eps is not None:
-        check_radius(eps)
-        replace(manifest.threat_model, eps=eps)  # raises before the images are read
+        check_radius(replace(manifest.threat_model, eps=eps))
     if request is None:
         return Brought(eps=eps)
     seed = secrets.randbits(53)

@@ -14,8 +14,9 @@ def threat_model_for(
     Raises ConfigError for a radius of 0 and where none is customary, UnknownNameError for the norm.
     """
     if eps is not None:
-        check_radius(eps)
-        return ThreatModel(norm=load_norm(norm), eps=eps), "as given"
+        given = ThreatModel(norm=load_norm(norm), eps=eps)
+        check_radius(given)
+        return given, "as given"
     found = customary_for(source, channels=channels)
     if found is not None and found.threat_model.norm == load_norm(norm):
         return found.threat_model, found.source
@@ -28,7 +29,7 @@ def threat_model_for(
     )
 
 
-def check_radius(eps: Radius) -> None:
+def check_radius(threat_model: ThreatModel) -> None:
     """Raises ConfigError for 0."""
-    if eps == 0:
+    if threat_model.eps == 0:
         raise ConfigError("--eps 0: nothing is attacked within a radius of 0. Write one above 0, like 8/255.")

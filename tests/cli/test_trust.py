@@ -147,10 +147,8 @@ def test_no_page_is_drawn_of_what_was_changed_since_it_was_signed(bundle, keys, 
     page = drawn.read_text()
     assert f"as the key {own_signer().key.fingerprint} signed it" in page
     report = report_on(bundle)
-    text, bundles = (
-        report.read_text(),
-        {path: path.read_bytes() for path in (bundle / MANIFEST, *bundle.glob("*.onnx"))},
-    )
+    text = report.read_text()
+    files = {path: path.read_bytes() for path in (bundle / MANIFEST, *bundle.glob("*.onnx"))}
     report.write_text(text.replace('"seed": 7', '"seed": 1'))
     for arguments in (("report", bundle), ("report", "--compare", bundle, bundle)):
         ended = edgerkd(*arguments)
@@ -158,7 +156,7 @@ def test_no_page_is_drawn_of_what_was_changed_since_it_was_signed(bundle, keys, 
         assert "seed: 1 is there, 7 was signed" in ended.err
     assert drawn.read_text() == page
     report.write_text(text)
-    for path, content in bundles.items():
+    for path, content in files.items():
         path.write_bytes(content + b" ")
         assert edgerkd("report", bundle).code == 5, path
         path.write_bytes(content)
