@@ -79,6 +79,7 @@ def test_the_attack_goes_on_after_an_image_is_fooled(monkeypatch):
     assert (job.attacked(classifier, images, wrong, threat_model, seed=1) - images - moved).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_teacher_and_other_students_stand_beside_the_students(run, edgerkd, monkeypatch):
     """Catches one network measured under three names, and a correlation over networks at another radius."""
     folder = run.path.parent / "teacher"

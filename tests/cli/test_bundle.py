@@ -52,6 +52,7 @@ def test_a_file_becomes_a_bundle_and_that_a_verdict(here, edgerkd):
     assert decode_json(VerifyReport, evidence).verdict == "pass"
 
 
+@pytest.mark.slow
 def test_a_bare_graph_is_verified_on_the_spot(here, edgerkd):
     """Catches a second command for what one can do, and a radius that goes nowhere."""
     small = edgerkd("verify", "mine.onnx", *ASKED, "--min-robust", "0.5")
@@ -196,6 +197,7 @@ def test_a_set_for_a_judge_needs_no_training_images_and_a_folder_is_used_whole(h
     assert manifest.reference.clean_acc.n == 60
 
 
+@pytest.mark.slow
 def test_an_engine_built_elsewhere_is_attacked_as_it_is(here, edgerkd):
     """Catches an engine of the user's own that is built anew, or held against logits that it never gives."""
     (here / "engine.onnx").write_bytes(bars_network())  # it ends in a softmax, takes one image at a time
@@ -215,6 +217,7 @@ def test_an_engine_built_elsewhere_is_attacked_as_it_is(here, edgerkd):
     assert built == ["twin.onnx"]
 
 
+@pytest.mark.slow
 def test_another_networks_engine_fails_parity(here, edgerkd):
     """Catches an engine that is judged by the graph it was said to come from."""
     weights = bars_network(softmax=False)

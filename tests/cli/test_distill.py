@@ -82,6 +82,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "student" / "weights.safetensors")
 
 
+@pytest.mark.slow
 def test_settings_reach_the_recipe(bars, edgerkd, workdir):
     """Catches a setting that is accepted and goes nowhere."""
     settings = ("lr=0.01", "batch=16", "averaging=swa", "decay_at=[0.4]", "schedule=piecewise", "clip_norm=2")

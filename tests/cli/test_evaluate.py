@@ -150,6 +150,7 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_pgd_alone_is_said_to_over_report(run, edgerkd):
     """Catches a weak attack's figure without its warning, in the terminal or in the JSON."""
     shown = edgerkd("evaluate", "--run", run.path, "-n", 20)
@@ -161,6 +162,7 @@ def test_pgd_alone_is_said_to_over_report(run, edgerkd):
     assert [row["attack"] for row in apgd["rows"]] == ["apgd-ce", "apgd-t"]
 
 
+@pytest.mark.slow
 def test_norm_and_radius_reach_the_attack(run, edgerkd):
     """Catches --norm that is only printed."""
     flags = ("evaluate", "--run", run.path, "--json", "--eps", "8/255", "--norm")
@@ -211,6 +213,7 @@ def small(tmp_path_factory) -> RunFolder:
     return write_small_run(tmp_path_factory.mktemp("small") / "runs" / "small")
 
 
+@pytest.mark.slow
 def test_a_curve_is_drawn_with_one_command(run, edgerkd):
     """Catches radii attacked by the run's own eps, a picture of other figures, and points out of order."""
     ended = edgerkd("evaluate", "--run", run.path, "--curve", "8/255,0,2/255,32/255", "--json")
@@ -258,6 +261,7 @@ class _Card:
         self.name, self.weights_sha256 = name, weights_sha256
 
 
+@pytest.mark.slow
 def test_two_students_are_compared_image_by_image(run, edgerkd):
     """Catches a comparison of two means, of different images, or with first and second swapped."""
     other = write_small_run(run.path.parent / "other", seed=1)
@@ -324,6 +328,7 @@ def own(workdir) -> Path:
     return workdir
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_attacked_as_a_student_is(own, edgerkd):
     """Catches figures of other images or of another network, and a file that nobody asked for."""
     command = ("evaluate", "mine.onnx", "--data", "bars.npz", "--eps", "8/255", "--normalize", "none", "-n", "40")

@@ -1,4 +1,4 @@
-"""distill, export, verify: the main job, through the real command line."""
+"""distill, export, verify: the main job, through the real command line. Slow, all of it: the road is walked first."""
 
 import hashlib
 import json
@@ -29,6 +29,8 @@ from edgerkd.report.words import reasons
 from tests.bundles import GRAPH, REFERENCE, TWIN, report_on
 from tests.command import process
 from tests.zoo import network
+
+pytestmark = pytest.mark.slow
 
 FILES = (GRAPH, TWIN, REFERENCE, SAMPLES)
 QUICK = ("--attack", "fgsm")  # where the attack is not what is asked about
@@ -128,7 +130,6 @@ def test_it_says_after_how_many_images_it_decided(road):
     assert re.search(r"decided after (50|100) of 39\d images, drawn with seed \d+", ended.out)
 
 
-@pytest.mark.slow
 def test_a_larger_radius_is_never_easier(road, edgerkd, monkeypatch):
     """Catches --eps that goes nowhere."""
     monkeypatch.chdir(road.folder)
@@ -154,7 +155,6 @@ def test_a_bundle_carried_elsewhere_is_verified_beside_itself(copied, edgerkd):
     assert sorted(path.name for path in copied.iterdir()) == before
 
 
-@pytest.mark.slow
 def test_two_bundles_carried_to_one_folder_keep_their_own_reports(copied, edgerkd):
     """Catches the second verdict that takes the first one's place, and a copy whose name is not its own."""
     other = Path(shutil.copytree(copied, copied.with_name("another")))
@@ -369,7 +369,6 @@ def test_a_finished_run_is_not_done_again(road, edgerkd, monkeypatch):
     assert evaluation.read_bytes() == before
 
 
-@pytest.mark.slow
 def test_an_interrupt_exits_130_and_resume_ends_with_the_same_weights(road, edgerkd, workdir, monkeypatch):
     """Catches work lost by Ctrl-C, and a resumed run that is another run."""
     arguments = ("distill", "--method", "pgd-at", "--epochs", "3")

@@ -76,6 +76,7 @@ def test_output_that_nobody_gets_exits_4(end, arguments, tmp_path):
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("json_flag", [[], ["--json"]], ids=["text", "json"])
 @pytest.mark.parametrize("end", [closed_pipe, full_disk], ids=["closed pipe", "full disk"])
 def test_a_verdict_that_cannot_be_shown_is_kept_and_exits_4(end, json_flag, carried):
@@ -86,6 +87,7 @@ def test_a_verdict_that_cannot_be_shown_is_kept_and_exits_4(end, json_flag, carr
     assert json.loads(report_on(carried).read_text())["verdict"] in ("pass", "fail", "inconclusive")
 
 
+@pytest.mark.slow
 def test_a_verdict_that_cannot_be_kept_is_shown(carried):
     """Catches a device whose storage is read-only, on which there would be no verdict at all."""
     report_on(carried).mkdir()

@@ -75,6 +75,7 @@ def test_a_pass_that_nothing_backs_exits_8_and_says_what_would_settle_it(bundle,
     assert report["trust"] == {"grounds": [], "signature": "valid", "key": load_key(keys[1]).fingerprint}
 
 
+@pytest.mark.slow
 def test_a_pass_that_the_verifier_has_grounds_for_exits_0(bundle, keys, edgerkd):
     """Catches grounds that go nowhere; the user's own key needs no flag."""
     digest = sha256_of(bundle / MANIFEST)

@@ -24,6 +24,7 @@ OWN = ("verify", "bundle", "--data", "own.npz", "--backend", "onnx")
 ASKED = ("--min-robust", "0.5", "--min-clean", "0.5")
 
 
+@pytest.mark.slow
 def test_own_samples_make_a_verdict(here, edgerkd):
     """Catches --data that is read and not used, and a number of images that is not kept to."""
     ended = edgerkd(*OWN, *ASKED, "-n", "30", "--json")

@@ -29,7 +29,10 @@ DOMAIN = [
 ]
 
 
-@pytest.mark.parametrize("cls", DOMAIN)
+SLOW = (Manifest, VerifyReport)
+
+
+@pytest.mark.parametrize("cls", [pytest.param(each, marks=pytest.mark.slow if each in SLOW else ()) for each in DOMAIN])
 @settings(max_examples=40)
 @given(data=st.data())
 def test_decoding_reads_what_encoding_writes(cls, data, tmp_path_factory):

@@ -139,6 +139,7 @@ def install_backend(folder: Path, site: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_backend_is_one_file_and_one_entry_point(tmp_path: Path) -> None:
     """Catches a list of known backends, anywhere between the command line and the report, and a page with a gap.
 

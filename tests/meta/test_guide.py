@@ -88,7 +88,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SLOW = {"python-api.md", "read-a-verdict.md", "use-the-engine.md", "verify-your-own-model.md"}
+SLOW = {
+    "distill-for-your-data.md",
+    "python-api.md",
+    "read-a-verdict.md",
+    "use-the-engine.md",
+    "verify-your-own-model.md",
+}
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,7 @@ def write_test_data(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_bundle_is_made_and_verified_from_python(graph: Path, workdir: Path) -> None:
     """Catches an argument of ours that does not reach the job: gates, radius, name, backend, place of engines."""
     data = write_test_data(workdir / "data.npz")
@@ -314,6 +315,7 @@ def test_every_report_is_read_as_the_record_that_it_was(kind: str, tmp_path: Pat
     assert found == REPORTS[kind]
 
 
+@pytest.mark.slow
 def test_every_record_with_a_schema_can_be_read_or_is_ours_alone() -> None:
     """Catches a new kind of report that read_report does not know."""
     inner = {"CacheRecord", "Training", "Profile"}  # two of the cache, and what a person writes, in TOML

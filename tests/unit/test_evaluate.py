@@ -252,6 +252,7 @@ def evaluated(run, said=None, **changes):
     return found
 
 
+@pytest.mark.slow
 def test_a_stopped_evaluation_goes_on_and_ends_the_same(small_run, monkeypatch):
     """Catches chunks done twice, chunks left out, and results that depend on where it was stopped."""
     whole = evaluated(small_run)

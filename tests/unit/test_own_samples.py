@@ -60,6 +60,7 @@ def bundles(tmp_path_factory) -> dict[str, Path]:
     return {name: write_graph_bundle(root / name / "bundle", graph, *STORED) for name, graph in graphs.items()}
 
 
+@pytest.mark.slow
 def test_an_engine_that_knows_its_images_by_heart_fails_on_others(bundles, tmp_path):
     """Catches own samples that are not the ones attacked: on the bundle's images this engine resists everything."""
     learned = run(bundles["by heart"], tmp_path)
@@ -252,6 +253,7 @@ def test_an_engine_of_other_weights_is_found_out_and_the_layer_named(bundles, tm
     assert (found.plain.layer.layer, found.plain.layer.kind) == ("logits", "MatMul")
 
 
+@pytest.mark.slow
 def test_an_unsteady_latency_meets_no_limit(bundles, tmp_path, monkeypatch):
     """Catches a latency that was measured while the machine was slowed down, and meets its limit all the same."""
     asked = replace(HALF, budget=Budget(latency_ms=1e6, latency_p99_ms=1e6, energy_mj=1e9))

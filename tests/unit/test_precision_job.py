@@ -397,9 +397,8 @@ def test_auto_goes_on_where_a_precision_is_impossible(model, monkeypatch):
     assert any("int8 is not possible: no layer" in line for line in progress.lines)
 
 
-@pytest.mark.parametrize(
-    ("asked", "name"), [pytest.param("int8", "int8-unsigned", marks=pytest.mark.slow), ("fp16", "fp16")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("asked", "name"), [("int8", "int8-unsigned"), ("fp16", "fp16")])
 def test_a_variant_is_exported_and_verified_by_the_backend_that_is_here(tmp_path, monkeypatch, asked, name):
     """Catches a bundle for trt whose verdict on another runtime is about another precision, or fails by rounding."""
     run = write_run_to_export(tmp_path, monkeypatch, n=60)

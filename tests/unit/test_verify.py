@@ -142,6 +142,7 @@ def test_an_attack_that_over_reports_never_passes(attack, bundle, tmp_path):
     assert found.verdict == "inconclusive"
 
 
+@pytest.mark.slow
 def test_the_seed_of_the_attacks_is_drawn_anew_unless_it_is_given(bundle, tmp_path):
     """Catches random starts that a maker can foresee, and rehearse until the kept images are the lucky ones."""
     first, second = (run(bundle, tmp_path, seed=None, attack="fgsm") for _ in range(2))
@@ -266,6 +267,7 @@ def test_another_seed_draws_other_starts(bundle, tmp_path):
     assert run(bundle, tmp_path, seed=5).seed == 5
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_not_the_model_fails_parity_with_its_report(bundle, tmp_path):
     """Catches a verdict about another network than the one the host measured, and figures of it as if it were."""
     other = onnx_from_network(network(seed=9, classes=3))
@@ -695,6 +697,7 @@ def test_int8_is_only_claimed_where_something_is_quantised(bundle, tmp_path):
         run(folder, tmp_path)
 
 
+@pytest.mark.slow
 def test_where_it_is_looked_is_drawn_anew_each_time_and_recorded(bundle, tmp_path):
     """Catches points and probes at the same images every time, where a bundle can be honest."""
     first, second = (run(bundle, tmp_path, probe_seed=None) for _ in range(2))
