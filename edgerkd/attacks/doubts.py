@@ -17,7 +17,7 @@ from edgerkd.attacks.active_set import AttackInputs
 from edgerkd.attacks.arrays import device_of, on_host
 from edgerkd.attacks.ball import project, steepest
 from edgerkd.attacks.classifier import Array, Classifier, Cotangent
-from edgerkd.attacks.looks import Look, beyond_chance, fooled_by_pgd, look, too_many
+from edgerkd.attacks.looks import LEFT_STANDING, Look, beyond_chance, fooled_by_pgd, look, too_many
 from edgerkd.core.flag import Flag
 
 DESCENT_STEPS = 10  # of a quarter of the radius down the loss, where an honest model is surer and not wrong; ours
@@ -28,7 +28,6 @@ MIXED = 0.15  # of another image of the class, mixed in; ours
 FALLS = 0.4  # share of images that may stop resisting by that: honest ones lost 0.17 at most, of 17 to 28; ours
 PART_STEPS = 10  # of a quarter of the radius, on a part of the pixels; ours
 NEAR = 1 / 8  # of an image's range: so near to its darkest or brightest value pixels count as dark or bright; ours
-LEFT_STANDING = 0.05  # share of the images that attacks left standing of which a plain change may fool more; ours
 WRONG = 0.1  # share of images that may be wrong after a descent; ours
 PGD_STEPS = 20  # on images and on mixed ones
 

@@ -24,7 +24,7 @@ from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.ball import length, random_start
 from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.doubts import descent, mixed, on_the_way, plain_changes
-from edgerkd.attacks.looks import ascent, beyond_chance, fooled_by_pgd, look, too_many
+from edgerkd.attacks.looks import LEFT_STANDING, ascent, beyond_chance, fooled_by_pgd, look, too_many
 from edgerkd.attacks.losses import cross_entropy, margin, margin_targeted, one_hot
 from edgerkd.attacks.pgd import pgd
 from edgerkd.attacks.row_flags import by_queries, first_of_each, flags_of_rows
@@ -40,7 +40,6 @@ NOISE = 0.5  # of what PGD gains: noise that gains more is as strong
 QUERIES = 300  # of Square, on the images the white-box attacks leave
 WHITE_BOX_STEPS = 25  # of each APGD, against which Square and transfer are held
 WHITE_BOX_TARGETS = 3
-TRANSFERS = 0.05  # by how much images from elsewhere may lower what attacks leave: longer ones may find these
 GREY = 0.5  # radius in L-inf at which every image can be made plain grey
 HOLDS = 0.1  # share of images that may hold at that radius: a lopsided linear model truly holds a few
 SMALLER = (1 / 8, 1 / 2)  # shares of the radius that are tried as well, in so many steps of PGD; ours
@@ -249,7 +248,7 @@ def _beyond_white_box(
     yield from check_within(found.images_adv, inputs)
     yield from by_queries(found.rows(attacks))
     fooled = 0 if held is None else int((held & ~found.resisted[1]).sum())
-    if too_many(fooled, len(inputs.index), TRANSFERS):
+    if too_many(fooled, len(inputs.index), LEFT_STANDING):
         yield kinds.STRONGER_GOES_FURTHER.raised(steps=WHITE_BOX_STEPS, fooled=fooled, n=len(inputs.index))
     if images_transfer is None:
         return
@@ -258,7 +257,7 @@ def _beyond_white_box(
         yield from outside
         return
     missed = look(classifier, images_transfer, inputs.labels).fooled & found.resisted[1]
-    if too_many(missed.sum(), len(missed), TRANSFERS):
+    if too_many(missed.sum(), len(missed), LEFT_STANDING):
         yield kinds.TRANSFER.raised(fooled=int(missed.sum()), n=len(missed))
 
 
@@ -283,7 +282,7 @@ def _smaller_radii(classifier: Classifier, inputs: AttackInputs, held: NDArray[n
     for share in SMALLER:
         found = fooled_by_pgd(classifier, inputs, eps=share * inputs.eps, steps=SMALLER_STEPS)
         fooled = int((held & found).sum())
-        if too_many(fooled, len(held), TRANSFERS):
+        if too_many(fooled, len(held), LEFT_STANDING):
             yield kinds.SMALLER_RADIUS.raised(share=share, fooled=fooled, n=len(held))
             return
 

@@ -15,6 +15,9 @@ from edgerkd.attacks.classifier import Array, Classifier
 from edgerkd.attacks.losses import margin
 from edgerkd.attacks.pgd import ascend
 
+LEFT_STANDING = 0.05
+"""Share of the images of which a probe may fool more than the attacks did: longer ones may find these. Ours."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:

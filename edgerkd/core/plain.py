@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgerkd.core.accuracy import Accuracy
+from edgerkd.core.by_class import chance_among, floor_above
 from edgerkd.core.flag import Flag
 from edgerkd.core.ranges import Amount, Count, Name, Share, Weight
 from edgerkd.core.record import Record
@@ -67,3 +68,10 @@ class PlainAnswer(Record):
     model: ModelComparison | None
     causes: tuple[Flag, ...]
     layer: LayerDifference | None
+
+    @property
+    def floor(self) -> float:
+        """What no gate may be below: a little above always answering the commonest class of the images judged."""
+        if not self.classes:
+            return 0.0
+        return floor_above(chance_among(each.engine_acc.n for each in self.classes))

@@ -25,7 +25,6 @@ from edgerkd.verify.recheck_made import STORED
 from edgerkd.verify.recheck_measured import ABOUT_ATTACKS
 from edgerkd.verify.session import expected_of
 from edgerkd.verify.target import target_of
-from edgerkd.verify.verdict import floor_of
 
 
 def bundle_problems(report: VerifyReport, bundle: Bundle, kept: Kept | None = None) -> list[str]:
@@ -161,7 +160,7 @@ def _required(report: VerifyReport, bundle: Bundle) -> Iterator[str]:
         caller=Requirement() if report.made is None else report.made.asked,
     )
     measured = report.requirement == Requirement() and report.verdict in ("measured", "fail")  # or not the model
-    if not measured and report.requirement != asking.required(floor=floor_of(report.plain)):
+    if not measured and report.requirement != asking.required(floor=report.plain.floor):
         yield "requirement: not what the bundle, its profile and the verifier (made.asked) ask"
     if not measured and report.origins.thresholds != asking.askers():
         yield "origins.thresholds: not who asks, of the bundle, its profile and the verifier (made.asked)"

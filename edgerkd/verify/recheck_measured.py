@@ -34,7 +34,7 @@ from edgerkd.verify.notices import notices_of
 from edgerkd.verify.plain import WAYS
 from edgerkd.verify.recheck_counts import ROUNDING, counted
 from edgerkd.verify.unattacked import NOBODY
-from edgerkd.verify.verdict import floor_of, gates_of, settled
+from edgerkd.verify.verdict import gates_of, settled
 
 ABOUT_ATTACKS = (TOO_FEW_CLASSES.id, OVER_REPORTS.id)
 """Notices that come with an attack's name."""
@@ -247,7 +247,7 @@ def _asked(report: VerifyReport) -> Iterator[str]:
     budget = made.asked.budget not in (Budget(), requirement.budget)
     if budget or any(requirement.gates.get(name) != value for name, value in own.items()):
         yield "requirement: not what the verifier asked (made.asked)"
-    floor = floor_of(report.plain)
+    floor = report.plain.floor
     low = [name for name in ("clean_acc", "robust_acc") if requirement.gates.get(name, 1.0) < floor - ROUNDING]
     if any(name not in own for name in low):
         yield "requirement: below what always answering the commonest class reaches, and the verifier did not ask it"

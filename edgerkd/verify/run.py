@@ -29,7 +29,7 @@ from edgerkd.verify.target import target_of
 from edgerkd.verify.terms import Terms
 from edgerkd.verify.trust import backed
 from edgerkd.verify.unattacked import unattacked
-from edgerkd.verify.verdict import decide, floor_of, gates_of
+from edgerkd.verify.verdict import decide, gates_of
 
 
 def verify(
@@ -88,7 +88,7 @@ def verify(
         heard(plain)
         terms = Terms(
             profile=asking.profile,
-            requirement=Requirement() if measure else asking.required(floor=floor_of(plain)),
+            requirement=Requirement() if measure else asking.required(floor=plain.floor),
             measure=measure,
             full=full,
             origins=_origins(session, asking, brought, measure=measure, seed_brought=seed is not None),

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-from edgerkd.core.by_class import chance_among, floor_above
 from edgerkd.core.evaluation import MADE_HERE, Row
 from edgerkd.core.flag import Flag
 from edgerkd.core.gradient_check import GradientCheck
 from edgerkd.core.judged import Judged
-from edgerkd.core.plain import PlainAnswer
 from edgerkd.core.requirement import Requirement
 from edgerkd.core.sequential import bounds
 from edgerkd.core.verification import TWIN_AGREEMENT, Gate, Judgement, Limit, Parity
@@ -17,13 +15,6 @@ def judge(gate: str, *, required: float, measured: float, low: float, high: floa
     """Pass if the whole interval is at or above what was required, fail if it is below, else inconclusive."""
     verdict: Judgement = "pass" if low >= required else "fail" if high < required else "inconclusive"
     return Gate(gate=gate, required=required, measured=measured, low=low, high=high, verdict=verdict)
-
-
-def floor_of(plain: PlainAnswer) -> float:
-    """What no gate may be below: a little above always answering the commonest class of the images judged."""
-    if not plain.classes:
-        return 0.0
-    return floor_above(chance_among(each.engine_acc.n for each in plain.classes))
 
 
 def gates_of(requirement: Requirement, judged: Judged) -> tuple[Gate, ...]:

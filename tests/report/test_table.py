@@ -8,6 +8,7 @@ from edgerkd.cli.output import show_verification
 from edgerkd.core.by_class import by_class
 from edgerkd.core.engine import DeviceRecord
 from edgerkd.core.verification import Latency
+from edgerkd.report.origins import asker_words
 from edgerkd.report.table import class_table, comparison_rows, conditions, verdict_lines, verification_text
 from edgerkd.report.words import reasons
 from tests.report import samples
@@ -188,6 +189,23 @@ def test_every_figure_says_who_says_it():
     brought = replace(report, origins=replace(report.origins, fields={**report.origins.fields, "samples": "brought"}))
     assert "  origin:  brought by the verifier: images and labels" in verdict_lines(brought)
     assert "19,234 (claimed)" in verification_text(report)
+
+
+@pytest.mark.parametrize(
+    ("asker", "above_chance", "shown"),
+    [
+        ("teacher", 0.0, "chance; teacher (claim) less"),
+        ("maker", 0.0, "chance; maker less"),
+        ("teacher", 0.1, "teacher (claim)"),
+        ("verifier", 0.0, "verifier"),
+    ],
+)
+def test_a_gate_that_was_raised_to_chance_says_so(asker, above_chance, shown):
+    """Catches a threshold that is said to be a share of the teacher's accuracy, and is chance."""
+    report = samples.verification()
+    asked = replace(report.requirement, min_clean_acc=report.plain.floor + above_chance)
+    origins = replace(report.origins, thresholds={**report.origins.thresholds, "clean_acc": asker})
+    assert asker_words(replace(report, requirement=asked, origins=origins), "clean_acc") == shown
 
 
 def test_broken_parity_is_loud():

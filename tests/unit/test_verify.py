@@ -67,7 +67,7 @@ from edgerkd.verify.own import Brought
 from edgerkd.verify.parity import parity_of
 from edgerkd.verify.run import verify
 from edgerkd.verify.target import target_of
-from edgerkd.verify.verdict import decide, floor_of, gates_of, judge, settled
+from edgerkd.verify.verdict import decide, gates_of, judge, settled
 from tests import odd_backend
 from tests.believed import pgd_believed
 from tests.bundles import GRAPH, TWIN, write_small_bundle
@@ -535,7 +535,7 @@ def test_what_a_maker_asks_is_never_less_than_chance_and_a_caller_may_ask_for_no
     """Catches a bundle that passes because its maker requires nothing of it."""
     folder, _ = remade(bundle, tmp_path / "own", requirement=Requirement(min_clean_acc=asked, min_robust_acc=asked))
     report = run(folder, tmp_path)
-    floor = floor_of(report.plain)
+    floor = report.plain.floor
     assert 0.1 < floor == report.requirement.min_robust_acc == report.requirement.min_clean_acc
     assert run(folder, tmp_path, requirement=Requirement(min_robust_acc=0.0)).requirement.min_robust_acc == 0.0
 
