@@ -91,24 +91,8 @@ def _climb(
     salt: int,
 ) -> None:
     """Algorithm 1 of the paper, from one random start, on the images that are left."""
-    xp = inputs.xp
-    norm, eps = inputs.norm, inputs.eps
-    x = random_start(active.images, eps=eps, norm=norm, seeds=inputs.seeds(active.rows, "apgd", salt))
-    lowest = xp.full((x.shape[0],), -xp.inf, dtype=x.dtype, device=device_of(x))
-    at = _Ascent(
-        images=active.images,
-        aims=aims,
-        x=x,
-        x_old=x,
-        x_max=x,
-        gradient_max=x,
-        f=-lowest,  # the start is no rise
-        f_max=lowest,
-        f_max_mark=lowest,
-        rises=xp.zeros_like(lowest),
-        step=xp.full((x.shape[0], 1, 1, 1), 2 * eps, dtype=x.dtype, device=device_of(x)),
-        halved=lowest > 0,
-    )
+    xp, norm, eps = inputs.xp, inputs.norm, inputs.eps
+    at = _begin(inputs, active, aims, salt)
     marks = checkpoints(steps)
     for k in range(steps):
         aims = at.aims
@@ -139,6 +123,27 @@ def _climb(
         at = replace(at, x=z, x_old=at.x)
     logits = classifier.logits(at.x)
     active.record(at.x, logits, loss(logits, *at.aims)[0])
+
+
+def _begin(inputs: AttackInputs, active: ActiveSet, aims: tuple[Array, ...], salt: int) -> _Ascent:
+    """At a random point of the ball, from which a first step goes as far as the ball is wide."""
+    xp, eps = inputs.xp, inputs.eps
+    x = random_start(active.images, eps=eps, norm=inputs.norm, seeds=inputs.seeds(active.rows, "apgd", salt))
+    lowest = xp.full((x.shape[0],), -xp.inf, dtype=x.dtype, device=device_of(x))
+    return _Ascent(
+        images=active.images,
+        aims=aims,
+        x=x,
+        x_old=x,
+        x_max=x,
+        gradient_max=x,
+        f=-lowest,  # the start is no rise
+        f_max=lowest,
+        f_max_mark=lowest,
+        rises=xp.zeros_like(lowest),
+        step=xp.full((x.shape[0], 1, 1, 1), 2 * eps, dtype=x.dtype, device=device_of(x)),
+        halved=lowest > 0,
+    )
 
 
 def _reconsider(at: _Ascent, gradient: Array, *, window: int) -> tuple[_Ascent, Array]:

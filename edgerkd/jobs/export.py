@@ -99,31 +99,41 @@ def export(
             placement=backend.placement,
             progress=progress,
         )
-        manifest = Manifest(
-            name=run.path.resolve().name,
-            dataset=record.data.name,
-            model=ModelSpec(
-                image_shape=record.architecture.image_shape,
-                classes=record.data.classes,
-                architecture=record.architecture,
-                cost=record.cost,
-            ),
-            preprocessing=record.data.preprocessing,
-            threat_model=record.recipe.threat_model,
-            format=format,
-            variants=(),
+        manifest = replace(
+            _manifest(run, record, material, format=format, requirement=requirement),
             profiles=(record.profile, *further),
-            requirement=requirement,
-            reference=reference_of(material.attacked, material.taught),
-            versions=host_versions(),
             rejected=chosen.rejected,
-            origins=tuple(material.origins),
         )
         own, origins = material.attacked.samples, list(material.origins.values())
         samples = replace(own, transfers=np.stack(origins) if origins else None)
         variants = [*(tried.variant(own) for tried in chosen.tried), material.variant]
         write_bundle(run.bundle, manifest, variants=variants, samples=samples, license=license, signer=signer)
         return _built(run, backend)
+
+
+def _manifest(
+    run: RunFolder, record: RunRecord, material: "_Material", *, format: str, requirement: Requirement | None
+) -> Manifest:
+    """What is known before a precision is chosen; the variants come as it is written."""
+    return Manifest(
+        name=run.path.resolve().name,
+        dataset=record.data.name,
+        model=ModelSpec(
+            image_shape=record.architecture.image_shape,
+            classes=record.data.classes,
+            architecture=record.architecture,
+            cost=record.cost,
+        ),
+        preprocessing=record.data.preprocessing,
+        threat_model=record.recipe.threat_model,
+        format=format,
+        variants=(),
+        profiles=(record.profile,),
+        requirement=requirement,
+        reference=reference_of(material.attacked, material.taught),
+        versions=host_versions(),
+        origins=tuple(material.origins),
+    )
 
 
 def _built(run: RunFolder, backend: Backend) -> Exported:

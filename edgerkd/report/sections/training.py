@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from edgerkd.core.epoch import Epoch
 from edgerkd.report.chart import accuracy_chart, small_chart
 from edgerkd.report.load import Facts
 from edgerkd.report.markup import Markup, join, tag
@@ -31,21 +32,7 @@ def training(facts: Facts) -> Markup:
         ("batch", f"{recipe.batch}"),
         ("peak learning rate", f"SGD {recipe.lr:g}" + f", Muon {recipe.lr_muon:g}" * (recipe.optimizer == "muon")),
     ]
-    lines = Table(
-        ("epoch", "clean", "robust", "learning rate", "seconds", "images/s", *names),
-        tuple(
-            (
-                f"{e.epoch}",
-                percent(e.val_clean_acc),
-                percent(e.val_robust_acc),
-                f"{e.lr:.3g}",
-                f"{e.seconds:.1f}",
-                f"{e.images_per_second:,.0f}",
-                *(f"{e.terms[name]:.4g}" if name in e.terms else "" for name in names),
-            )
-            for e in epochs
-        ),
-    )
+    lines = _epochs_table(epochs, names)
     return section(
         "Training",
         tag(
@@ -63,6 +50,25 @@ def training(facts: Facts) -> Markup:
         ),
         tag("div", *figures, class_="terms"),
         tag("details", tag("summary", "Every epoch as a table"), data_table(lines, "metrics.jsonl", kind="scrolls")),
+    )
+
+
+def _epochs_table(epochs: Sequence[Epoch], names: Sequence[str]) -> Table:
+    """A line an epoch, with the loss's terms of these `names`."""
+    return Table(
+        ("epoch", "clean", "robust", "learning rate", "seconds", "images/s", *names),
+        tuple(
+            (
+                f"{e.epoch}",
+                percent(e.val_clean_acc),
+                percent(e.val_robust_acc),
+                f"{e.lr:.3g}",
+                f"{e.seconds:.1f}",
+                f"{e.images_per_second:,.0f}",
+                *(f"{e.terms[name]:.4g}" if name in e.terms else "" for name in names),
+            )
+            for e in epochs
+        ),
     )
 
 
