@@ -64,11 +64,6 @@ def near(x: np.ndarray, images: np.ndarray, eps: float) -> np.ndarray:
     return np.asarray([np.abs(images - point).max(axis=(1, 2, 3)).min() <= eps * 1.01 for point in x])
 
 
-def of_bytes(x: np.ndarray) -> np.ndarray:
-    """Which are images of 8 bits, moved nowhere."""
-    return np.abs(x * 255 - np.rint(x * 255)).max((1, 2, 3)) < 0.01
-
-
 def beyond(x: np.ndarray, images: np.ndarray, eps: float) -> np.ndarray:
     """Which points are moved as by an attack: most pixels at the ball's surface."""
     flat, known = x.reshape(len(x), -1), images.reshape(len(images), -1)

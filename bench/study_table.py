@@ -1,6 +1,6 @@
 """A study's results as Markdown: a table for each case, and differences on the same images.
 
-    python bench/study_table.py docs/measured/default.json [--against RUN] [--case NAME ...] [--run NAME ...]
+    python bench/study_table.py docs/measured/long.json [--against RUN] [--case NAME ...] [--run NAME ...]
 
 Of one seed, brackets are the 95 % Wilson interval; of several, the mean and the standard deviation over seeds. With
 --against, each run less that one, paired image by image over the seeds that both have: the mean, and a 95 % interval

@@ -247,7 +247,7 @@ OTHER_NETWORK = FlagKind(
     title="another network",
     words="the bundle's float32 model is not what is verified as {variant}: on its {n} stored images their logits are "
     "{difference:.2g} of their size apart, where {precision} explains {limit:.2g}, and {leaps} answers are others by "
-    "far more than those of most: what the engine retains of that model says nothing",
+    "more than twice that: what the engine retains of that model says nothing",
 )
 
 KINDS: dict[str, FlagKind] = {

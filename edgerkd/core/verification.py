@@ -37,7 +37,7 @@ class Parity(Record):
     """How close the engine is to the host's model on the same images, clean and adversarial.
 
     `max_abs_dlogit` and its limit are in logit units; `agreement` is the share of equal argmax
-    among images whose host margin is above the limit; `ok` is the two together.
+    among images whose host margin is above twice the limit; `ok` is the two together.
     """
 
     n: Count

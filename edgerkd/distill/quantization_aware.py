@@ -21,7 +21,7 @@ EPOCHS = 3
 """Ours; others were not tried."""
 RATE_SHARE = 0.1
 """Of the run's own peaks of the learning rates. Ours: of 0.02, 0.08 and 0.3, in one epoch on validation images of
-CIFAR-10 and with five bits in place of eight, 0.3 lost robustness (docs/measured/precision.md)."""
+CIFAR-10 and with five bits in place of eight, 0.3 lost robustness (by hand)."""
 
 
 def train_rounded(

@@ -39,7 +39,7 @@ from edgerkd.models.store import save_network
 from edgerkd.plan.search import Plan, check_family, plan_student, warning
 
 EPOCHS = 30
-TEST_IMAGES = 1000  # of the test split, at most; the figure's interval is about 3 points wide then
+TEST_IMAGES = 1000  # of the test split, at most; the figure's interval is about 3 points either way then
 
 T = TypeVar("T")
 
@@ -242,7 +242,7 @@ def _carry_out(
 
 
 def evaluated(network: Network, name: str, dataset: Dataset, recipe: Recipe, progress: Progress) -> Evaluation:
-    """What the default attack leaves of it on test images."""
+    """What PGD leaves of it on test images, which over-reports: `edgerkd evaluate` and `verify` attack harder."""
     return attack_network(
         network,
         dataset.test.sample(TEST_IMAGES, seed=recipe.seed),

@@ -50,7 +50,7 @@ class Evidence:
     """`outcomes`, of the `judged` images with their `labels`, and `rows` are of all attacks.
 
     `twin_agreement` is how often engine and twin give the same answer. Only images count on which the engine's margin
-    is above the limit of parity: below it both may be right.
+    is above twice the limit of parity: below it both may be right.
     """
 
     parity: Parity

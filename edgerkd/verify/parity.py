@@ -11,7 +11,7 @@ from edgerkd.core.verification import Parity
 def parity_of(logits: FloatArray, host: FloatArray, *, limits: ParityLimits) -> Parity:
     """Compare logits (n, k) of the engine and the host for the same images.
 
-    Agreement counts the images whose host margin is above the limit: below it, an allowed difference
+    Agreement counts the images whose host margin is above twice the limit: below it, allowed differences
     may flip the answer. Absolute differences are used, for logits pass through zero.
     """
     limit = limit_of(host, limits)
