@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgerkd.core.precision import Precisions
     from edgerkd.core.progress import Progress
     from edgerkd.core.record import Record
+    from edgerkd.core.requirement import Requirement
     from edgerkd.core.run import RunFolder
     from edgerkd.core.units import Radius
     from edgerkd.core.verification import VerifyReport
@@ -79,11 +80,14 @@ def attack(
 
     from edgerkd.attacks.active_set import AttackInputs
     from edgerkd.attacks.assess import assess, joined
-    from edgerkd.attacks.sanity import check_arrays, check_classifier, check_images
+    from edgerkd.attacks.sanity import check_arrays, check_classifier, check_images, first_answer
     from edgerkd.attacks.suite import attacks_named
+    from edgerkd.core.errors import ConfigError
     from edgerkd.core.threat import ThreatModel, load_norm
 
     threat_model = ThreatModel(norm=load_norm(norm), eps=_radius(eps))
+    if seed < 0:
+        raise ConfigError(f"seed: {seed}, and it is a whole number from 0")
     pixels, answers = _floats(images), _integers(labels)
     check_images(pixels)
     with _classifier(model, images) as (classifier, place):
@@ -94,7 +98,7 @@ def attack(
             seed=seed,
             index=np.arange(len(pixels)),
         )
-        classes = int(classifier.logits(inputs.images[:1]).shape[-1])
+        classes = first_answer(classifier, inputs.images[:1])
         check_arrays(inputs.images, inputs.labels, classes=classes)
         check_classifier(classifier, inputs.images[:32], classes=classes)
         attacks, _ = attacks_named(attack, classes=classes)
@@ -138,7 +142,6 @@ def make_bundle(
     from edgerkd.bundle.keys import load_signer
     from edgerkd.core.model_request import BUNDLES, ModelRequest
     from edgerkd.core.progress import Silent
-    from edgerkd.core.requirement import Requirement
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.bundle import Asked
     from edgerkd.jobs.bundle import make_bundle as job
@@ -147,7 +150,7 @@ def make_bundle(
     asked = Asked(
         eps=None if eps is None else _radius(eps),
         norm=norm,
-        requirement=Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust),
+        requirement=_requirement(min_clean, min_robust),
         profiles=tuple(load_profile(name) for name in profiles),
         format=format,
         n=n,
@@ -192,7 +195,6 @@ def verify_bundle(
     from edgerkd.bundle.keys import load_key
     from edgerkd.bundle.read import Bundle, read_bundle
     from edgerkd.core.progress import Silent
-    from edgerkd.core.requirement import Requirement
     from edgerkd.jobs.own_samples import bring
     from edgerkd.verify.run import verify
     from edgerkd.verify.trust import trust_in
@@ -211,7 +213,7 @@ def verify_bundle(
         backend=backend,
         variant=variant,
         profile=profile,
-        requirement=Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust),
+        requirement=_requirement(min_clean, min_robust),
         measure=measure,
         attack=attack,
         full=full,
@@ -346,6 +348,7 @@ def _graph(model: "str | Path | bytes | Bundle", shape: tuple[int, int, int]) ->
 def _graph_and_twin(model: "str | Path | bytes | Bundle", shape: tuple[int, int, int]) -> tuple[bytes, bytes]:
     """A graph of images in [0, 1] with its gradient twin; a bundle has both already, of its first variant."""
     from edgerkd.bundle.read import Bundle, read_bundle
+    from edgerkd.core.errors import ConfigError
     from edgerkd.files.paths import GRAPH_LIMIT, find_kind, given_path, read_file, shown
 
     if isinstance(model, str | Path):
@@ -365,8 +368,12 @@ def _graph_and_twin(model: "str | Path | bytes | Bundle", shape: tuple[int, int,
         path = given_path(model)
         content, folder, where = read_file(path, limit=GRAPH_LIMIT), path.parent, shown(path)
     tried = partial(run_apart, where=where)
-    graph = adopt(content, folder=folder, where=where, image_shape=shape, tried=tried).graph
-    return graph, gradient_twin(graph)
+    adopted = adopt(content, folder=folder, where=where, image_shape=shape, tried=tried)
+    if adopted.adoption.grey_repeated:
+        raise ConfigError(
+            f"{where}: takes colour, and the images are grey: repeat their channel, so that all are attacked"
+        )
+    return adopted.graph, gradient_twin(adopted.graph)
 
 
 @contextmanager
@@ -422,13 +429,28 @@ def _integers(labels: Array) -> "NDArray[Any]":
     return array.astype(np.int64) if array.dtype.kind in "iu" else array
 
 
+def _requirement(min_clean: float | None, min_robust: float | None) -> "Requirement":
+    """Raises ConfigError for what is no share."""
+    from edgerkd.core.errors import ConfigError
+    from edgerkd.core.requirement import Requirement
+
+    for name, value in (("min_clean", min_clean), ("min_robust", min_robust)):
+        if value is not None and not 0 <= value <= 1:
+            raise ConfigError(f"{name}: {value} is no share from 0 to 1")
+    return Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust)
+
+
 def _radius(eps: str | float) -> "Radius":
     """A float that is a whole number of 255ths is taken as that: 8 / 255 is 8/255."""
     from fractions import Fraction
+    from numbers import Real
 
+    from edgerkd.core.errors import ConfigError
     from edgerkd.core.units import Radius
 
     if isinstance(eps, str):
         return Radius(eps)
+    if not isinstance(eps, Real):
+        raise ConfigError(f"eps: {eps!r} is no radius: take text such as '8/255', or a number")
     near = Fraction(round(eps * 255), 255) if -1 < eps < 2 else None
     return Radius(near if near is not None and float(near) == eps else str(eps))

@@ -1,9 +1,11 @@
 """Whether images, labels and a model are what attacks take them for: one clear error where they are not."""
 
+import math
+
 from array_api_compat import array_namespace
 
 from edgerkd.attacks.classifier import Array, Classifier
-from edgerkd.core.errors import ConfigError, EngineError, problems_text
+from edgerkd.core.errors import ConfigError, EdgerkdError, EngineError, problems_text
 
 _SUM = 1e-3  # how far the sum of probabilities rounded to float16 is from one; ours (AutoAttack: 1e-5, float32)
 
@@ -32,7 +34,9 @@ def _image_problems(images: Array) -> list[str]:
         problems.append(f"images are {images.dtype}: expected float32 in [0, 1] (divide bytes by 255)")
     elif 0 not in shape:
         low, high = float(xp.min(images)), float(xp.max(images))
-        if not (low >= 0 and high <= 1):  # NaN is neither
+        if not math.isfinite(low + high):
+            problems.append("images hold NaN or infinite values: expected [0, 1]")
+        elif not (low >= 0 and high <= 1):
             problems.append(f"images range from {low:g} to {high:g}: expected [0, 1]; normalise inside the model")
     return problems
 
@@ -48,6 +52,23 @@ def _label_problems(labels: Array, expected: tuple[int, ...], classes: int) -> l
         if low < 0 or high >= classes:
             problems.append(f"labels range from {low} to {high}: the model's {classes} classes are 0 to {classes - 1}")
     return problems
+
+
+def first_answer(classifier: Classifier, image: Array) -> int:
+    """How many classes a classifier that nobody here made gives one image (1, c, h, w) scores of.
+
+    Raises EngineError where it does not take the image, gives no array, or one of another form than (1, k).
+    """
+    try:
+        logits = classifier.logits(image)
+        shape = tuple(logits.shape)
+    except EdgerkdError:
+        raise
+    except Exception as e:
+        raise EngineError(f"the model does not answer an image of shape {tuple(image.shape)}: {_reason(e)}") from e
+    if len(shape) != 2 or shape[0] != 1:
+        raise EngineError(f"the model gives an array of shape {shape} for one image: expected its logits, (1, classes)")
+    return shape[1]
 
 
 def check_classifier(classifier: Classifier, images: Array, *, classes: int) -> None:
@@ -68,13 +89,22 @@ def check_classifier(classifier: Classifier, images: Array, *, classes: int) -> 
             "the model returns probabilities: each image's numbers are at least 0 and sum to 1; attacks need the "
             "logits, so take off the softmax at its end"
         )
-    _, gradient = classifier.gradient(images, array_namespace(logits).ones_like)
+    try:
+        _, gradient = classifier.gradient(images, array_namespace(logits).ones_like)
+    except EdgerkdError:
+        raise
+    except Exception as e:
+        raise EngineError(f"the model gives no gradient: {_reason(e)}") from e
     if tuple(gradient.shape) != tuple(images.shape):
         raise EngineError(
             f"the model returns gradients of the shape {tuple(gradient.shape)}: expected that of the images, "
             f"{tuple(images.shape)}"
         )
     _check_finite(gradient, "gradients")
+
+
+def _reason(e: Exception) -> str:
+    return f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
 
 
 def are_probabilities(logits: Array) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgerkd.bundle.samples import Reference, StoredSamples, fit_problems, read_reference, read_samples
 from edgerkd.bundle.signature import IGNORED, SIGNATURE
-from edgerkd.core.errors import ArtefactError, problems_text
+from edgerkd.core.errors import ArtefactError, ConfigError, problems_text
 from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
 from edgerkd.core.variant import Variant
 from edgerkd.files.atomic import sha256_of
@@ -54,7 +54,9 @@ def bundle_key(path: Path, sha256: str) -> str:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Raises ArtefactError, all problems at once, for a missing, truncated or changed file."""
+    """Raises ConfigError where nothing is there, ArtefactError, with all problems, for missing and changed files."""
+    if find_kind(path, error=ArtefactError) is None:
+        raise ConfigError(f"{shown(path)}: there is no such bundle: `edgerkd export` or `edgerkd bundle` makes one.")
     manifest_path = path / MANIFEST
     if find_kind(manifest_path, error=ArtefactError) is None:
         inside = sorted(each.parent for each in path.glob(f"*/{MANIFEST}"))

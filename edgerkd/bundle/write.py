@@ -13,7 +13,7 @@ from edgerkd.core.model_spec import UNKNOWN_LICENSE
 from edgerkd.core.precision import Placement, Precision, PrecisionSearch
 from edgerkd.core.variant import PARITY, ParityLimits, Variant
 from edgerkd.files.atomic import folder_atomic, sha256_of, write_atomic
-from edgerkd.files.decode import encode_json
+from edgerkd.files.decode import decode_json, encode_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,8 @@ def write_bundle(
 ) -> Manifest:
     """Write all files, a model card, the manifest with the digest of each of them, and the `signer`'s signature of all.
 
-    An old bundle in `folder` is replaced only once the new one is complete. Returns the manifest written.
+    An old bundle in `folder` is replaced only once the new one is complete, and its manifest can be read. Returns that.
+    Raises ArtefactError for a manifest with values out of range.
     """
     with folder_atomic(folder) as new:
         files: dict[str, FileEntry] = {}
@@ -85,6 +86,7 @@ def write_bundle(
         write_atomic(new / CARD, card)
         files[CARD] = FileEntry(size=len(card), sha256=sha256_of(new / CARD))
         write_atomic(new / MANIFEST, encode_json(complete))
+        decode_json(Manifest, new / MANIFEST)
         if signer is not None:
             digests = {name: entry.sha256 for name, entry in files.items()}
             digests[MANIFEST] = sha256_of(new / MANIFEST)

@@ -11,9 +11,11 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
+from threading import Timer
 from types import FrameType
 
 INTERRUPTED, TERMINATED, UNUSABLE, BUG = 130, 143, 4, 70
+AGAIN = 0.05  # seconds until a signal whose exception was dropped comes again; ours
 _KEPT = "{}; what was finished is kept"
 
 
@@ -31,7 +33,9 @@ def main() -> None:
     stopped = _Stopped()
     signal.signal(signal.SIGINT, stopped.interrupt)
     signal.signal(signal.SIGTERM, stopped.terminate)
+    before, sys.unraisablehook = sys.unraisablehook, stopped.ignored
     code, message = _outcome(_run, stopped)
+    sys.unraisablehook = before
     # From here on nothing may be interrupted: what is left is to say how it ended.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -54,6 +58,16 @@ class _Stopped:
         """Leaves what an interrupt leaves: the same cleaning up runs."""
         self.code = TERMINATED
         raise KeyboardInterrupt
+
+    def ignored(self, what: "sys.UnraisableHookArgs") -> None:
+        """Where Python drops its exception, as in a weak reference's callback, the signal comes again, soon after."""
+        if self.code is None or not issubclass(what.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(what)
+            return
+        number = signal.SIGINT if self.code == INTERRUPTED else signal.SIGTERM
+        again = Timer(AGAIN, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
 
 
 def _run() -> int:

@@ -264,6 +264,13 @@ def _check_flags(context: typer.Context, source: str | None) -> None:
         )
     if given_flags(context, ("no_attack",)) and (others := given_flags(context, _OF_A_VERDICT)):
         raise typer.BadParameter("is about attacks and verdicts, and --no-attack makes none", param_hint=others[0])
+    if given_flags(context, ("measure",)) and (others := given_flags(context, ("min_robust", "min_clean"))):
+        raise typer.BadParameter("asks for a verdict, and --measure makes none", param_hint=others[0])
+    if given_flags(context, ("factory",)):
+        raise typer.BadParameter(
+            "verify takes a bundle or an ONNX file: make a bundle of your module first, with `edgerkd bundle --from`",
+            param_hint="--from",
+        )
     if not given_flags(context, ("data",)) and (others := given_flags(context, _OF_OWN_SAMPLES[1:])):
         raise typer.BadParameter("is about images of your own: name them with --data", param_hint=others[0])
     if source is not None and _is_model(source):

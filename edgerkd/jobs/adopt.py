@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgerkd.bundle.adapted import normalised
 from edgerkd.bundle.backend import LiveEngine
 from edgerkd.core.adoption import Normalization, Order, adoption_lines
+from edgerkd.core.by_class import chance_among, floor_above
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.model_request import ModelRequest
 from edgerkd.core.progress import Progress
@@ -112,7 +113,7 @@ def _measured(
         if not choice.clear and len(pixels) > FEW:
             ways = tuple((each.normalization, each.order) for each in choice.tied)
             choice = _choose(engine, ways, repeated, labels, progress)
-    _say_choice(choice, progress)
+    _say_choice(choice, chance_among(np.bincount(labels).tolist()), progress)
     return adopted(choice.best.normalization, choice.best.order, shape)
 
 
@@ -131,10 +132,16 @@ def _choose(
         return choose(correct, ways)
 
 
-def _say_choice(choice: Choice, progress: Progress) -> None:
-    """How accurate the model is in each way, and whether that tells them apart."""
+def _say_choice(choice: Choice, chance: float, progress: Progress) -> None:
+    """How accurate the model is in each way, whether that tells them apart, and whether it is more than `chance`."""
     shown = ", ".join(f"{reading_name(each)} {each.accuracy.value:.1%}" for each in choice.readings[:4])
     progress.say(f"normalization found by accuracy on {choice.best.accuracy.n} images: {shown}")
+    if choice.best.accuracy.low <= floor_above(chance):
+        progress.say(
+            f"warning: in none of these ways is the network clearly above {chance:.1%}, which always answering the "
+            "commonest class reaches: look at the order of the classes (a folder's are sorted by name), its weights, "
+            "and at --normalize, --channels and --output."
+        )
     if not choice.clear:
         others = ", ".join(reading_name(each) for each in choice.tied if each != choice.best)
         open_ = any(each.normalization != choice.best.normalization for each in choice.tied)

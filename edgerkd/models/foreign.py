@@ -170,13 +170,16 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: str)
 
 
 def _without_wrappers(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights under the module's own names, if all that keeps them apart are prefixes of wrappers."""
+    """The weights under the module's own names, if all that keeps them apart are prefixes of wrappers.
+
+    What stands beside them without the prefix, such as a wrapper's own mean and deviation, stays, to be refused.
+    """
     found = dict(state)
     while not own.keys() & found.keys():
         prefix = next((p for p in _WRAPPERS if any(key.startswith(p) for key in found)), None)
         if prefix is None:
             return dict(state)
-        found = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
+        found = {key.removeprefix(prefix): value for key, value in found.items()}
     return found
 
 

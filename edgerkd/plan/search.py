@@ -1,12 +1,13 @@
 """The students that fit, the one chosen, and why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from edgerkd.core.architecture import LARGE, LIBRARIES, Architecture, Cost, load_family
-from edgerkd.core.budget import Violation, violations
+from edgerkd.core.budget import Violation, limits, violations
 from edgerkd.core.errors import BudgetError, ConfigError, ExportError
-from edgerkd.core.profile import Profile
+from edgerkd.core.profile import Budget, Profile
 from edgerkd.core.record import Record
 from edgerkd.core.units import format_count
 from edgerkd.graphs.twin import gradient_twin
@@ -66,9 +67,22 @@ def plan_student(profile: Profile, like: Architecture, teacher: Cost | None, fam
         lines = "\n".join(f"  - {violation}" for violation in smallest[1])
         raise BudgetError(
             f"profile {profile.name}: no {family} fits; the smallest of {len(candidates)} still breaks\n{lines}\n"
-            "raise these limits in [budget] of the profile, or choose another --family"
+            f"{_cure(profile.budget, smallest[1], teacher)}"
         )
     return Plan(profile=profile.name, teacher=teacher, chosen=fitting[0], candidates=tuple(candidates))
+
+
+def _cure(budget: Budget, broken: Sequence[Violation], teacher: Cost | None) -> str:
+    """What to change, and where a limit is a share of the teacher, that it is."""
+    own = {each.limit: each.required for each in broken if limits(budget).get(each.limit) != each.required}
+    if teacher is None or not own:
+        return "raise these limits in [budget] of the profile, or choose another --family"
+    share = f"{100 * budget.teacher_share:g}%" if budget.teacher_share else "a share"
+    return (
+        f"of these {', '.join(own)}: {share} of the teacher's, which has {teacher.params:,} parameters and "
+        f"{teacher.macs:,} multiply-adds: raise teacher_share in [budget] of the profile, or name a larger --teacher; "
+        "raise what else is there, or choose another --family"
+    )
 
 
 def check_family(name: str) -> None:

@@ -111,6 +111,32 @@ def test_an_interrupt_says_so_and_exits_130(through_typer, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("interrupted; ")
 
 
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_whose_exception_python_drops_comes_again(number, said):
+    """Catches a Ctrl-C in a weak reference's callback, after which training goes on."""
+
+    code = """
+import signal, threading, weakref
+from edgerkd.cli import app, main
+
+class Thing:
+    pass
+
+def command():
+    thing = Thing()
+    kept = weakref.ref(thing, lambda gone: signal.raise_signal(NUMBER))
+    del thing
+    threading.Event().wait(20)
+    raise AssertionError("still running")
+
+app.app = command
+main.main()
+"""
+    run = [sys.executable, "-c", code.replace("NUMBER", str(int(number)))]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.split(";")[0]) == (128 + number, said)
+
+
 def test_other_exit_codes_pass_through(monkeypatch, capsys):
     """Catches a `main` that turns `verify`'s 7 into anything else."""
     assert main_of(typer_app(raiser(typer.Exit(7)), monkeypatch), monkeypatch) == 7

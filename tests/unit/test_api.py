@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 
 import edgerkd
 from edgerkd import api
+from edgerkd.bundle.read import read_bundle
 from edgerkd.core.comparison import Comparison, paired
 from edgerkd.core.engine import BuildLog
 from edgerkd.core.errors import (
@@ -160,6 +162,17 @@ class Pair(torch.nn.Module):
         return images.flatten(1), images
 
 
+class Answers(torch.nn.Module):
+    """Three logits of an image, as a function changes them."""
+
+    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.change(images.flatten(1)[:, :3])
+
+
 class Training(torch.nn.Module):
     """Answers NaN in training mode, and leaves a part of itself in evaluation mode."""
 
@@ -201,13 +214,36 @@ def test_a_module_is_left_in_the_mode_that_it_was_in() -> None:
         ({"model": LinearToy(WEIGHT * np.nan)}, EngineError, "NaN"),
         ({"attack": "pdg"}, UnknownNameError, "did you mean 'pgd'"),
         ({"norm": "L1"}, UnknownNameError, "There is no norm named 'L1'"),
+        ({"images": IMAGES * np.nan}, ConfigError, "images hold NaN or infinite values"),
+        ({"eps": None}, ConfigError, "eps: None is no radius"),
+        ({"seed": -1}, ConfigError, "seed: -1"),
+        ({"model": Answers(lambda z: z.detach())}, EngineError, "gives no gradient: RuntimeError"),
+        (
+            {"model": torch.nn.Linear(3, 3)},
+            EngineError,
+            r"does not answer an image .*: RuntimeError",
+        ),
+        ({"model": Answers(lambda z: z.argmax(1))}, EngineError, r"an array of shape \(1,\) for one image"),
+        ({"model": Answers(lambda z: z.reshape(-1, 1, 3))}, EngineError, r"an array of shape \(1, 1, 3\)"),
     ],
 )
 def test_bad_input_is_one_clear_error(change: dict, error: type[EdgerkdError], message: str) -> None:
     """Catches a mistake that is let through, or that ends in an error of torch's or of NumPy's."""
-    given = {"model": module(), "images": IMAGES, "labels": LABELS, "attack": "fgsm", **change}
+    given = {"model": module(), "images": IMAGES, "labels": LABELS, "attack": "fgsm", "eps": EPS, **change}
     with pytest.raises(error, match=message):
-        edgerkd.attack(given.pop("model"), given.pop("images"), given.pop("labels"), eps=EPS, **given)
+        edgerkd.attack(given.pop("model"), given.pop("images"), given.pop("labels"), **given)
+
+
+@pytest.mark.parametrize("name", ["min_clean", "min_robust"])
+def test_a_threshold_that_is_no_share_is_refused_and_the_bundle_that_was_there_stays(
+    name: str, graph: Path, workdir: Path
+) -> None:
+    """Catches a good bundle that is replaced by one which nothing can read."""
+    data = write_test_data(workdir / "data.npz")
+    made = edgerkd.make_bundle(graph, data, eps=EPS, attack=None, min_robust=0.05)
+    with pytest.raises(ConfigError, match=rf"{name}: 40 is no share"):
+        edgerkd.make_bundle(graph, data, eps=EPS, attack=None, **{name: 40})
+    assert read_bundle(made.path).manifest == made.manifest
 
 
 def test_a_graph_of_another_shape_is_refused_by_name(graph: Path) -> None:

@@ -141,6 +141,12 @@ def test_a_manifest_of_another_make_is_refused(bundle, old, new, message):
         read_bundle(bundle)
 
 
+def test_a_bundle_that_is_not_there_is_bad_input_and_not_damage(tmp_path):
+    """Catches a mistyped name that is called a damaged file."""
+    with pytest.raises(ConfigError, match=r"nix: there is no such bundle"):
+        read_bundle(tmp_path / "nix")
+
+
 def test_a_folder_that_is_no_bundle_says_how_to_make_one(tmp_path):
     """Catches a bare FileNotFoundError."""
     with pytest.raises(ArtefactError, match=r"is not a bundle, .*: make one with `edgerkd export`"):

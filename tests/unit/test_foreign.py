@@ -96,6 +96,15 @@ def test_a_factory_with_a_file_of_weights(package, tmp_path, wrapping):
     assert sys.path == path
 
 
+@pytest.mark.parametrize("beside", ["mean", "ema.extra", "module.extra"])
+def test_what_stands_beside_a_wrappers_weights_is_refused_and_not_dropped(package, tmp_path, beside):
+    """Catches a wrapper's own normalization, or a second network, that is left out without a word."""
+    state = {f"net.{key}": value for key, value in net(package).state_dict().items()}
+    torch.save({**state, beside: torch.zeros(3)}, tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match=rf"{beside.split('.')[-1]}: unknown"):
+        onnx_from_source(f"{package}:Net", tmp_path / "w.pth", SHAPE)
+
+
 def test_an_instance_with_safetensors_without_counters(package, tmp_path):
     """Catches a module that is called as if it were a factory, and old files, without counters, refused."""
     module = net(package)

@@ -204,6 +204,15 @@ def test_a_student_larger_than_its_teacher_is_said():
     assert warning(plan_for(profile(Budget(params=100_000)), TEACHER)) is None
 
 
+def test_a_limit_that_is_a_share_of_the_teachers_says_so():
+    """Catches a limit that stands in no profile, and raising the profile's as its cure."""
+    with pytest.raises(
+        BudgetError, match=r"of these params, macs: 0.1% of the teacher's, .*raise teacher_share"
+    ) as error:
+        plan_for(profile(Budget(params=10**9, macs=10**12, teacher_share=0.001)), TEACHER)
+    assert "raise these limits" not in str(error.value)
+
+
 def test_no_student_names_each_broken_limit_of_the_smallest_and_no_other():
     """Catches a bare 'nothing fits', and a limit that was kept blamed."""
     everything = planned(Budget())
