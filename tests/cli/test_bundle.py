@@ -87,6 +87,15 @@ def test_what_is_not_said_is_found_by_measuring(here, edgerkd):
     assert found.reference.clean_acc.value == 1.0
 
 
+@pytest.mark.parametrize(("turned", "warned"), [(1, True), (0, False)])
+def test_a_network_whose_classes_come_in_another_order_is_warned_of(here, edgerkd, turned, warned):
+    """Catches a normalization that is found at chance, and a signed bundle of it without a word."""
+    data = dict(np.load(here / "data.npz"))
+    np.savez(here / "turned.npz", **{k: (v + turned) % 3 if k.startswith("y") else v for k, v in data.items()})
+    made = edgerkd("bundle", "mine.onnx", "--data", "turned.npz", "--eps", "8/255", "--attack", "pgd", "-n", "20")
+    assert ("look at the order of the classes" in made.err) is warned, made.err
+
+
 def test_no_torch_is_needed_for_a_graph(here):
     """Catches an import that a device cannot make: a graph needs onnx, and torch never."""
     code = (
