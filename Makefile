@@ -46,7 +46,7 @@ demo: $(HOST)  ## every step on the embedded data, a few minutes
 test: $(DEV)  ## the tests, without the slow ones and those for a GPU
 	$(PY) -m pytest $(BESIDE)
 
-test-slow: $(DEV)  ## the slow tests, which need more than three seconds each, and the whole road
+test-slow: $(DEV)  ## the slow tests, which need more than two to three seconds each, and the whole road
 	$(PY) -m pytest --run-slow -m slow
 
 test-peers: $(PEERS)/.ready  ## the attacks beside torchattacks, foolbox and pyautoattack, which have an environment of their own

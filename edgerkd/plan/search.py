@@ -74,10 +74,10 @@ def plan_student(profile: Profile, like: Architecture, teacher: Cost | None, fam
 
 def _cure(budget: Budget, broken: Sequence[Violation], teacher: Cost | None) -> str:
     """What to change, and where a limit is a share of the teacher, that it is."""
-    own = {each.limit: each.required for each in broken if limits(budget).get(each.limit) != each.required}
-    if teacher is None or not own:
+    own = [each.limit for each in broken if limits(budget).get(each.limit) != each.required]
+    if teacher is None or budget.teacher_share is None or not own:
         return "raise these limits in [budget] of the profile, or choose another --family"
-    share = f"{100 * budget.teacher_share:g}%" if budget.teacher_share else "a share"
+    share = f"{100 * budget.teacher_share:g}%"
     return (
         f"of these {', '.join(own)}: {share} of the teacher's, which has {teacher.params:,} parameters and "
         f"{teacher.macs:,} multiply-adds: raise teacher_share in [budget] of the profile, or name a larger --teacher; "

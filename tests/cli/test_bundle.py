@@ -65,6 +65,7 @@ def test_a_bare_graph_is_verified_on_the_spot(here, edgerkd):
     assert "0.0% [0.0%" in large.out
 
 
+@pytest.mark.slow
 def test_figures_alone_are_no_verdict(here, edgerkd):
     """Catches a pass where nothing was required, and a threshold that is invented."""
     asked = edgerkd("verify", "mine.onnx", *ASKED)
@@ -250,6 +251,7 @@ def test_a_file_that_is_no_onnx_says_how_to_go_on(here, edgerkd):
     assert "`edgerkd bundle`" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def test_a_network_of_whole_pixels_is_verified(here, edgerkd, layout):
     """Catches normalizations measured where there are none, and slopes looked for below one step of a pixel."""

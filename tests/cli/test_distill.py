@@ -198,6 +198,7 @@ def test_a_file_in_the_place_of_runs_is_said_before_anything_is_written(bars, ed
     assert edgerkd(*flags).code == 0
 
 
+@pytest.mark.slow
 def test_a_student_attacked_otherwise_than_its_teacher_is_told_from_it(bars, edgerkd, workdir):
     """Catches one line about the attack below figures of two."""
     ended = edgerkd(*bars, "--method", "standard", "--epochs", 1)

@@ -224,6 +224,7 @@ def bare(home: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
 
 
+@pytest.mark.slow
 def test_nothing_is_written_for_the_makers_of_onnx_runtime(carried, home):
     """Catches a device id and a queue of events in the home of a customer's device."""
     environment = bare(home)

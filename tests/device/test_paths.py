@@ -130,8 +130,8 @@ def test_folders_are_held_to_the_same(tmp_path):
     for name, said in (("file", "this is a file"), ("gone", "there is no such folder")):
         with pytest.raises(ConfigError, match=said):
             check_folder(tmp_path / name)
-    for name in ("file", "gone", "."):
-        with pytest.raises(ArtefactError):
+    for name, error in (("file", ArtefactError), ("gone", ConfigError), (".", ArtefactError)):
+        with pytest.raises(error):
             read_bundle(tmp_path / name)
 
 

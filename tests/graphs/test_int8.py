@@ -77,6 +77,7 @@ class OnTorch:
         return tuple(torch.from_numpy(part) for part in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_an_engine_is_as_robust_on_numpy_as_on_torch(case, precision):
     """Catches a twin whose gradient is not the engine's, and an attack that means another thing on NumPy."""

@@ -34,6 +34,7 @@ def _conftest(gpu: bool) -> str:
     return f"{own}\n\ndef _has_gpu():\n    return {gpu}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "gpu", "passed", "skipped", "status"),
     [

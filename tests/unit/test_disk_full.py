@@ -191,6 +191,7 @@ def verified(tmp_path_factory):
     return bundle, report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_engine_that_does_not_fit_is_one_error_before_any_attack(verified, tmp_path, name):
     """Catches half an engine that a later verify takes for one that was built."""

@@ -255,6 +255,7 @@ def test_the_twin_of_an_int8_graph_points_where_autograd_does(family, tmp_path):
     assert cosine.median() > 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*FAMILIES, "torchvision:mobilenet_v3_small"])
 def test_tensorrt_rtx_builds_student_and_twin(family, tmp_path):
     """Catches an operator that TensorRT's parser does not take, or a transposed convolution that it cannot build."""

@@ -285,7 +285,7 @@ GOOD = np.full((2, 1, 2, 2), 0.5, np.float32), np.asarray([0, 2])
     [
         (GOOD[0] + 0.6, GOOD[1], "images range from 1.1 to 1.1: expected"),
         (GOOD[0] - 0.6, GOOD[1], "images range from -0.1"),
-        (GOOD[0] * np.nan, GOOD[1], "images range from nan"),
+        (GOOD[0] * np.nan, GOOD[1], "images hold NaN"),
         ((GOOD[0] * 255).astype(np.uint8), GOOD[1], "images are uint8"),
         (GOOD[0][:, 0], GOOD[1], r"images have the shape \(2, 2, 2\)"),
         (GOOD[0][:0], GOOD[1][:0], r"images have the shape \(0, 1, 2, 2\)"),

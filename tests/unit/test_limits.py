@@ -67,6 +67,7 @@ def test_memory_is_measured_where_the_engine_is_on_the_device(memory, target, ex
     assert peak_measured(memory, target) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "verdict"), [("1 GiB", "pass as claimed"), ("1 KiB", "fail")])
 def test_a_limit_of_memory_is_held_against_what_the_engine_took(bundle, tmp_path, limit, verdict):
     """Catches the count of 1 KB, made from the graph, for what a runtime really takes."""
@@ -126,6 +127,7 @@ def test_a_gpus_own_time_has_limits_of_its_own(bundle, tmp_path, monkeypatch, al
     assert about_budget(found) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["hangs", "hangs when opened"])
 def test_an_engine_that_hangs_is_not_built_again(bundle, tmp_path, monkeypatch, how):
     """Catches a second build, of minutes, and a second wait for an engine that will hang again."""

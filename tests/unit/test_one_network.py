@@ -79,6 +79,7 @@ def test_an_honest_bundle_is_not_doubted(small, tmp_path, precision):
     assert doubts(with_host(small, tmp_path / "bundle", precision, (small.path / GRAPH).read_bytes()), tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_another_network_beside_the_one_that_is_verified_is_doubted(small, tmp_path, precision):
     """Catches a retention that is a share of what a weaker network held."""

@@ -172,6 +172,7 @@ def test_what_the_host_held_counts_on_its_own_images_within_its_own_radius_alone
     assert smaller.origins.fields["threat_model"] == "brought"
 
 
+@pytest.mark.slow
 def test_a_profile_of_ones_own_counts_before_the_bundles_and_its_makers(bundles, tmp_path):
     """Catches a file that is looked for among the bundle's names, and a maker who overrules the verifier."""
     folder = with_host(bundles["honest"], tmp_path / "hosted", tmp_path)

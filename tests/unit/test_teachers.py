@@ -383,6 +383,7 @@ def test_the_steps_of_the_attack_can_be_chosen():
     assert "trained here by pgd-at with 2 steps, 4 epochs" in card.origin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.trains_teachers])
 def test_a_teacher_is_trained_by_each_method_and_found_again(method):
     """Catches --method that goes nowhere, and two methods' teachers under one name."""

@@ -462,6 +462,7 @@ def several(bundle, tmp_path_factory) -> Path:
     return remade(bundle, tmp_path_factory.mktemp("several") / "bundle", profiles=profiles)[0]
 
 
+@pytest.mark.slow
 def test_the_profile_that_is_named_judges(several, tmp_path):
     """Catches a profile that is named and not asked, and one whose budget is another's."""
     first, second = (run(several, tmp_path, profile=name) for name in (None, "x86-cpu"))
