@@ -258,7 +258,7 @@ def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
         (["verify", "--min-robust", "40"], 2, "--min-robust"),
         (["build", "--backend", "onn"], 3, "did you mean 'onnx'"),
         (["export", "--profile", "jetson-orim"], 3, "did you mean 'jetson-orin'"),
-        (["verify", "nowhere"], 5, "not a bundle"),
+        (["verify", "nowhere"], 3, "nowhere: there is no such bundle"),
         (["evaluate", "--run", "nowhere"], 3, "--run: nowhere: there is no such folder"),
         (["teacher", "import"], 2, "Missing argument 'SOURCE'"),
     ],
