@@ -313,11 +313,11 @@ def _kinds() -> "tuple[type[Any], ...]":
 
 def _request(data: "str | Path | DataRequest") -> "DataRequest":
     """A path is never one of the known names: Path("mnist") is a folder here."""
-    from edgerkd.core.data_request import DataRequest
+    from edgerkd.core.data_request import DataRequest, source_of
 
     if isinstance(data, DataRequest):
         return data
-    return DataRequest(source=f"./{data}" if isinstance(data, Path) and not data.is_absolute() else str(data))
+    return DataRequest(source=source_of(data) if isinstance(data, Path) else data)
 
 
 def _classifier(model: Model, images: Array) -> "AbstractContextManager[tuple[Classifier, Any]]":

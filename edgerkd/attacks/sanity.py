@@ -1,6 +1,8 @@
 """Whether images, labels and a model are what attacks take them for: one clear error where they are not."""
 
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from array_api_compat import array_namespace
 
@@ -59,13 +61,8 @@ def first_answer(classifier: Classifier, image: Array) -> int:
 
     Raises EngineError where it does not take the image, gives no array, or one of another form than (1, k).
     """
-    try:
-        logits = classifier.logits(image)
-        shape = tuple(logits.shape)
-    except EdgerkdError:
-        raise
-    except Exception as e:
-        raise EngineError(f"the model does not answer an image of shape {tuple(image.shape)}: {_reason(e)}") from e
+    with _blamed(f"the model does not answer an image of shape {tuple(image.shape)}"):
+        shape = tuple(classifier.logits(image).shape)
     if len(shape) != 2 or shape[0] != 1:
         raise EngineError(f"the model gives an array of shape {shape} for one image: expected its logits, (1, classes)")
     return shape[1]
@@ -89,12 +86,8 @@ def check_classifier(classifier: Classifier, images: Array, *, classes: int) -> 
             "the model returns probabilities: each image's numbers are at least 0 and sum to 1; attacks need the "
             "logits, so take off the softmax at its end"
         )
-    try:
+    with _blamed("the model gives no gradient"):
         _, gradient = classifier.gradient(images, array_namespace(logits).ones_like)
-    except EdgerkdError:
-        raise
-    except Exception as e:
-        raise EngineError(f"the model gives no gradient: {_reason(e)}") from e
     if tuple(gradient.shape) != tuple(images.shape):
         raise EngineError(
             f"the model returns gradients of the shape {tuple(gradient.shape)}: expected that of the images, "
@@ -103,8 +96,16 @@ def check_classifier(classifier: Classifier, images: Array, *, classes: int) -> 
     _check_finite(gradient, "gradients")
 
 
-def _reason(e: Exception) -> str:
-    return f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
+@contextmanager
+def _blamed(what: str) -> Generator[None]:
+    """Whatever a model that nobody here made raises ends as EngineError, which begins with `what`."""
+    try:
+        yield
+    except EdgerkdError:
+        raise
+    except Exception as e:
+        reason = str(e).splitlines()[0] if str(e) else ""
+        raise EngineError(f"{what}: {type(e).__name__}: {reason}") from e
 
 
 def are_probabilities(logits: Array) -> bool:

@@ -72,10 +72,8 @@ def bundle(
     json: Json = False,
 ) -> None:
     """Make a bundle from a network of your own, with the images it is to be verified on."""
-    from edgerkd.core.errors import ConfigError
     from edgerkd.core.requirement import Requirement
-    from edgerkd.files.atomic import claimed_place
-    from edgerkd.files.paths import given_path, shown
+    from edgerkd.files.paths import find_kind, result_folder
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.bundle import Asked, make_bundle
     from edgerkd.report.words import bundle_lines
@@ -95,17 +93,16 @@ def bundle(
         calibration=calibration,
         license=license,
     )
-    folder, signer = BUNDLES / found.name if out is None else given_path(out), signer_of(sign)
-    with progress() as bars, claimed_place(folder) as alone:
-        if not alone:
-            raise ConfigError(f"{shown(folder)}: another process makes this bundle: wait, or name another --out.")
+    folder, signer = BUNDLES / found.name if out is None else result_folder(out, "--out"), signer_of(sign)
+    replaced = find_kind(folder) == "a folder"
+    with progress() as bars:
         made = make_bundle(folder, found, request, asked, signer=signer, progress=bars)
     if json:
         emit_json(made.manifest)
         return
     for line in bundle_lines(made.manifest):
         put_line(line)
-    put_line(f"bundle: {made.path}")
+    put_line(f"bundle: {made.path}{', in place of the one that was there' if replaced else ''}")
     for line in identity_lines(made, signer):
         put_line(line)
     put_line(f"next: edgerkd verify {shlex.quote(str(made.path))}")

@@ -74,7 +74,7 @@ def distill(
     if list_methods:
         _show_methods(json=json)
         return
-    from edgerkd.files.paths import given_path
+    from edgerkd.files.paths import result_folder
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs import distill as job
 
@@ -97,7 +97,7 @@ def distill(
             epochs=epochs,
             eps=radius(eps),
             seed=seed,
-            folder=None if run is None else given_path(run),
+            folder=None if run is None else result_folder(run, "--run"),
             progress=bars,
             settings=set or (),
             family=family,

@@ -17,15 +17,18 @@ _NOT_ENDED = "no verdict: edgerkd verify is still at work, or it stopped before 
 
 
 def begun(asked: Path) -> Path:
-    """Where the file is, which no longer says how an earlier run ended. Raises StorageError where it cannot be written.
+    """Where the file is, which no longer says how an earlier run ended.
 
-    Only a run that ends puts something better there: one that is killed must not look like the one before.
+    Raises ConfigError where a file of another kind is there, StorageError where it cannot be written. Only a run that
+    ends puts something better there: one that is killed must not look like the one before.
     """
     from edgerkd.files.atomic import write_atomic
     from edgerkd.files.paths import given_path
+    from edgerkd.files.replaceable import XML, check_replaceable
     from edgerkd.report.junit import junit_error
 
     path = given_path(asked)
+    check_replaceable(path, XML, "--junit")
     write_atomic(path, junit_error(_NOT_ENDED, kind="not ended"))
     return path
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgerkd.core.data_request import DataRequest, parse_size
+from edgerkd.core.data_request import DataRequest, parse_size, source_of
 from edgerkd.core.errors import ConfigError
 from edgerkd.core.precision import Precisions
 from edgerkd.core.run import RunFolder, latest_run
@@ -64,9 +64,22 @@ Images = Annotated[
     int,
     typer.Option("-n", "--images", metavar="NUMBER", help="The number of images to verify on, drawn by class.", min=1),
 ]
+
+
+def _license(name: str) -> str:
+    if not name.strip():
+        raise typer.BadParameter("is empty: write its identifier, such as mit, or leave the option out")
+    return name
+
+
 License = Annotated[
     str,
-    typer.Option("--license", metavar="NAME", help="The license that the bundle's model card names, such as mit."),
+    typer.Option(
+        "--license",
+        metavar="NAME",
+        help="The license that the bundle's model card names, such as mit.",
+        callback=_license,
+    ),
 ]
 MinRobust = Annotated[
     float | None,
@@ -174,11 +187,10 @@ def _data_parameters(
     from edgerkd.files.decode import with_settings
     from edgerkd.files.paths import given_path
 
-    source = data
-    if "/" in data or data.startswith("~"):
-        path = given_path(data)
-        source = str(path) if path.is_absolute() else f"./{path}"  # else ./mnist would be the MNIST that is known
-    plain = DataRequest(source=source)
+    if not data.strip():
+        raise ConfigError("--data is empty: name the images: digits, or another data set, an .npz file, or a folder.")
+    named = "/" in data or data.startswith("~")  # as a path: ./mnist is not the MNIST that is known
+    plain = DataRequest(source=source_of(given_path(data)) if named else data)
     asked = {
         "size": None if size is None else list(parse_size(size)),
         "fit": fit,
@@ -188,7 +200,7 @@ def _data_parameters(
         "skip_bad": skip_bad,
         "alpha": alpha,
     }
-    return with_settings(plain, asked, "--data")
+    return with_settings(plain, asked, "--data and its options")
 
 
 def with_data(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,10 +20,13 @@ def plan(
     show: Annotated[int, typer.Option("--show", metavar="NUMBER", help="The number of students to list.", min=1)] = 10,
     json: Json = False,
 ) -> None:
-    """Show the students that fit the device's budget, the one that `distill` would choose, and why."""
+    """Show the students that fit the device's budget, the one that `distill` would choose, and why.
+
+    Nothing is trained: where `distill` would train a teacher first, a few steps tell which one.
+    """
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.data import open_data
-    from edgerkd.jobs.teachers import find_teacher
+    from edgerkd.jobs.teachers import foreseen_teacher
     from edgerkd.models.cost import cost_of
     from edgerkd.plan.search import check_family, plan_student, warning
     from edgerkd.report.text_table import Table
@@ -32,7 +35,7 @@ def plan(
     device = load_profile(profile)
     with progress() as bars:
         dataset, threat_model = open_data(request, eps=radius(eps), progress=bars)
-        network, card = find_teacher(teacher, dataset, threat_model, progress=bars)
+        network, name = foreseen_teacher(teacher, dataset, threat_model, progress=bars)
     cost = cost_of(network)
     found = plan_student(device, network.architecture, cost, family)
     if (line := warning(found)) is not None:
@@ -54,7 +57,7 @@ def plan(
     ]
     show_parts(
         Table(("", "student", "params", "MACs", "file", "ms (predicted)"), tuple(rows)),
-        f"{len(fitting)} of {len(found.candidates)} students fit {found.profile} beside teacher {card.name} "
+        f"{len(fitting)} of {len(found.candidates)} students fit {found.profile} beside teacher {name} "
         f"({format_count(cost.params)} params, {format_count(cost.macs)} MACs); "
         "the largest that fits is chosen, because robustness needs capacity",
     )

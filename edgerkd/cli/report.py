@@ -40,15 +40,18 @@ def report(
     _check_together(
         bundle=bundle, run=run, compare=compare, vnnlib=vnnlib, variant=variant, page=json or out is not None
     )
-    from edgerkd.files.paths import given_path
+    from edgerkd.files.paths import given_path, result_folder
+    from edgerkd.files.replaceable import PAGE, check_replaceable
 
     target = None if out is None else given_path(out)
+    if target is not None:
+        check_replaceable(target, PAGE, "--out")
     if compare is not None:
         _compare(compare, target, json=json)
         return
     folder = run_folder(run) if bundle is None else bundle_folders(bundle)
     if vnnlib is not None:
-        _write_vnnlib(folder, given_path(vnnlib), variant)
+        _write_vnnlib(folder, result_folder(vnnlib, "--vnnlib"), variant)
         return
     from edgerkd.jobs.report import checked_facts
     from edgerkd.report.load import undone

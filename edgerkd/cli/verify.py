@@ -116,6 +116,7 @@ def verify(
     cases = None if junit is None else begun(junit)
     with errors_in(cases):
         keys = trusted_keys(trust)
+        asked = None if out is None else _asked_place(out)
     if check is not None:
         _check_report(context, check, source, keys, json=json)
     expected = None if expect_sha256 is None else _digest(expect_sha256)
@@ -135,7 +136,7 @@ def verify(
             given = request if given_flags(context, ("data",)) else None
             brought = bring(given, found.manifest, n=n, eps=radius(eps), progress=bars)
         believed = trust_in(found, keys=keys, sha256=expected)
-        target = _place(out, folders.verification(found.key))
+        target = asked or _usual_place(folders.verification(found.key))
         report = run(
             found,
             engines=folders.engines,
@@ -156,23 +157,33 @@ def verify(
     _finish(report, target, cases, json=json)
 
 
-def _place(asked: Path | None, usual: Path) -> Path | None:
-    """Where the report goes: None, which is said, where nobody asked for a place and the usual one is read-only."""
+def _asked_place(out: Path) -> Path:
+    """The file that --out names. Raises ConfigError and StorageError where no report can be written there."""
+    from edgerkd.bundle.kept import kept_path
+    from edgerkd.files.atomic import check_writable
+    from edgerkd.files.paths import given_path
+    from edgerkd.files.replaceable import JSON, check_replaceable
+
+    path = given_path(out)
+    check_replaceable(path, JSON, "--out")
+    for each in (path, kept_path(path)):
+        check_writable(each)
+    return path
+
+
+def _usual_place(path: Path) -> Path | None:
+    """Where a report goes that nobody asked a place for: None, which is said, where that is read-only."""
     from edgerkd.bundle.kept import kept_path
     from edgerkd.core.errors import StorageError
     from edgerkd.files.atomic import check_writable
-    from edgerkd.files.paths import given_path
 
-    target = usual if asked is None else given_path(asked)
     try:
-        check_writable(target)
+        for each in (path, kept_path(path)):
+            check_writable(each)
     except StorageError as e:
-        if asked is not None:
-            raise
         note(f"note: the report will be shown and not kept, unless --out names a file: {e}")
         return None
-    check_writable(kept_path(target))
-    return target
+    return path
 
 
 def _finish(report: "VerifyReport", target: Path | None, junit: Path | None, *, json: bool) -> None:
@@ -283,7 +294,7 @@ def _bundle_of(
     model: ModelRequest, request: DataRequest, *, eps: str | None, norm: str, n: int, seed: int, progress: "Progress"
 ) -> "RunFolder":
     """A bundle made on the spot. The host attacks nothing: what is attacked is the engine, next."""
-    from edgerkd.core.model_request import BUNDLES
+    from edgerkd.core.model_request import VERIFIED
     from edgerkd.core.requirement import Requirement
     from edgerkd.jobs.bundle import Asked, make_bundle
 
@@ -297,5 +308,5 @@ def _bundle_of(
         seed=seed,
         attack=None,
     )
-    made = make_bundle(BUNDLES / model.name, model, request, asked, progress=progress)
+    made = make_bundle(VERIFIED / model.name, model, request, asked, progress=progress)
     return bundle_folders(made.path)

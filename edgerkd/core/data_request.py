@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from edgerkd.core.errors import ConfigError
@@ -77,6 +78,11 @@ class DataFacts(Record):
     per_class: tuple[Amount, ...]
     preprocessing: Preprocessing
     augmentation: Augmentation
+
+
+def source_of(path: Path) -> str:
+    """The `source` that a path is, which no data set's name is: `./mnist` is a folder."""
+    return str(path) if len(path.parts) > 1 else f"./{path}"
 
 
 def parse_size(text: str) -> tuple[int, int]:

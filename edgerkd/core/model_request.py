@@ -7,6 +7,8 @@ from edgerkd.core.adoption import Layout, Normalization, Order
 
 BUNDLES = Path("bundles")
 """Where bundles of users' own networks go, if nothing else is said."""
+VERIFIED = Path("verified")
+"""Where `edgerkd verify` makes one, without gates, of a network it is given: not over one that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

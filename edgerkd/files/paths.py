@@ -58,6 +58,17 @@ def given_path(text: str | Path) -> Path:
         raise ConfigError(f"{shown(name)}: there is no such user here.") from e
 
 
+def result_folder(text: str | Path, flag: str) -> Path:
+    """The folder that `flag` names for a result, which may take its place whole.
+
+    Raises ConfigError as `given_path` does, and for one without a name of its own, such as `.` or `/`.
+    """
+    path = given_path(text)
+    if path.name in ("", ".."):
+        raise ConfigError(f"{flag}: {shown(path)}: write the name of a new folder, such as {shown(path / 'result')}.")
+    return path
+
+
 def own_folder(variable: str, default: str) -> Path:
     """The folder that an environment variable names, or where it is not set, or empty, `default`.
 

@@ -76,17 +76,17 @@ def adopt(
     if upgraded is not None:
         proto = _copy(upgraded)
     renamed = free_our_names(proto.graph)
+    called = {new: old for old, new in renamed.items()}
     image = replace(image, name=renamed.get(image.name, image.name))
-    original_input = _original(image.name, renamed)
     known = _known(proto, image, where)
-    chosen = choose_output(proto.graph, known, renamed.get(output or "", output), where)
+    chosen = choose_output(proto.graph, known, renamed.get(output or "", output), called, where)
     places = [value.name for value in proto.graph.output]
-    check_scores(_original(chosen, renamed), known[chosen], where)
+    check_scores(called.get(chosen, chosen), known[chosen], where)
     scores, ending = strip_ending(proto.graph, known, chosen)
     prune(proto.graph, scores)
-    count = _count(_original(chosen, renamed), known[scores], ending, classes, where)
+    count = _count(called.get(chosen, chosen), known[scores], ending, classes, where)
     adoption = Adoption(
-        input=printable(original_input, LONGEST_NAME),
+        input=printable(called.get(image.name, image.name), LONGEST_NAME),
         input_shape=image.shape,
         input_type=image.type,
         layout=image.layout,
@@ -97,7 +97,7 @@ def adopt(
         order=_order(channels, image, where),
         grey_repeated=_repeats(image, image_shape, where),
         resized_from=_resized(image, image_shape, resize, where),
-        output=printable(_original(chosen, renamed), LONGEST_NAME),
+        output=printable(called.get(chosen, chosen), LONGEST_NAME),
         output_place=places.index(chosen) if chosen in places else None,
         removed=ending,
         fixed_batch=image.batch if image.fixed else None,
@@ -109,10 +109,6 @@ def adopt(
     if upgraded is not None:
         check_upgrade(came, upgraded, image, where)
     return ModelGraph(graph=content, image_shape=shape, classes=count, adoption=adoption)
-
-
-def _original(name: str, renamed: dict[str, str]) -> str:
-    return next((old for old, new in renamed.items() if new == name), name)
 
 
 def _upgraded(model: Model, image: ImageInput, where: str) -> Model:

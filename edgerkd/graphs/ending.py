@@ -1,5 +1,6 @@
 """A graph's scores: which tensor they are, and what stands between them and logits."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,26 @@ _FLOATS = (1, 10)  # onnx.TensorProto.FLOAT and FLOAT16
 _PASSING = ("Identity", "Cast", "Flatten", "Reshape", "Squeeze", "Dropout")
 
 
-def choose_output(graph: Graph, known: dict[str, Known], output: str | None, where: str) -> str:
-    """The name of the scores: `output`, or the only output. Raises ConfigError listing them all where that is open."""
+def choose_output(
+    graph: Graph, known: dict[str, Known], output: str | None, called: Mapping[str, str], where: str
+) -> str:
+    """The name of the scores: `output`, or the only output. Raises ConfigError listing them all where that is open.
+
+    `called` has the names that renamed tensors have in the user's file.
+    """
     names = [value.name for value in graph.output]
+    listed = ", ".join(
+        f"{printable(called.get(name, name), LONGEST_NAME)} {known[name].shape if name in known else '(?)'}"
+        for name in names[:20]
+    )
     if output is None and len(names) > 1:
         raise ConfigError(
-            f"{where}: it has {len(names)} outputs, {_listed(names, known)}: name the class scores with --output NAME "
+            f"{where}: it has {len(names)} outputs, {listed}: name the class scores with --output NAME "
             "(detection and other networks with several outputs are not supported)"
         )
     name = names[0] if output is None else output
     if name not in known:
-        raise ConfigError(
-            f"{where}: it has no tensor {printable(name, LONGEST_NAME)!r}: its outputs are {_listed(names, known)}"
-        )
+        raise ConfigError(f"{where}: it has no tensor {printable(name, LONGEST_NAME)!r}: its outputs are {listed}")
     return name
 
 
@@ -46,12 +54,6 @@ def check_scores(name: str, found: Known, where: str) -> int:
             "segmentation and text networks are not supported; name another tensor with --output NAME"
         )
     return classes
-
-
-def _listed(names: list[str], known: dict[str, Known]) -> str:
-    return ", ".join(
-        f"{printable(name, LONGEST_NAME)} {known[name].shape if name in known else '(?)'}" for name in names[:20]
-    )
 
 
 def _kind(number: int) -> str:

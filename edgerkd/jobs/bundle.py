@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edgerkd.attacks.attack import Attack
 from edgerkd.attacks.suite import attacks_of
 from edgerkd.bundle.keys import Signer, own_signer
+from edgerkd.bundle.place import check_place
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.samples import StoredSamples
@@ -28,8 +29,8 @@ from edgerkd.data.calibration import check_enough, read_calibration, spare_image
 from edgerkd.data.load import load_samples
 from edgerkd.data.samples import Checked, Samples, channels_first
 from edgerkd.data.split import draw
-from edgerkd.files.atomic import check_writable
-from edgerkd.files.paths import read_file
+from edgerkd.files.atomic import check_writable, claimed_place
+from edgerkd.files.paths import read_file, shown
 from edgerkd.graphs.adopt import ModelGraph
 from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
@@ -89,12 +90,24 @@ def make_bundle(
 ) -> Bundle:
     """Adopt the model, measure it on images drawn from the data, and write the bundle.
 
-    What was decided of model and data is said first. The `signer` signs it, or else the user's own key. Raises
-    ConfigError for a model that is no image classifier or does not fit the data, ExportError for one without a gradient
-    twin, ArtefactError for damaged files.
+    What was decided of model and data is said first. The `signer` signs it, or else the user's own key. A bundle in
+    `folder` is replaced, and nothing else is. Raises ConfigError for a model that is no image classifier or does not
+    fit the data, and for a folder that holds something else or is being written, ExportError for a model without a
+    gradient twin, ArtefactError for damaged files.
     """
+    check_place(folder)
+    with claimed_place(folder) as alone:
+        if not alone:
+            raise ConfigError(f"{shown(folder)}: another process makes this bundle: wait, or name another folder.")
+        _make(folder, model, data, asked, signer or own_signer(), progress)
+        return read_bundle(folder)
+
+
+def _make(
+    folder: Path, model: ModelRequest, data: DataRequest, asked: Asked, signer: Signer, progress: Progress
+) -> None:
     check_writable(folder.with_name(f"{folder.name}.bundle"))
-    backend, signer = load_backend(asked.format), signer or own_signer()
+    backend = load_backend(asked.format)
     attacks = () if asked.attack is None else attacks_of(asked.attack)  # a wrong name is said before there is work
     check_precision(asked.precision, backend, asked.profiles, progress)
     check_source(model)
@@ -131,7 +144,6 @@ def make_bundle(
     manifest = replace(manifest, reference=result, rejected=chosen.rejected)
     variants = [*(tried.variant(samples) for tried in chosen.tried), made]
     write_bundle(folder, manifest, variants=variants, samples=samples, license=asked.license, signer=signer)
-    return read_bundle(folder)
 
 
 def _manifest(name: str, judged: Judged, request: DataRequest, asked: Asked, threat_model: ThreatModel) -> Manifest:

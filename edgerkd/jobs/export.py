@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edgerkd.attacks.suite import DEFAULT, attacks_of
 from edgerkd.bundle.backend import Backend
 from edgerkd.bundle.keys import Signer, own_signer
+from edgerkd.bundle.place import check_place
 from edgerkd.bundle.plugins import load_backend
 from edgerkd.bundle.read import Bundle, read_bundle
 from edgerkd.bundle.write import MadeVariant, make_variant, write_bundle
@@ -83,6 +84,7 @@ def export(
     """
     backend, signer = load_backend(format), signer or own_signer()
     check_writable(run.path / "bundle.json")
+    check_place(run.bundle)
     record = decode_json(RunRecord, run.recipe)
     further = tuple(profile for profile in profiles if profile.name != record.profile.name)
     check_precision(precision, backend, (record.profile, *further), progress)

@@ -89,6 +89,25 @@ def _is_file(teacher: str) -> bool:
     return "/" in teacher or is_graph(teacher) or Path(teacher).suffix in (".pt", ".pth", ".safetensors")
 
 
+def foreseen_teacher(
+    teacher: str | None, dataset: Dataset, threat_model: ThreatModel, *, progress: Progress
+) -> tuple[Network, str]:
+    """The teacher that `find_teacher` would give, and its name; of one that it would have to train, one untrained.
+
+    What is measured of this machine to choose its architecture is kept, and counts when it is trained. Raises as
+    `find_teacher` does.
+    """
+    if teacher is not None or fitting_teachers(dataset, threat_model):
+        network, card = find_teacher(teacher, dataset, threat_model, progress=progress)
+        return network, card.name
+    progress.say(f"no teacher is kept for {dataset.name} under {threat_model}: `edgerkd distill` would train one first")
+    recipe = _recipe(dataset, threat_model, method=None, epochs=None, attack_steps=None, seed=0)
+    limit = 60 * MINUTES
+    plan = _plan_file(_request(recipe, limit, dataset))
+    training = _planned(plan, dataset, recipe, limit=limit, progress=progress)
+    return build(training.architecture), default_name(dataset, threat_model, recipe.method)
+
+
 def fitting_teachers(dataset: Dataset, threat_model: ThreatModel) -> tuple[str, ...]:
     """The teachers kept for these data and this threat model."""
     return tuple(
@@ -144,15 +163,15 @@ def train_teacher(
         raise ConfigError("--minutes: --method and --epochs say how long a training is: leave either out")
     recipe = _recipe(dataset, threat_model, method=method, epochs=epochs, attack_steps=attack_steps, seed=seed)
     limit = None if chosen else 60 * (minutes or MINUTES)
-    name = name or default_name(dataset, threat_model, recipe.method)
-    asked = hashlib.sha256((encode_json(recipe) + f"{limit} {dataset.sha256}").encode()).hexdigest()[:12]
+    name = default_name(dataset, threat_model, recipe.method) if name is None else name
+    asked = _request(recipe, limit, dataset)
     check_writable(cache_folder() / name / "card")
     waiting = f"Another process is training {name}: waiting for it."
     with locked(cache_folder() / f".{asked}.lock", lambda: progress.say(waiting)):
         if name in kept_names() and (found := kept_teacher(name))[1].origin.endswith(f"request {asked}"):
             return found  # another process was quicker
         check_name(name, dataset, threat_model)
-        plan = cache_folder() / f"{asked}.plan.json"
+        plan = _plan_file(asked)
         training = _planned(plan, dataset, recipe, limit=limit, progress=progress)
         digest = hashlib.sha256(encode_json(training).encode()).hexdigest()[:12]  # of another plan, another checkpoint
         network = _trained(training, dataset, cache_folder() / f"{asked}.{digest}.training.pt", progress)
@@ -181,7 +200,16 @@ def _recipe(
     return recipe_for(chosen, threat_model, epochs=epochs or EPOCHS, settings=settings, where="the teacher's recipe")
 
 
-def _planned(kept: Path, dataset: Dataset, recipe: Recipe, *, limit: float | None, progress: Progress) -> Training:
+def _request(recipe: Recipe, limit: int | None, dataset: Dataset) -> str:
+    """What files of a training are called by: what was asked for, not what this machine made of it."""
+    return hashlib.sha256((encode_json(recipe) + f"{limit} {dataset.sha256}").encode()).hexdigest()[:12]
+
+
+def _plan_file(request: str) -> Path:
+    return cache_folder() / f"{request}.plan.json"
+
+
+def _planned(kept: Path, dataset: Dataset, recipe: Recipe, *, limit: int | None, progress: Progress) -> Training:
     """The training asked for, or the longest within `limit` seconds.
 
     The latter is written to `kept`, so that a run that goes on does not measure anew and choose another one.

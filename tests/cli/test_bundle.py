@@ -72,7 +72,7 @@ def test_figures_alone_are_no_verdict(here, edgerkd):
     assert asked.code == 2
     assert "--min-robust" in asked.err
     assert "--measure" in asked.err
-    assert not (here / "bundles").exists(), "work was done before anybody said what for"
+    assert not (here / "verified").exists(), "work was done before anybody said what for"
     measured = edgerkd("verify", "mine.onnx", *ASKED, "--measure", "--json")
     assert measured.code == 0
     assert json.loads(measured.out)["verdict"] == "measured"

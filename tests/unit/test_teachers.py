@@ -32,7 +32,7 @@ from edgerkd.files.download import download
 from edgerkd.jobs import teacher_import, teachers, zoo
 from edgerkd.jobs.teacher_cache import CARD, cache_folder, kept_names, known_teachers
 from edgerkd.jobs.teacher_import import import_teacher
-from edgerkd.jobs.teachers import find_teacher, teacher_for, train_teacher
+from edgerkd.jobs.teachers import find_teacher, foreseen_teacher, teacher_for, train_teacher
 from edgerkd.models.build import build
 from edgerkd.models.graph_network import GraphNetwork
 from edgerkd.models.network import Network
@@ -432,6 +432,26 @@ def test_a_stopped_training_goes_on_with_the_plan_that_was_made_for_it(monkeypat
     assert train_teacher(data, THREAT, progress=Silent(), minutes=2)[1] == card
     with pytest.raises(ConfigError, match="is already in the cache"):
         train_teacher(data, THREAT, progress=Silent(), minutes=3)
+
+
+def test_a_teacher_that_is_only_foreseen_is_the_one_trained_later(monkeypatch):
+    """Catches a plan of students that trains a teacher, for minutes or hours, and one for another teacher's size."""
+    data, rungs, trained = dataset(n=192), iter(ladder(8)), []
+
+    def plan(data, recipe, **limits):
+        architecture = architecture_of(next(rungs), data)  # another one each time
+        return Training(architecture=architecture, recipe=replace(recipe, epochs=8, attack_steps=2)), 5.0
+
+    monkeypatch.setattr(teachers, "affordable_training", plan)
+    monkeypatch.setattr(teachers, "train", lambda *given, **more: trained.append(1) or train(*given, **more))
+    foreseen, name = foreseen_teacher(None, data, THREAT, progress=Silent())
+    assert not trained
+    assert not kept_names()
+    network, card = find_teacher(None, data, THREAT, progress=Silent())
+    assert (network.architecture, card.name) == (foreseen.architecture, name)
+    again, same = foreseen_teacher(None, data, THREAT, progress=Silent())
+    assert (again.architecture, same) == (foreseen.architecture, name)
+    assert len(trained) == 1
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:50]), Path.unlink])
