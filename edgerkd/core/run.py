@@ -123,14 +123,20 @@ def latest_run(otherwise: str = "name one with --run") -> RunFolder:
     return RunFolder(target)
 
 
+def check_latest() -> None:
+    """Raises ConfigError where `runs/latest` is a person's own folder or file."""
+    link = RUNS / "latest"
+    if link.exists() and not link.is_symlink():
+        raise ConfigError(f"{link} is not a link but a folder or a file: move it away.")
+
+
 def mark_latest(run: RunFolder) -> None:
     """Let `runs/latest` name this run.
 
     Raises ConfigError where something else has that name, StorageError where no link can be made.
     """
+    check_latest()
     link = RUNS / "latest"
-    if link.exists() and not link.is_symlink():
-        raise ConfigError(f"{link} is not a link but a folder or a file: move it away.")
     try:
         RUNS.mkdir(parents=True, exist_ok=True)
         new = link.with_name(f".latest-{os.getpid()}")

@@ -15,7 +15,7 @@ from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.profile import Profile
 from edgerkd.core.progress import Progress, Silent
 from edgerkd.core.recipe import Recipe, eps_warmup_for, parse_settings
-from edgerkd.core.run import RUNS, RunFolder, mark_latest
+from edgerkd.core.run import RUNS, RunFolder, check_latest, mark_latest
 from edgerkd.core.run_record import RunRecord
 from edgerkd.core.units import Radius
 from edgerkd.data.dataset import Dataset
@@ -142,6 +142,7 @@ def resume(run: RunFolder, *, progress: Progress, show: Show = lambda run, evalu
 
 def check_run_folder(folder: Path | None) -> None:
     """Whether a run can be begun there, before any work. Raises ConfigError, and StorageError where nothing can."""
+    check_latest()
     check_writable(RUNS / "link")  # beside `latest`, which will name the run
     if folder is None:
         return

@@ -80,6 +80,16 @@ def test_a_folder_without_a_name_is_one_clear_error(here, edgerkd, monkeypatch, 
     assert "Traceback" not in ended.err
 
 
+def test_a_folder_in_the_newest_runs_place_is_named_before_there_is_work(here, edgerkd):
+    """Catches a teacher trained first, and a run's folder that every further try leaves behind."""
+    (here / "runs" / "latest").mkdir(parents=True)
+    ended = edgerkd("distill", "--epochs", "1")
+    assert ended.code == 3
+    assert "runs/latest is not a link but a folder or a file" in ended.err
+    assert "digits" not in ended.err
+    assert [path.name for path in (here / "runs").iterdir()] == ["latest"]
+
+
 def test_results_are_replaced_by_newer_ones(here, edgerkd):
     """Catches a rule by which a command cannot be given twice, or an empty file made by mktemp not be filled."""
     (here / "found.json").touch()
