@@ -11,14 +11,15 @@ which may be emptied at any time: with the key would go what it vouched for.
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from edgerkd.core.errors import ConfigError, MissingDependencyError
+from edgerkd.core.errors import ConfigError, MissingDependencyError, StorageError
 from edgerkd.files.atomic import locked, storage, write_atomic
-from edgerkd.files.paths import find_kind, open_file, own_folder, shown
+from edgerkd.files.paths import find_kind, open_file, own_folder, read_file, shown
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -139,8 +140,27 @@ def load_signer(path: Path) -> Signer:
 
 
 def own_signer() -> Signer:
-    """The user's own key, made at first use. Raises StorageError where it cannot be kept, else as load_signer."""
-    return load_signer(made_once(PRIVATE, _make))
+    """The user's own key, made at first use.
+
+    Raises StorageError where it cannot be kept, ConfigError where another key has its public half's place, else as
+    load_signer.
+    """
+    path = made_once(PRIVATE, _make)
+    signer = load_signer(path)
+    _publish(signer.key, path.with_name(PUBLIC))
+    return signer
+
+
+def _publish(key: Key, path: Path) -> None:
+    """Write the public half where it is missing and can be written; a key of somebody else's is not replaced."""
+    if find_kind(path) is None:
+        with suppress(StorageError):
+            write_atomic(path, key.pem)
+    elif read_file(path, limit=_LIMIT).split() != key.pem.split():
+        raise ConfigError(
+            f"{shown(path)}: this is not the public half of {PRIVATE} beside it, but another key: move it elsewhere, "
+            "and name it there with --trust if it is one that you trust."
+        )
 
 
 def own_key() -> Key | None:
@@ -187,12 +207,10 @@ def _check_private(path: Path, mode: int) -> None:
 
 
 def _make(path: Path) -> None:
-    """The public half first: it is what a kill may leave behind, and is written again then."""
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric import ec
 
     private = ec.generate_private_key(ec.SECP256R1())
-    write_atomic(path.with_name(PUBLIC), Key(private.public_key()).pem)
     content = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from edgerkd.bundle.card import CARD, model_card
 from edgerkd.bundle.keys import Signer
-from edgerkd.bundle.place import check_place
 from edgerkd.bundle.samples import Reference, StoredSamples, arrays_bytes
 from edgerkd.bundle.signature import SIGNATURE, sign
 from edgerkd.core.manifest import MANIFEST, FileEntry, Manifest
@@ -72,9 +71,8 @@ def write_bundle(
     """Write all files, a model card, the manifest with the digest of each of them, and the `signer`'s signature of all.
 
     An old bundle in `folder` is replaced only once the new one is complete, and its manifest can be read. Returns that.
-    Raises ConfigError where something else is there, ArtefactError for a manifest with values out of range.
+    Raises ArtefactError for a manifest with values out of range.
     """
-    check_place(folder)
     with folder_atomic(folder) as new:
         files: dict[str, FileEntry] = {}
         contents = {manifest.samples: arrays_bytes(samples)}

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edgerkd.core.errors import EdgerkdError, StorageError
+from edgerkd.core.errors import ConfigError, EdgerkdError, StorageError
 
 _KINDS = {
     2: "usage",
@@ -16,19 +16,21 @@ _KINDS = {
 _NOT_ENDED = "no verdict: edgerkd verify is still at work, or it stopped before it could say why"
 
 
-def begun(asked: Path) -> Path:
-    """Where the file is, which no longer says how an earlier run ended.
+def begun(asked: Path, *, beside: Path | None) -> Path:
+    """Where the file is, which is not the report `beside` it, and no longer says how an earlier run ended.
 
     Raises ConfigError where a file of another kind is there, StorageError where it cannot be written. Only a run that
     ends puts something better there: one that is killed must not look like the one before.
     """
     from edgerkd.files.atomic import write_atomic
-    from edgerkd.files.paths import given_path
-    from edgerkd.files.replaceable import XML, check_replaceable
+    from edgerkd.files.paths import given_path, shown
+    from edgerkd.files.replaceable import JUNIT, check_replaceable
     from edgerkd.report.junit import junit_error
 
     path = given_path(asked)
-    check_replaceable(path, XML, "--junit")
+    if beside is not None and path.resolve() == beside.resolve():
+        raise ConfigError(f"--junit: {shown(path)} is what --out names: name another file.")
+    check_replaceable(path, JUNIT, "--junit")
     write_atomic(path, junit_error(_NOT_ENDED, kind="not ended"))
     return path
 

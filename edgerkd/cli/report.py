@@ -41,11 +41,8 @@ def report(
         bundle=bundle, run=run, compare=compare, vnnlib=vnnlib, variant=variant, page=json or out is not None
     )
     from edgerkd.files.paths import given_path, result_folder
-    from edgerkd.files.replaceable import PAGE, check_replaceable
 
     target = None if out is None else given_path(out)
-    if target is not None:
-        check_replaceable(target, PAGE, "--out")
     if compare is not None:
         _compare(compare, target, json=json)
         return
@@ -57,10 +54,12 @@ def report(
     from edgerkd.report.load import undone
     from edgerkd.report.page import write_page
 
+    page = target or folder.page
+    _check_page(page, out)
     facts = checked_facts(folder)
     if json:
         emit_json(facts)
-    page = write_page(folder, facts, target)
+    write_page(folder, facts, page)
     if json:
         return
     put_line(str(page))
@@ -88,6 +87,15 @@ def _check_together(
         raise typer.BadParameter("says whose graph is written by --vnnlib", param_hint="--variant")
 
 
+def _check_page(page: Path, asked: Path | None) -> None:
+    """Raises ConfigError and StorageError where no page can be written there."""
+    from edgerkd.files.atomic import check_writable
+    from edgerkd.files.replaceable import PAGE, check_replaceable
+
+    check_replaceable(page, PAGE, None if asked is None else "--out")
+    check_writable(page)
+
+
 def _compare(both: tuple[Path, Path], out: Path | None, *, json: bool) -> None:
     from edgerkd.core.run import COMPARISON_PAGE
     from edgerkd.files.atomic import write_atomic
@@ -103,10 +111,11 @@ def _compare(both: tuple[Path, Path], out: Path | None, *, json: bool) -> None:
     )
     from edgerkd.verify.signed_report import check_unchanged
 
+    page = out or Path(COMPARISON_PAGE)
+    _check_page(page, out)
     found = compare(given_path(both[0]), given_path(both[1]))
     for path in both:
         check_unchanged(report_in(given_path(path)))
-    page = out or Path(COMPARISON_PAGE)
     if json:
         emit_json(found)
     write_atomic(page, render_comparison(found))

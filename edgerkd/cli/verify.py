@@ -113,10 +113,10 @@ def verify(
     from edgerkd.verify.run import verify as run
     from edgerkd.verify.trust import trust_in
 
-    cases = None if junit is None else begun(junit)
+    asked = None if out is None else _asked_place(out)
+    cases = None if junit is None else begun(junit, beside=asked)
     with errors_in(cases):
         keys = trusted_keys(trust)
-        asked = None if out is None else _asked_place(out)
     if check is not None:
         _check_report(context, check, source, keys, json=json)
     expected = None if expect_sha256 is None else _digest(expect_sha256)
@@ -160,13 +160,21 @@ def verify(
 def _asked_place(out: Path) -> Path:
     """The file that --out names. Raises ConfigError and StorageError where no report can be written there."""
     from edgerkd.bundle.kept import kept_path
+    from edgerkd.core.errors import ConfigError
     from edgerkd.files.atomic import check_writable
-    from edgerkd.files.paths import given_path
-    from edgerkd.files.replaceable import JSON, check_replaceable
+    from edgerkd.files.paths import find_kind, given_path, shown
+    from edgerkd.files.replaceable import VERIFICATION, check_replaceable
+    from edgerkd.verify.signed_report import signature_of
 
     path = given_path(out)
-    check_replaceable(path, JSON, "--out")
-    for each in (path, kept_path(path)):
+    check_replaceable(path, VERIFICATION, "--out")
+    beside = (kept_path(path), signature_of(path))
+    if find_kind(path) is None and (taken := [each for each in beside if find_kind(each) is not None]):
+        raise ConfigError(
+            f"--out: {shown(taken[0])} is there without a report beside it, and would be replaced: name another file, "
+            "or move that one away."
+        )
+    for each in (path, *beside):
         check_writable(each)
     return path
 

@@ -28,7 +28,7 @@ _FIXES = {
     errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that you may write to",
 }
-_SUFFIX = ".part"
+_SUFFIX = ".edgerkd.part"  # no name of a person's own: what has it is swept
 _TEMPORARY = re.compile(rf"\A\.(.+)-[a-z0-9_]{{8}}{re.escape(_SUFFIX)}\Z")  # as `tempfile` makes them
 
 
@@ -161,7 +161,7 @@ def recover(path: Path) -> None:
 
 
 def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old")
+    return path.with_name(f".{path.name}.edgerkd.old")
 
 
 def _renameat2(a: Path, b: Path) -> bool:

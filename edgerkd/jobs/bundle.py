@@ -30,7 +30,7 @@ from edgerkd.data.load import load_samples
 from edgerkd.data.samples import Checked, Samples, channels_first
 from edgerkd.data.split import draw
 from edgerkd.files.atomic import check_writable, claimed_place
-from edgerkd.files.paths import read_file, shown
+from edgerkd.files.paths import given_path, read_file, shown
 from edgerkd.graphs.adopt import ModelGraph
 from edgerkd.graphs.cost import count_graph_cost
 from edgerkd.graphs.twin import gradient_twin
@@ -95,7 +95,8 @@ def make_bundle(
     fit the data, and for a folder that holds something else or is being written, ExportError for a model without a
     gradient twin, ArtefactError for damaged files.
     """
-    check_place(folder)
+    named = (model.source, model.weights, model.engine, data.source, asked.calibration)
+    check_place(folder, inputs=[given_path(each) for each in named if each is not None])
     with claimed_place(folder) as alone:
         if not alone:
             raise ConfigError(f"{shown(folder)}: another process makes this bundle: wait, or name another folder.")

@@ -16,7 +16,7 @@ from edgerkd.data.dataset import Split
 from edgerkd.data.samples import Samples
 from edgerkd.files.atomic import check_writable, write_atomic
 from edgerkd.files.decode import encode_json
-from edgerkd.files.replaceable import JSON, check_replaceable
+from edgerkd.files.replaceable import EVALUATION, check_replaceable
 from edgerkd.jobs.adopt import check_source
 from edgerkd.jobs.attack import attack_network
 from edgerkd.jobs.bundle import judge_inputs, threat_model_of
@@ -39,7 +39,7 @@ def evaluate_model(
     gradient twin.
     """
     if out is not None:
-        check_replaceable(out, JSON, "--out")
+        check_replaceable(out, EVALUATION, "--out")
         check_writable(out)
     attacks_of(request.attack)  # a wrong name should not wait for the work before it
     check_source(model)

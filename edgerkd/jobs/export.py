@@ -84,7 +84,7 @@ def export(
     """
     backend, signer = load_backend(format), signer or own_signer()
     check_writable(run.path / "bundle.json")
-    check_place(run.bundle)
+    check_place(run.bundle, in_run=True)
     record = decode_json(RunRecord, run.recipe)
     further = tuple(profile for profile in profiles if profile.name != record.profile.name)
     check_precision(precision, backend, (record.profile, *further), progress)

@@ -13,9 +13,9 @@ from edgerkd.core.threat import ThreatModel
 from edgerkd.data.dataset import Dataset
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.decode import decode_json, encode_json
-from edgerkd.files.paths import own_folder
+from edgerkd.files.paths import own_folder, shown
 from edgerkd.models.network import Network
-from edgerkd.models.store import load_network, save_network, weights_bytes, weights_file
+from edgerkd.models.store import ARCHITECTURE, GRAPH, WEIGHTS, load_network, save_network, weights_bytes, weights_file
 
 CARD = "card.json"
 
@@ -76,6 +76,12 @@ def check_name(name: str, dataset: Dataset, threat_model: ThreatModel, source_sh
         raise ConfigError(
             f"{name!r} cannot be a teacher's name, which is letters, digits, '.', '_' and '-', no folder: give "
             "`edgerkd teacher` another --name"
+        )
+    folder = cache_folder() / name
+    if others := {each.name for each in folder.glob("*")} - {CARD, ARCHITECTURE, WEIGHTS, GRAPH}:
+        raise ConfigError(
+            f"{shown(folder)}: {shown(min(others))} is there, and a teacher replaces all that is in its folder: give "
+            "`edgerkd teacher` another --name, or move that away"
         )
     if name not in kept_names():
         return

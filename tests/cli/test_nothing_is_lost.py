@@ -23,6 +23,17 @@ def here(tmp_path, monkeypatch) -> Path:
     (tmp_path / "link").symlink_to("photos")
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "README.md").write_text("mine")
+    (tmp_path / "package.json").write_text('{"name": "a project"}')
+    (tmp_path / "logo.svg").write_text('<?xml version="1.0"?><svg/>')
+    (tmp_path / "comparison.html").write_text("<!DOCTYPE html><title>mine</title>")
+    (tmp_path / "report-photos.html").write_text("<!DOCTYPE html><title>mine</title>")
+    (tmp_path / "kept.images.npz").write_bytes((tmp_path / "data.npz").read_bytes())
+    (tmp_path / "signed.json.sig").write_text("a signature of something else")
+    (tmp_path / "models").mkdir()
+    for name in ("fp32.onnx", "int8.onnx", "fp16-mine.onnx"):
+        (tmp_path / "models" / name).write_bytes(bars_network())
+    (tmp_path / "models" / "samples.npz").write_bytes((tmp_path / "data.npz").read_bytes())
+    (tmp_path / "models" / "README.md").write_text("my networks")
     return tmp_path
 
 
@@ -43,7 +54,16 @@ def _content(folder: Path) -> dict[str, bytes]:
         (*VERIFY, "--out", "notes.txt"),
         (*VERIFY, "--junit", "mine.onnx"),
         ("evaluate", "mine.onnx", *ASKED, "--out", "mine.onnx"),
+        ("evaluate", "mine.onnx", *ASKED, "--out", "package.json"),
+        ("bundle", "models/fp32.onnx", "--data", "models/samples.npz", "--eps", "8/255", "--out", "models"),
+        (*VERIFY, "--out", "package.json"),
+        (*VERIFY, "--out", "kept.json"),
+        (*VERIFY, "--out", "signed.json"),
+        (*VERIFY, "--junit", "logo.svg"),
+        (*VERIFY, "--out", "new.txt", "--junit", "./new.txt"),
         ("report", "photos", "--out", "notes.txt"),
+        ("report", "photos"),
+        ("report", "--compare", "a.json", "b.json"),
         ("report", "--compare", "a.json", "b.json", "--out", "data.npz"),
         ("distill", "--run", "photos"),
         ("distill", "--run", "notes.txt"),
@@ -97,10 +117,35 @@ def test_results_are_replaced_by_newer_ones(here, edgerkd):
         assert edgerkd(*VERIFY, "--out", "found.json", "--junit", "found.xml").code == 0
     made = edgerkd("bundle", "mine.onnx", *ASKED, "--attack", "fgsm", "--min-robust", "0.5")
     assert "in place of" not in made.out
-    (here / "bundles" / "mine" / "manifest.json").write_text("damaged")
     again = edgerkd("bundle", "mine.onnx", *ASKED, "--attack", "fgsm", "--min-robust", "0.5")
     assert again.code == 0, again.err
     assert "bundle: bundles/mine, in place of the one that was there" in again.out
+    (here / "bundles" / "mine" / "manifest.json").write_text("damaged")
+    third = edgerkd("bundle", "mine.onnx", *ASKED, "--attack", "fgsm")
+    assert third.code == 3, "what the folder holds is not known, so nothing there may be lost"
+
+
+def test_a_bundle_does_not_replace_the_network_that_it_is_made_of(here, edgerkd):
+    """Catches a bundle of a graph in an older bundle that takes its place while it is read."""
+    made = ("bundle", "mine.onnx", *ASKED, "--attack", "fgsm", "--out", "first")
+    assert edgerkd(*made).code == 0
+    again = ("bundle", "first/fp32.onnx", *ASKED, "--attack", "fgsm", "--out", "first")
+    ended = edgerkd(*again)
+    assert ended.code == 3
+    assert "first/fp32.onnx is in the folder that the bundle would replace" in ended.err
+
+
+def test_what_looks_like_something_of_ours_beside_a_result_stays(here, edgerkd):
+    """Catches a sweep for what killed commands leave that takes a person's own hidden files and folders."""
+    for name in (".new.old", ".new-folder.part", ".found.json.old"):
+        (here / name).mkdir()
+        (here / name / "x").write_text("the only copy")
+    (here / ".new-mybackup.part").write_text("the only copy")
+    before = _content(here)
+    for _ in range(2):
+        assert edgerkd("bundle", "mine.onnx", *ASKED, "--attack", "fgsm", "--out", "new").code == 0
+    assert edgerkd(*VERIFY, "--out", "found.json").code == 0
+    assert {name: content for name, content in _content(here).items() if name in before} == before
 
 
 def test_verifying_a_network_leaves_the_bundle_that_was_made_of_it(here, edgerkd):

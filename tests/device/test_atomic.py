@@ -167,8 +167,8 @@ def test_a_writer_whose_lock_came_too_late_begins_again(tmp_path, monkeypatch):
 def test_a_killed_processs_scratch_folder_goes_with_the_next(tmp_path, monkeypatch):
     """Catches graphs that pile up among the temporary files, and those of a living process removed."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / ".edgerkd-killed.part").mkdir()
-    (tmp_path / ".edgerkd-killed.part" / "model.onnx").touch()
+    (tmp_path / ".edgerkd-killed.edgerkd.part").mkdir()
+    (tmp_path / ".edgerkd-killed.edgerkd.part" / "model.onnx").touch()
     with scratch_folder() as first, scratch_folder() as second:
         assert sorted(tmp_path.iterdir()) == sorted([first, second])
         assert list(second.iterdir()) == []
@@ -180,19 +180,19 @@ def test_a_killed_processs_scratch_folder_goes_with_the_next(tmp_path, monkeypat
 
 def test_what_a_killed_check_has_left_is_swept_by_the_next(tmp_path):
     """Catches an empty file beside a place that is asked about and never written."""
-    (tmp_path / ".bundle.json-killed.part").touch()
+    (tmp_path / ".bundle.json-killed.edgerkd.part").touch()
     check_writable(tmp_path / "bundle.json")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_files_rest_is_swept_and_names_are_no_patterns(tmp_path):
     """Catches a sweep that takes `*` in a name for anything."""
-    other = tmp_path / ".kept-x.part"
-    mine = tmp_path / ".*-x.part"
+    other = tmp_path / ".kept-x.edgerkd.part"
+    mine = tmp_path / ".*-x.edgerkd.part"
     for path in (other, mine):
         path.write_text("rest")
     write_atomic(tmp_path / "*", "new")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["*", ".kept-x.part"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["*", ".kept-x.edgerkd.part"]
 
 
 def test_of_many_who_claim_a_folder_one_has_it(tmp_path):

@@ -50,9 +50,10 @@ def test_no_run_is_bad_input(edgerkd, workdir):
 def test_a_damaged_file_exits_5_and_keeps_the_old_page(edgerkd, workdir):
     """Catches a page of half the facts."""
     run = samples.written(FACTS, workdir / "mine")
-    run.page.write_text("old")
+    old = '<!DOCTYPE html><meta name="generator" content="edgerkd">old'
+    run.page.write_text(old)
     run.verification(samples.VERIFICATION_KEY).write_text("{")
     code, _, err = edgerkd("report", "--run", "mine")
     assert code == 5
     assert f"verify-{samples.VERIFICATION_KEY}.json" in err
-    assert run.page.read_text() == "old"
+    assert run.page.read_text() == old
