@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgerkd.core.arguments import digest, several, share, text, whole
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -82,12 +84,10 @@ def attack(
     from edgerkd.attacks.assess import assess, joined
     from edgerkd.attacks.sanity import check_arrays, check_classifier, check_images, first_answer
     from edgerkd.attacks.suite import attacks_named
-    from edgerkd.core.errors import ConfigError
     from edgerkd.core.threat import ThreatModel, load_norm
 
     threat_model = ThreatModel(norm=load_norm(norm), eps=_radius(eps))
-    if seed < 0:
-        raise ConfigError(f"seed: {seed}, and it is a whole number from 0")
+    seed, chunk, attack = whole(seed, "seed"), whole(chunk, "chunk", least=1), text(attack, "attack")
     pixels, answers = _floats(images), _integers(labels)
     check_images(pixels)
     with _classifier(model, images) as (classifier, place):
@@ -141,7 +141,9 @@ def make_bundle(
     """
     from edgerkd.bundle.keys import load_signer
     from edgerkd.core.model_request import BUNDLES, ModelRequest
+    from edgerkd.core.precision import load_precision
     from edgerkd.core.progress import Silent
+    from edgerkd.files.paths import given_path, result_folder
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.bundle import Asked
     from edgerkd.jobs.bundle import make_bundle as job
@@ -151,16 +153,16 @@ def make_bundle(
         eps=None if eps is None else _radius(eps),
         norm=norm,
         requirement=_requirement(min_clean, min_robust),
-        profiles=tuple(load_profile(name) for name in profiles),
+        profiles=tuple(load_profile(name) for name in several(profiles, "profiles")),
         format=format,
-        n=n,
-        seed=seed,
-        attack=attack,
-        precision=precision,
+        n=whole(n, "n", least=1),
+        seed=whole(seed, "seed"),
+        attack=None if attack is None else text(attack, "attack"),
+        precision=load_precision(precision),
         calibration=None if calibration is None else str(calibration),
     )
-    folder = BUNDLES / request.name if out is None else Path(out)
-    signer = None if sign is None else load_signer(Path(sign))
+    folder = BUNDLES / request.name if out is None else result_folder(out, "out")
+    signer = None if sign is None else load_signer(given_path(sign))
     return job(folder, request, _request(data), asked, signer=signer, progress=progress or Silent())
 
 
@@ -194,32 +196,42 @@ def verify_bundle(
     """
     from edgerkd.bundle.keys import load_key
     from edgerkd.bundle.read import Bundle, read_bundle
+    from edgerkd.core.errors import ConfigError
     from edgerkd.core.progress import Silent
+    from edgerkd.core.requirement import Requirement
+    from edgerkd.files.paths import given_path
     from edgerkd.jobs.own_samples import bring
     from edgerkd.verify.run import verify
     from edgerkd.verify.trust import trust_in
 
-    found = bundle if isinstance(bundle, Bundle) else read_bundle(Path(bundle))
+    requirement = _requirement(min_clean, min_robust)
+    if (measure or attack is None) and requirement != Requirement():
+        raise ConfigError("min_clean, min_robust: they ask for a verdict, and measure=True or attack=None makes none")
+    if attack is None and full:
+        raise ConfigError("full: it is about attacks, and attack=None makes none")
+    expected = digest(expect_sha256, "expect_sha256")
+    keys = [load_key(given_path(key)) for key in several(trust, "trust")]
+    found = bundle if isinstance(bundle, Bundle) else read_bundle(given_path(bundle))
     brought = bring(
         None if data is None else _request(data),
         found.manifest,
-        n=n,
+        n=whole(n, "n", least=1),
         eps=None if eps is None else _radius(eps),
         progress=progress or Silent(),
     )
     return verify(
         found,
-        engines=found.path.resolve().parent / "engines" if engines is None else Path(engines),
+        engines=found.path.resolve().parent / "engines" if engines is None else given_path(engines),
         backend=backend,
         variant=variant,
         profile=profile,
-        requirement=_requirement(min_clean, min_robust),
+        requirement=requirement,
         measure=measure,
-        attack=attack,
+        attack=None if attack is None else text(attack, "attack"),
         full=full,
-        seed=seed,
+        seed=None if seed is None else whole(seed, "seed"),
         brought=brought,
-        trust=trust_in(found, keys=[load_key(Path(key)) for key in trust], sha256=expect_sha256),
+        trust=trust_in(found, keys=keys, sha256=expected),
         progress=progress or Silent(),
     )
 
@@ -243,6 +255,7 @@ def distill_student(
     `settings` are further values of the recipe, such as "lr=0.1". Raises as jobs/distill.py says.
     """
     from edgerkd.core.progress import Silent
+    from edgerkd.files.paths import result_folder
     from edgerkd.files.profiles import load_profile
     from edgerkd.jobs.distill import start
 
@@ -251,12 +264,12 @@ def distill_student(
         request=_request(data),
         teacher=teacher,
         method=method,
-        epochs=epochs,
+        epochs=None if epochs is None else whole(epochs, "epochs", least=1),
         eps=None if eps is None else _radius(eps),
-        seed=seed,
-        folder=None if folder is None else Path(folder),
+        seed=whole(seed, "seed"),
+        folder=None if folder is None else result_folder(folder, "folder"),
         progress=progress or Silent(),
-        settings=settings,
+        settings=several(settings, "settings"),
         family=family,
     )
     assert evaluation is not None  # the first process, of torchrun's or the only one, has it
@@ -416,7 +429,11 @@ def _floats(images: Array) -> "NDArray[Any]":
     """Bytes are divided by 255 and floats become float32; all else is refused where it is used."""
     import numpy as np
 
+    from edgerkd.core.errors import ConfigError
+
     array = _numpy(images)
+    if array.dtype == np.uint8 and array.size and array.max() == 1:
+        raise ConfigError("images: bytes of 0 and 1 are nearly black: give floats of 0 to 1, or bytes of 0 to 255")
     if array.dtype == np.uint8:
         return np.divide(array, 255, dtype=np.float32)
     return array.astype(np.float32) if array.dtype.kind == "f" else array
@@ -431,13 +448,9 @@ def _integers(labels: Array) -> "NDArray[Any]":
 
 def _requirement(min_clean: float | None, min_robust: float | None) -> "Requirement":
     """Raises ConfigError for what is no share."""
-    from edgerkd.core.errors import ConfigError
     from edgerkd.core.requirement import Requirement
 
-    for name, value in (("min_clean", min_clean), ("min_robust", min_robust)):
-        if value is not None and not 0 <= value <= 1:
-            raise ConfigError(f"{name}: {value} is no share from 0 to 1")
-    return Requirement(min_clean_acc=min_clean, min_robust_acc=min_robust)
+    return Requirement(min_clean_acc=share(min_clean, "min_clean"), min_robust_acc=share(min_robust, "min_robust"))
 
 
 def _radius(eps: str | float) -> "Radius":
@@ -450,7 +463,7 @@ def _radius(eps: str | float) -> "Radius":
 
     if isinstance(eps, str):
         return Radius(eps)
-    if not isinstance(eps, Real):
+    if not isinstance(eps, Real) or isinstance(eps, bool):
         raise ConfigError(f"eps: {eps!r} is no radius: take text such as '8/255', or a number")
     near = Fraction(round(eps * 255), 255) if -1 < eps < 2 else None
     return Radius(near if near is not None and float(near) == eps else str(eps))

@@ -115,3 +115,5 @@ def check_data_given(context: typer.Context) -> None:
             "say which labelled images the network is judged on: an .npz file or a folder of pictures",
             param_hint="--data",
         )
+    if given_flags(context, ("flip",)):
+        raise typer.BadParameter("is about training, and nothing is trained here", param_hint="--flip")

@@ -1,8 +1,9 @@
 """How a variant's precision was found: what each layer would cost, what was kept in float32, what an attack left."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
+from edgerkd.core.errors import UnknownNameError
 from edgerkd.core.ranges import Amount, Length, Share, Weight
 from edgerkd.core.record import Record
 
@@ -20,6 +21,16 @@ parser takes uint8 for int8 in silence).
 RETENTION, RETENTION_LOW = 0.98, 0.95
 """Of the float32 model's robust images, what a variant must keep to be chosen: by value, and by the low end of the
 interval by which `verify` will decide. The second is what every profile requires of an engine; the first is ours."""
+
+
+def load_precision(text: str) -> Precisions:
+    """What can be asked for by that name. Raises UnknownNameError."""
+    known: tuple[Precisions, ...] = get_args(Precisions)
+    for precision in known:
+        if precision == text:
+            return precision
+    raise UnknownNameError("precision", text, known)
+
 
 Layer = Annotated[str, Length(1)]
 

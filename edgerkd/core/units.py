@@ -8,17 +8,22 @@ from edgerkd.core.errors import ConfigError
 from edgerkd.core.text import printable
 
 _SIZES = {"B": 1, "kB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
-_NUMBER = re.compile(r"\s*[+-]?(\d{1,18}/\d{1,18}|(\d{1,18}\.?\d{0,18}|\.\d{1,18})([eE][+-]?\d{1,2})?)\s*")
+_NUMBER = re.compile(r"\s*[+-]?(\d{1,40}/\d{1,40}|(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?)\s*")
 
 
 LARGEST_RADIUS = 10_000
 """Farther apart than any two images in L2: those of 4096 x 4096 pixels in four channels lie within 8,192."""
 
 
+FINEST = 10**9
+"""Radii are whole parts of at most so many: of a float's last digits no image takes notice. Ours."""
+
+
 class Radius(Fraction):
     """A perturbation radius in pixel units, kept exact: `8/255`, `0.1`; one in L-inf is 1 at most (`ThreatModel`).
 
-    Raises ConfigError for anything that is not a number from 0 to LARGEST_RADIUS.
+    The nearest fraction with a denominator of at most FINEST, so that its text is read back as the same radius. Raises
+    ConfigError for anything that is not a number from 0 to LARGEST_RADIUS, or is next to 0.
     """
 
     __slots__ = ()
@@ -33,7 +38,10 @@ class Radius(Fraction):
             raise ConfigError(f"radius {shown} is not a number: write it like 8/255 or 0.03") from e
         if not 0 <= value <= LARGEST_RADIUS:
             raise ConfigError(f"radius {shown} is outside 0 to {LARGEST_RADIUS}: write it like 8/255 or 0.03")
-        return super().__new__(cls, value)
+        near = value.limit_denominator(FINEST)
+        if value and not near:
+            raise ConfigError(f"radius {shown} is too small for an attack: write it like 8/255 or 0.03")
+        return super().__new__(cls, near)
 
     def __str__(self) -> str:
         """Over 255 where that is whole (`8/255`), as a decimal of at most four places (`0.3`), else the fraction.

@@ -169,6 +169,9 @@ def check_source(request: ModelRequest) -> None:
     for path in files:
         if path is not None and find_kind(path) is None:
             raise ConfigError(f"{shown(path)}: there is no such file.")
+    if request.weights is not None and _is_onnx(request):
+        name, weights = shown(given_path(named[0])), shown(request.weights)
+        raise ConfigError(f"{name} holds its weights itself: leave out --weights {weights}")
     if request.engine is not None and not _is_onnx(request):
         raise ConfigError("--engine: name the ONNX file that the engine was built from: it gives the gradients.")
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgerkd.attacks.attack import Attack
+from edgerkd.attacks.flag_kinds import OVER_REPORTS
 from edgerkd.attacks.suite import attacks_named
-from edgerkd.core.errors import ConfigError
+from edgerkd.core.errors import ConfigError, EdgerkdError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress, Silent
 from edgerkd.core.run import RunFolder
@@ -18,6 +19,7 @@ from edgerkd.distill.adapters import Adapters
 from edgerkd.distill.feature_attack import feature_attack
 from edgerkd.files.atomic import check_writable, sha256_of, write_atomic
 from edgerkd.files.decode import decode_json, encode_json
+from edgerkd.files.paths import shown
 from edgerkd.jobs.attack import Attacked, attack_network, leads_in_bfloat16
 from edgerkd.jobs.data import reopen_data
 from edgerkd.jobs.evaluation_state import ChunkStore, digest_of, store_of
@@ -177,15 +179,34 @@ def evaluate_run(
 ) -> Evaluation | None:
     """Attack a run's student on its test images, show the result and write evaluation.json.
 
-    Under torchrun the first process returns the evaluation, the others None.
+    One that is kept there, of more images or stronger attacks within the same threat model, stays, which is said. Under
+    torchrun the first process returns the evaluation, the others None.
     """
     with open_ranks() as ranks:
         campaign = begin(run, request, ranks=ranks, progress=progress, writes=[run.evaluation])
         student = subject_in(run.trained, "student")
         more = _at_features(campaign, student)
         evaluation = campaign.attack(student, probe=True, more=more).evaluation
-        campaign.finish(lambda: show(evaluation), {run.evaluation: encode_json(evaluation)})
+        files = {} if _outweighed(evaluation, run, campaign.progress) else {run.evaluation: encode_json(evaluation)}
+        campaign.finish(lambda: show(evaluation), files)
     return evaluation if ranks.first else None
+
+
+def _outweighed(found: Evaluation, run: RunFolder, progress: Progress) -> bool:
+    """Whether the run's evaluation says more than `found`: of more images, or by attacks that count as evidence."""
+    try:
+        kept = decode_json(Evaluation, run.evaluation)
+    except EdgerkdError:  # none, or one that cannot be read
+        return False
+    weak, kept_weak = (any(flag.id == OVER_REPORTS.id for flag in each.flags) for each in (found, kept))
+    if kept.threat_model != found.threat_model or (kept.n <= found.n and weak <= kept_weak):
+        return False
+    attacks = ", ".join(row.attack for row in kept.rows)
+    progress.say(
+        f"note: this is shown and not kept: {shown(run.evaluation)} has {kept.n} images attacked by {attacks}; move it "
+        "away to keep another one."
+    )
+    return True
 
 
 def _at_features(campaign: Campaign, student: Subject) -> tuple[Attack, ...]:

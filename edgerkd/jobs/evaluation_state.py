@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -124,7 +125,8 @@ class ChunkStore:
 
 
 def forget_all_but(stores: Sequence[ChunkStore]) -> None:
-    """Remove what lies beside these stores, in the folder that they share: of other weights, images or versions."""
+    """Remove other stores beside these, in the folder that they share: of other weights, images or versions."""
     kept = {store.path for store in stores}
     for path in {other for store in stores for other in store.folder.glob("*")} - kept:
-        shutil.rmtree(path, ignore_errors=True)
+        if re.fullmatch("[0-9a-f]{16}", path.name) and {each.suffix for each in path.glob("*")} <= {".npz"}:
+            shutil.rmtree(path, ignore_errors=True)

@@ -270,6 +270,7 @@ def _remove_older(folder: Path, bundle: Bundle) -> None:
     """Engines of a bundle that this one has replaced; whatever cannot be removed only takes room."""
     name = bundle.key.rpartition("-")[0]
     for other in folder.iterdir():
-        if other.name != bundle.key and re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{12}}", other.name):
+        older = other.name != bundle.key and re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{12}}", other.name)
+        if older and any(other.glob(f"*/*/{RECORD}")):
             with suppress(OSError):
                 shutil.rmtree(other)

@@ -137,6 +137,8 @@ def _labels(*, highest: int) -> dict[str, np.ndarray]:
         (("mine.onnx", *ASKED, "--precision", "fp32", "--calibration", "data.npz"), 3, "so nothing is rounded"),
         (("mine.onnx", *ASKED, "--precision", "int8", "--calibration", "gone"), 3, "gone: --calibration: there is no"),
         (("mine.onnx", *ASKED, "--precision", "int8", "--format", "onnx-cuda"), 3, "runs no int8 graph"),
+        (("mine.onnx", *ASKED, "--weights", "data.npz"), 3, "mine.onnx holds its weights itself"),
+        (("mine.onnx", *ASKED, "--no-flip"), 2, "nothing is trained here"),
         (("text.onnx", *ASKED), 5, "text.onnx"),
         (("other.onnx", *ASKED), 3, "16x16"),
         (("mine.onnx", *ASKED, "--engine", "absent.plan"), 3, "absent.plan"),

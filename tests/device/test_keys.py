@@ -54,6 +54,19 @@ def test_the_users_own_key_is_made_once_and_for_its_owner_alone(config):
     assert not own.signed(b"another", signer.sign(b"message"))
 
 
+def test_another_machines_public_key_is_not_replaced_by_the_own_one(config):
+    """Catches the key that a user trusts exchanged for this machine's, which then passes for it."""
+    config.mkdir(parents=True)
+    other = kept(config / PUBLIC, public_pem(ec.generate_private_key(ec.SECP256R1())), 0o644)
+    before = other.read_bytes()
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"not the public half of signing-key\.pem beside it, but another key"):
+            own_signer()
+        assert other.read_bytes() == before
+    other.unlink()
+    assert load_key(config / PUBLIC if own_signer() else other).fingerprint == own_signer().key.fingerprint
+
+
 def test_two_first_uses_at_once_get_one_key():
     """Catches two keys of which one is lost, and with it the trust in what it signed."""
     with ThreadPoolExecutor(8) as pool:

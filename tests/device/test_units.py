@@ -23,10 +23,19 @@ def test_a_radius_reads_what_it_writes(value):
     assert Radius(str(radius)) == radius == value
 
 
+@given(st.floats(1e-6, 1))
+def test_a_radius_of_any_float_reads_what_it_writes(value):
+    """Catches a radius that is accepted, and written in a form that is refused when hours of work are read back."""
+    radius = Radius(repr(value))
+    assert Radius(str(radius)) == radius
+    assert abs(radius - Fraction(value)) < Fraction(1, 10**15)
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("8/255", "8/255"),
+        ("0.0313725490196078431372549", "8/255"),
         ("16/510", "8/255"),
         ("0", "0/255"),
         ("1", "255/255"),
@@ -46,7 +55,7 @@ def test_radii_are_shown_as_people_write_them(text, shown):
     assert str(Radius(text)) == shown
 
 
-@pytest.mark.parametrize("text", ["-1/255", "10001", "1e9", "eight", "", "8/0", "nan", "inf", None])
+@pytest.mark.parametrize("text", ["-1/255", "10001", "1e9", "eight", "", "8/0", "nan", "inf", "1e-17", "1e-30", None])
 def test_what_is_no_radius_is_refused(text):
     """Catches errors of other kinds than ConfigError."""
     with pytest.raises(ConfigError, match="radius"):

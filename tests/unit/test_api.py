@@ -2,10 +2,13 @@
 
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +220,13 @@ def test_a_module_is_left_in_the_mode_that_it_was_in() -> None:
         ({"images": IMAGES * np.nan}, ConfigError, "images hold NaN or infinite values"),
         ({"eps": None}, ConfigError, "eps: None is no radius"),
         ({"seed": -1}, ConfigError, "seed: -1"),
+        ({"seed": 1.5}, ConfigError, "seed: 1.5, and it is a whole number from 0"),
+        ({"seed": None}, ConfigError, "seed: None"),
+        ({"chunk": 0}, ConfigError, "chunk: 0, and it is a whole number from 1"),
+        ({"chunk": True}, ConfigError, "chunk: True"),
+        ({"attack": None}, ConfigError, "attack: None is no text"),
+        ({"eps": True}, ConfigError, "eps: True is no radius"),
+        ({"images": (PIXELS > 100).astype(np.uint8)}, ConfigError, "bytes of 0 and 1 are nearly black"),
         ({"model": Answers(lambda z: z.detach())}, EngineError, "gives no gradient: RuntimeError"),
         (
             {"model": torch.nn.Linear(3, 3)},
@@ -232,6 +242,64 @@ def test_bad_input_is_one_clear_error(change: dict, error: type[EdgerkdError], m
     given = {"model": module(), "images": IMAGES, "labels": LABELS, "attack": "fgsm", "eps": EPS, **change}
     with pytest.raises(error, match=message):
         edgerkd.attack(given.pop("model"), given.pop("images"), given.pop("labels"), **given)
+
+
+MADE = partial(edgerkd.make_bundle, "mine.onnx", "data.npz", eps=EPS, attack=None)
+VERIFIED = partial(edgerkd.verify_bundle, "bundles/mine", backend="onnx")
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "message"),
+    [
+        (MADE, {"n": -5}, "n: -5, and it is a whole number from 1"),
+        (MADE, {"n": 0}, "n: 0"),
+        (MADE, {"n": 1.5}, "n: 1.5"),
+        (MADE, {"seed": -1}, "seed: -1"),
+        (MADE, {"seed": 1.5}, "seed: 1.5"),
+        (MADE, {"attack": 3}, "attack: 3 is no text"),
+        (MADE, {"precision": "fp8"}, "no precision named 'fp8'"),
+        (MADE, {"precision": "INT8"}, "no precision named 'INT8'"),
+        (MADE, {"min_robust": True}, "min_robust: True is no share"),
+        (MADE, {"min_clean": "0.4"}, "min_clean: '0.4' is no share"),
+        (MADE, {"profiles": "jetson-orin"}, "profiles: 'jetson-orin' is one, and several are expected"),
+        (MADE, {"out": ""}, "is empty"),
+        (MADE, {"out": "."}, "out: .: write the name of a new folder"),
+        (MADE, {"out": "x" * 300}, "no folder can have this name"),
+        (MADE, {"sign": "~nobody-there/key.pem"}, "there is no such user"),
+        (VERIFIED, {"n": 0}, "n: 0"),
+        (VERIFIED, {"seed": -1}, "seed: -1"),
+        (VERIFIED, {"measure": True, "min_robust": 0.9}, "they ask for a verdict"),
+        (VERIFIED, {"attack": None, "min_clean": 0.9}, "they ask for a verdict"),
+        (VERIFIED, {"attack": None, "full": True}, "full: it is about attacks"),
+        (VERIFIED, {"trust": "signing-key.pub"}, "trust: 'signing-key.pub' is one"),
+        (VERIFIED, {"expect_sha256": "abc"}, "expect_sha256: 'abc', and a SHA-256 has 64"),
+        (edgerkd.distill_student, {"settings": "lr=0.1"}, "settings: 'lr=0.1' is one"),
+        (edgerkd.distill_student, {"epochs": 0}, "epochs: 0"),
+        (edgerkd.distill_student, {"folder": "."}, "folder: .: write the name of a new folder"),
+    ],
+)
+def test_what_the_command_line_refuses_a_program_cannot_give(call, given, message, graph: Path, workdir: Path) -> None:
+    """Catches an argument that is ignored, taken for another one, or ends in an error of Python's own."""
+    shutil.copy(graph, workdir / "mine.onnx")
+    write_test_data(workdir / "data.npz")
+    if call is VERIFIED:
+        MADE(n=5)
+    before = sorted(workdir.rglob("*"))
+    with pytest.raises(EdgerkdError, match=re.escape(message)):
+        call(**given)
+    assert sorted(workdir.rglob("*")) == before
+
+
+def test_a_path_in_the_users_home_is_read_and_written_there(graph: Path, workdir: Path, monkeypatch) -> None:
+    """Catches a folder that is called `~`, which nobody dares to remove."""
+    monkeypatch.setenv("HOME", str(workdir / "home"))
+    shutil.copy(graph, workdir / "mine.onnx")
+    write_test_data(workdir / "data.npz")
+    made = MADE(out="~/made", n=5)
+    assert made.path == workdir / "home" / "made"
+    assert edgerkd.verify_bundle("~/made", attack=None, engines="~/built", backend="onnx").verdict == "measured"
+    assert (workdir / "home" / "built").is_dir()
+    assert not (workdir / "~").exists()
 
 
 @pytest.mark.parametrize("name", ["min_clean", "min_robust"])

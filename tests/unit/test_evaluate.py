@@ -19,11 +19,13 @@ from edgerkd.core.by_class import by_class
 from edgerkd.core.comparison import mcnemar_exact, newcombe_interval, paired
 from edgerkd.core.curve import CurvePoint, CurveReport, EpsCurve, parse_radii
 from edgerkd.core.errors import ConfigError, UnknownNameError
+from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.flag import Flag
 from edgerkd.core.progress import Silent
 from edgerkd.core.run import RunFolder
 from edgerkd.core.threat import ThreatModel
 from edgerkd.core.units import Radius
+from edgerkd.files.decode import decode_json
 from edgerkd.jobs import attack as attack_job
 from edgerkd.jobs import evaluate as job
 from edgerkd.jobs.attack import attack_network
@@ -278,6 +280,28 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(small_run, monkeypatch):
     assert said == ["student: 3 of 4 chunks were finished before and are taken from there"]
     assert small_run.evaluation.read_bytes() == text
     assert not small_run.evaluations.exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "stays"),
+    [
+        ({"attack": "fgsm"}, {"attack": "fgsm", "n": 8}, True),
+        ({"attack": "apgd-ce"}, {"attack": "fgsm"}, True),
+        ({"attack": "fgsm"}, {"attack": "apgd-ce"}, False),
+        ({"attack": "fgsm"}, {"attack": "fgsm", "seed": 5}, False),
+        ({"attack": "fgsm", "n": 8}, {"attack": "fgsm"}, False),
+        ({"attack": "fgsm"}, {"attack": "fgsm", "n": 8, "eps": Radius("20/255")}, False),
+    ],
+    ids=str,
+)
+def test_an_evaluation_that_says_more_is_not_replaced(small_run, unprobed, first, then, stays):
+    """Catches an hour of strong attacks on all images that a quick look at a few of them takes the place of."""
+    evaluated(small_run, **{"n": 16, **first})
+    before, said = small_run.evaluation.read_bytes(), list[str]()
+    found = evaluated(small_run, said, **{"n": 16, **then})
+    assert (small_run.evaluation.read_bytes() == before) is stays
+    assert any("shown and not kept" in line for line in said) is stays
+    assert decode_json(Evaluation, small_run.evaluation) == found or stays
 
 
 @pytest.mark.parametrize(
