@@ -330,7 +330,7 @@ def _request(data: "str | Path | DataRequest") -> "DataRequest":
 
     if isinstance(data, DataRequest):
         return data
-    return DataRequest(source=source_of(data) if isinstance(data, Path) else data)
+    return DataRequest(source=source_of(data) if isinstance(data, Path) else text(data, "data"))
 
 
 def _classifier(model: Model, images: Array) -> "AbstractContextManager[tuple[Classifier, Any]]":

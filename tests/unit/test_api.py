@@ -257,6 +257,7 @@ VERIFIED = partial(edgerkd.verify_bundle, "bundles/mine", backend="onnx")
         (MADE, {"seed": -1}, "seed: -1"),
         (MADE, {"seed": 1.5}, "seed: 1.5"),
         (MADE, {"attack": 3}, "attack: 3 is no text"),
+        (partial(edgerkd.make_bundle, "mine.onnx"), {"data": None}, "data: None is no text"),
         (MADE, {"precision": "fp8"}, "no precision named 'fp8'"),
         (MADE, {"precision": "INT8"}, "no precision named 'INT8'"),
         (MADE, {"min_robust": True}, "min_robust: True is no share"),
