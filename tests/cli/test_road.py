@@ -246,7 +246,7 @@ def test_nan_weights_exit_5_on_export(road, edgerkd, tmp_path, monkeypatch):
         (["distill", "--teacher", "./gone.pt"], 3, "there is no such file"),
         (["distill", "--epochs", "0"], 2, "--epochs"),
         (["distill", "--resume", "--epochs", "3"], 2, "leave --epochs out"),
-        (["distill", "--run", "."], 3, "must be empty or not exist"),
+        (["distill", "--run", "."], 3, "write the name of a new folder"),
         (["distill", "--family", "mobilnetv2"], 3, "no family named 'mobilnetv2': did you mean 'mobilenetv"),
         (["plan", "--profile", "jetson-orim"], 3, "did you mean 'jetson-orin'"),
         (["plan", "--family", "torchvision:mobilenet_v9"], 3, "did you mean 'mobilenet_v"),
