@@ -86,7 +86,7 @@ def attack(
     from edgerkd.attacks.suite import attacks_named
     from edgerkd.core.threat import ThreatModel, load_norm
 
-    threat_model = ThreatModel(norm=load_norm(norm), eps=_radius(eps))
+    threat_model = ThreatModel(norm=load_norm(text(norm, "norm")), eps=_radius(eps))
     seed, chunk, attack = whole(seed, "seed"), whole(chunk, "chunk", least=1), text(attack, "attack")
     pixels, answers = _floats(images), _integers(labels)
     check_images(pixels)
@@ -151,14 +151,14 @@ def make_bundle(
     request = model if isinstance(model, ModelRequest) else ModelRequest(source=str(model))
     asked = Asked(
         eps=None if eps is None else _radius(eps),
-        norm=norm,
+        norm=text(norm, "norm"),
         requirement=_requirement(min_clean, min_robust),
         profiles=tuple(load_profile(name) for name in several(profiles, "profiles")),
-        format=format,
+        format=text(format, "format"),
         n=whole(n, "n", least=1),
         seed=whole(seed, "seed"),
         attack=None if attack is None else text(attack, "attack"),
-        precision=load_precision(precision),
+        precision=load_precision(text(precision, "precision")),
         calibration=None if calibration is None else str(calibration),
     )
     folder = BUNDLES / request.name if out is None else result_folder(out, "out")
@@ -179,7 +179,7 @@ def verify_bundle(
     full: bool = False,
     seed: int | None = None,
     data: "str | Path | DataRequest | None" = None,
-    n: int = 500,
+    n: int | None = None,
     eps: str | float | None = None,
     engines: str | Path | None = None,
     trust: Sequence[str | Path] = (),
@@ -188,11 +188,11 @@ def verify_bundle(
 ) -> "VerifyReport":
     """Attack a bundle's engine on this machine and decide, as `edgerkd verify` does; nothing but engines is written.
 
-    Engines are kept in `engines`, beside the bundle if not given. With `data`, `n` of your own images at most are drawn
-    and judged in place of the bundle's; `eps` is a radius of your own, `profile` a name in the bundle or a TOML file.
-    Without an `attack` accuracy, parity and latency are reported alone. `trust` are files of public keys of which one
-    must have signed the bundle, `expect_sha256` is the digest that its manifest must have. Raises as verify/run.py and
-    verify/trust.py say, and as jobs/own_samples.py says of the data.
+    Engines are kept in `engines`, beside the bundle if not given. With `data`, `n` of your own images at most, 500 if
+    not given, are drawn and judged in place of the bundle's; `eps` is a radius of your own, `profile` a name in the
+    bundle or a TOML file. Without an `attack` accuracy, parity and latency are reported alone. `trust` are files of
+    public keys of which one must have signed the bundle, `expect_sha256` is the digest that its manifest must have.
+    Raises as verify/run.py and verify/trust.py say, and as jobs/own_samples.py says of the data.
     """
     from edgerkd.bundle.keys import load_key
     from edgerkd.bundle.read import Bundle, read_bundle
@@ -209,22 +209,24 @@ def verify_bundle(
         raise ConfigError("min_clean, min_robust: they ask for a verdict, and measure=True or attack=None makes none")
     if attack is None and full:
         raise ConfigError("full: it is about attacks, and attack=None makes none")
+    if data is None and n is not None:
+        raise ConfigError("n: it is about images of your own: name them with data")
     expected = digest(expect_sha256, "expect_sha256")
     keys = [load_key(given_path(key)) for key in several(trust, "trust")]
     found = bundle if isinstance(bundle, Bundle) else read_bundle(given_path(bundle))
     brought = bring(
         None if data is None else _request(data),
         found.manifest,
-        n=whole(n, "n", least=1),
+        n=500 if n is None else whole(n, "n", least=1),
         eps=None if eps is None else _radius(eps),
         progress=progress or Silent(),
     )
     return verify(
         found,
         engines=found.path.resolve().parent / "engines" if engines is None else given_path(engines),
-        backend=backend,
-        variant=variant,
-        profile=profile,
+        backend=None if backend is None else text(backend, "backend"),
+        variant=None if variant is None else text(variant, "variant"),
+        profile=None if profile is None else str(profile),
         requirement=requirement,
         measure=measure,
         attack=None if attack is None else text(attack, "attack"),
@@ -240,7 +242,7 @@ def distill_student(
     data: "str | Path | DataRequest" = "digits",
     *,
     profile: str = "jetson-orin",
-    teacher: str | None = None,
+    teacher: str | Path | None = None,
     method: str = "edgerkd",
     epochs: int | None = None,
     eps: str | float | None = None,
@@ -262,15 +264,15 @@ def distill_student(
     run, evaluation = start(
         load_profile(profile),
         request=_request(data),
-        teacher=teacher,
-        method=method,
+        teacher=None if teacher is None else str(teacher),
+        method=text(method, "method"),
         epochs=None if epochs is None else whole(epochs, "epochs", least=1),
         eps=None if eps is None else _radius(eps),
         seed=whole(seed, "seed"),
         folder=None if folder is None else result_folder(folder, "folder"),
         progress=progress or Silent(),
         settings=several(settings, "settings"),
-        family=family,
+        family=text(family, "family"),
     )
     assert evaluation is not None  # the first process, of torchrun's or the only one, has it
     return run, evaluation
@@ -461,7 +463,7 @@ def _radius(eps: str | float) -> "Radius":
     from edgerkd.core.errors import ConfigError
     from edgerkd.core.units import Radius
 
-    if isinstance(eps, str):
+    if isinstance(eps, str | Radius):
         return Radius(eps)
     if not isinstance(eps, Real) or isinstance(eps, bool):
         raise ConfigError(f"eps: {eps!r} is no radius: take text such as '8/255', or a number")

@@ -146,21 +146,25 @@ def own_signer() -> Signer:
     load_signer.
     """
     path = made_once(PRIVATE, _make)
-    signer = load_signer(path)
-    _publish(signer.key, path.with_name(PUBLIC))
+    signer, public = load_signer(path), path.with_name(PUBLIC)
+    if _public_half(public) not in (b"", signer.key.pem):
+        raise ConfigError(_another(public))
+    if not _public_half(public):
+        with suppress(StorageError):
+            write_atomic(public, signer.key.pem)
     return signer
 
 
-def _publish(key: Key, path: Path) -> None:
-    """Write the public half where it is missing and can be written; a key of somebody else's is not replaced."""
-    if find_kind(path) is None:
-        with suppress(StorageError):
-            write_atomic(path, key.pem)
-    elif read_file(path, limit=_LIMIT).split() != key.pem.split():
-        raise ConfigError(
-            f"{shown(path)}: this is not the public half of {PRIVATE} beside it, but another key: move it elsewhere, "
-            "and name it there with --trust if it is one that you trust."
-        )
+def _public_half(path: Path) -> bytes:
+    """What the file of a public key holds, with a line's end as this system writes it; nothing where it is missing."""
+    return b"" if find_kind(path) is None else read_file(path, limit=_LIMIT).replace(b"\r\n", b"\n")
+
+
+def _another(path: Path) -> str:
+    return (
+        f"{shown(path)}: this is not the public half of {PRIVATE} beside it: move it elsewhere, and name it there with "
+        "--trust if it is a key that you trust."
+    )
 
 
 def own_key() -> Key | None:
@@ -207,14 +211,18 @@ def _check_private(path: Path, mode: int) -> None:
 
 
 def _make(path: Path) -> None:
+    """Both halves; none where another public key has the place of ours, which somebody may trust."""
     serialization = _serialization()
     from cryptography.hazmat.primitives.asymmetric import ec
 
+    if _public_half(path.with_name(PUBLIC)):
+        raise ConfigError(_another(path.with_name(PUBLIC)))
     private = ec.generate_private_key(ec.SECP256R1())
     content = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     write_atomic(path, content, mode=0o600)
+    write_atomic(path.with_name(PUBLIC), Key(private.public_key()).pem)
 
 
 def _checked(public: object) -> Key:

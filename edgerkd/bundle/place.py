@@ -17,6 +17,7 @@ _MADE = re.compile(
     rf"{'|'.join(map(re.escape, (MANIFEST, SAMPLES, SIGNATURE, CARD)))}"
     rf"|({'|'.join(get_args(Precision))})(-.+)?\.(onnx|twin\.onnx|reference\.npz|engine(\..+)?)"
 )
+_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what desktops leave wherever a folder is looked at
 _SHOWN = 3  # names in an error
 
 
@@ -39,7 +40,7 @@ def check_place(folder: Path, *, in_run: bool = False, inputs: Iterable[Path] = 
         )
     check_folder(folder)
     names = {each.name for each in folder.iterdir()}
-    if others := sorted(names - _of_bundle(folder, names, in_run=in_run)):
+    if others := sorted(names - _LITTER - _of_bundle(folder, names, in_run=in_run)):
         more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
         raise ConfigError(
             f"{shown(folder)}: {', '.join(shown(name) for name in others[:_SHOWN])}{more} there, and a bundle replaces "

@@ -16,20 +16,23 @@ _KINDS = {
 _NOT_ENDED = "no verdict: edgerkd verify is still at work, or it stopped before it could say why"
 
 
-def begun(asked: Path, *, beside: Path | None) -> Path:
-    """Where the file is, which is not the report `beside` it, and no longer says how an earlier run ended.
+def begun(asked: Path, *, out: Path | None) -> Path:
+    """Where the file is, which is none of those of the report `out`, and no longer says how an earlier run ended.
 
     Raises ConfigError where a file of another kind is there, StorageError where it cannot be written. Only a run that
     ends puts something better there: one that is killed must not look like the one before.
     """
+    from edgerkd.bundle.kept import kept_path
     from edgerkd.files.atomic import write_atomic
     from edgerkd.files.paths import given_path, shown
     from edgerkd.files.replaceable import JUNIT, check_replaceable
     from edgerkd.report.junit import junit_error
+    from edgerkd.verify.signed_report import signature_of
 
     path = given_path(asked)
-    if beside is not None and path.resolve() == beside.resolve():
-        raise ConfigError(f"--junit: {shown(path)} is what --out names: name another file.")
+    report = None if out is None else given_path(out).resolve()
+    if report is not None and path.resolve() in (report, kept_path(report), signature_of(report)):
+        raise ConfigError(f"--junit: {shown(path)} is what --out names, or lies beside it: name another file.")
     check_replaceable(path, JUNIT, "--junit")
     write_atomic(path, junit_error(_NOT_ENDED, kind="not ended"))
     return path

@@ -113,10 +113,10 @@ def verify(
     from edgerkd.verify.run import verify as run
     from edgerkd.verify.trust import trust_in
 
-    asked = None if out is None else _asked_place(out)
-    cases = None if junit is None else begun(junit, beside=asked)
+    cases = None if junit is None else begun(junit, out=out)
     with errors_in(cases):
         keys = trusted_keys(trust)
+        asked = None if out is None else _asked_place(out)
     if check is not None:
         _check_report(context, check, source, keys, json=json)
     expected = None if expect_sha256 is None else _digest(expect_sha256)
@@ -169,10 +169,11 @@ def _asked_place(out: Path) -> Path:
     path = given_path(out)
     check_replaceable(path, VERIFICATION, "--out")
     beside = (kept_path(path), signature_of(path))
-    if find_kind(path) is None and (taken := [each for each in beside if find_kind(each) is not None]):
+    fresh = find_kind(path) is None or not path.stat().st_size
+    if fresh and (taken := [each for each in beside if find_kind(each) is not None]):
         raise ConfigError(
-            f"--out: {shown(taken[0])} is there without a report beside it, and would be replaced: name another file, "
-            "or move that one away."
+            f"--out: {shown(taken[0])} is there, and would be replaced by what belongs to {shown(path.name)}: name "
+            "another file, or move that one away."
         )
     for each in (path, *beside):
         check_writable(each)
@@ -316,5 +317,5 @@ def _bundle_of(
         seed=seed,
         attack=None,
     )
-    made = make_bundle(VERIFIED / model.name, model, request, asked, progress=progress)
+    made = make_bundle(VERIFIED / model.name, model, request, asked, alone=False, progress=progress)
     return bundle_folders(made.path)

@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,15 @@ def share(value: Any, name: str) -> float | None:
     """A share from 0 to 1, or None."""
     if value is None:
         return None
-    if isinstance(value, bool | str) or not hasattr(value, "__float__") or not 0 <= float(value) <= 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ConfigError(f"{name}: {value!r} is no share from 0 to 1")
     return float(value)
 
 
-def several(values: Sequence[Any], name: str) -> tuple[Any, ...]:
+def several(values: Any, name: str) -> tuple[Any, ...]:
     """Several texts or paths; a single one is not taken letter by letter."""
-    if isinstance(values, str | Path):
-        raise ConfigError(f"{name}: {str(values)!r} is one, and several are expected: write [{str(values)!r}]")
+    if isinstance(values, str | bytes | Path) or not hasattr(values, "__iter__"):
+        raise ConfigError(f"{name}: {values!r} is one, and several are expected: write [{values!r}]")
     return tuple(values)
 
 

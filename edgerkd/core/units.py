@@ -8,7 +8,7 @@ from edgerkd.core.errors import ConfigError
 from edgerkd.core.text import printable
 
 _SIZES = {"B": 1, "kB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20, "GB": 10**9, "GiB": 2**30}
-_NUMBER = re.compile(r"\s*[+-]?(\d{1,40}/\d{1,40}|(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?)\s*")
+_NUMBER = re.compile(r"\s*[+-]?(\d{1,40}/\d{1,40}|(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,3})?)\s*")
 
 
 LARGEST_RADIUS = 10_000
@@ -42,6 +42,11 @@ class Radius(Fraction):
         if value and not near:
             raise ConfigError(f"radius {shown} is too small for an attack: write it like 8/255 or 0.03")
         return super().__new__(cls, near)
+
+    @classmethod
+    def from_float(cls, f: float) -> Fraction:
+        """What a fraction is compared with a float by, which need not be a radius."""
+        return Fraction(f)
 
     def __str__(self) -> str:
         """Over 255 where that is whole (`8/255`), as a decimal of at most four places (`0.3`), else the fraction.

@@ -18,7 +18,10 @@ class Kind:
 VERIFICATION = Kind("a report of edgerkd verify", (b'"verdict":', b'"manifest_sha256":'))
 EVALUATION = Kind("an evaluation of edgerkd", (b'"robust_acc":', b'"split":', b'"of":'))
 JUNIT = Kind("a JUnit file of edgerkd", (b"<testsuites>", b'<testsuite name="edgerkd '))
-PAGE = Kind("a page of edgerkd", (b"<!DOCTYPE html>", b'<meta name="generator" content="edgerkd">'))
+PAGE = Kind(
+    "a page of edgerkd",
+    (b"<!DOCTYPE html>", b"content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\""),
+)
 
 
 def check_replaceable(path: Path, kind: Kind, flag: str | None = None) -> None:

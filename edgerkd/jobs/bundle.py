@@ -86,19 +86,20 @@ def make_bundle(
     asked: Asked,
     *,
     signer: Signer | None = None,
+    alone: bool = True,
     progress: Progress,
 ) -> Bundle:
     """Adopt the model, measure it on images drawn from the data, and write the bundle.
 
     What was decided of model and data is said first. The `signer` signs it, or else the user's own key. A bundle in
     `folder` is replaced, and nothing else is. Raises ConfigError for a model that is no image classifier or does not
-    fit the data, and for a folder that holds something else or is being written, ExportError for a model without a
-    gradient twin, ArtefactError for damaged files.
+    fit the data, and for a folder that holds something else or, to be made `alone`, is being written, ExportError for a
+    model without a gradient twin, ArtefactError for damaged files.
     """
     named = (model.source, model.weights, model.engine, data.source, asked.calibration)
     check_place(folder, inputs=[given_path(each) for each in named if each is not None])
-    with claimed_place(folder) as alone:
-        if not alone:
+    with claimed_place(folder) as free:
+        if alone and not free:
             raise ConfigError(f"{shown(folder)}: another process makes this bundle: wait, or name another folder.")
         _make(folder, model, data, asked, signer or own_signer(), progress)
         return read_bundle(folder)

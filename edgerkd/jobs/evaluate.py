@@ -1,12 +1,11 @@
 """`edgerkd evaluate`: attack a run's student, and go on where a stopped evaluation with the same flags ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgerkd.attacks.attack import Attack
-from edgerkd.attacks.flag_kinds import OVER_REPORTS
-from edgerkd.attacks.suite import attacks_named
+from edgerkd.attacks.suite import ATTACKS, attacks_named
 from edgerkd.core.errors import ConfigError, EdgerkdError
 from edgerkd.core.evaluation import Evaluation
 from edgerkd.core.progress import Progress, Silent
@@ -179,34 +178,47 @@ def evaluate_run(
 ) -> Evaluation | None:
     """Attack a run's student on its test images, show the result and write evaluation.json.
 
-    One that is kept there, of more images or stronger attacks within the same threat model, stays, which is said. Under
-    torchrun the first process returns the evaluation, the others None.
+    One that is kept there and says more (`_stays`) is not replaced. Under torchrun the first process returns the
+    evaluation, the others None.
     """
     with open_ranks() as ranks:
         campaign = begin(run, request, ranks=ranks, progress=progress, writes=[run.evaluation])
+        stays = ranks.first and _stays(campaign)
         student = subject_in(run.trained, "student")
         more = _at_features(campaign, student)
         evaluation = campaign.attack(student, probe=True, more=more).evaluation
-        files = {} if _outweighed(evaluation, run, campaign.progress) else {run.evaluation: encode_json(evaluation)}
+        files = {} if stays else {run.evaluation: encode_json(evaluation)}
         campaign.finish(lambda: show(evaluation), files)
     return evaluation if ranks.first else None
 
 
-def _outweighed(found: Evaluation, run: RunFolder, progress: Progress) -> bool:
-    """Whether the run's evaluation says more than `found`: of more images, or by attacks that count as evidence."""
+def _stays(campaign: Campaign) -> bool:
+    """Whether the evaluation that the run has says more than this one will, which is said before there is work.
+
+    One within the run's own threat model counts before others, then one by attacks that are evidence, then one of more
+    images.
+    """
+    path, own = campaign.run.evaluation, campaign.record.recipe.threat_model
     try:
-        kept = decode_json(Evaluation, run.evaluation)
+        kept = decode_json(Evaluation, path)
     except EdgerkdError:  # none, or one that cannot be read
         return False
-    weak, kept_weak = (any(flag.id == OVER_REPORTS.id for flag in each.flags) for each in (found, kept))
-    if kept.threat_model != found.threat_model or (kept.n <= found.n and weak <= kept_weak):
+    attacks, _ = attacks_named(campaign.request.attack, classes=campaign.dataset.classes)
+    now = (campaign.threat_model == own, _strength(attack.id for attack in attacks), len(campaign.test))
+    before = (kept.threat_model == own, _strength(row.attack for row in kept.rows), kept.n)
+    if now >= before:
         return False
-    attacks = ", ".join(row.attack for row in kept.rows)
-    progress.say(
-        f"note: this is shown and not kept: {shown(run.evaluation)} has {kept.n} images attacked by {attacks}; move it "
-        "away to keep another one."
+    campaign.progress.say(
+        f"note: this will be shown and not kept, for {shown(path)} says more: {kept.n} images, {kept.threat_model}, "
+        f"{', '.join(row.attack for row in kept.rows)}. Move it away to keep another one."
     )
     return True
+
+
+def _strength(attacks: Iterable[str]) -> int:
+    """How much evidence the strongest of these attacks is."""
+    known = [ATTACKS[attack].evidence for attack in attacks if attack in ATTACKS]
+    return max((("none", "little", "good").index(each) for each in known), default=0)
 
 
 def _at_features(campaign: Campaign, student: Subject) -> tuple[Attack, ...]:

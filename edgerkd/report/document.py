@@ -15,7 +15,6 @@ def document(title: str, *parts: Markup) -> str:
         Markup('<meta charset="utf-8">'),
         Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         Markup(f'<meta http-equiv="Content-Security-Policy" content="{_NOTHING_FROM_ELSEWHERE}">'),
-        Markup('<meta name="generator" content="edgerkd">'),
         tag("title", title),
         tag("style", Markup("\n" + _STYLE.read_text(encoding="utf-8"))),
     )

@@ -11,7 +11,9 @@ from edgerkd.core.requirement import Requirement
 from tests.bundles import GRAPH, write_small_bundle
 from tests.command import Ended
 
-GREEN = '<testsuites><testsuite tests="1"><testcase name="verdict"/></testsuite></testsuites>'
+GREEN = (
+    '<testsuites><testsuite name="edgerkd verify bundle" tests="1"><testcase name="verdict"/></testsuite></testsuites>'
+)
 
 
 @pytest.fixture(scope="module")

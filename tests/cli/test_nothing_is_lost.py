@@ -27,6 +27,8 @@ def here(tmp_path, monkeypatch) -> Path:
     (tmp_path / "logo.svg").write_text('<?xml version="1.0"?><svg/>')
     (tmp_path / "comparison.html").write_text("<!DOCTYPE html><title>mine</title>")
     (tmp_path / "report-photos.html").write_text("<!DOCTYPE html><title>mine</title>")
+    (tmp_path / "empty.json").touch()
+    (tmp_path / "empty.images.npz").write_bytes((tmp_path / "data.npz").read_bytes())
     (tmp_path / "kept.images.npz").write_bytes((tmp_path / "data.npz").read_bytes())
     (tmp_path / "signed.json.sig").write_text("a signature of something else")
     (tmp_path / "models").mkdir()
@@ -60,7 +62,10 @@ def _content(folder: Path) -> dict[str, bytes]:
         (*VERIFY, "--out", "kept.json"),
         (*VERIFY, "--out", "signed.json"),
         (*VERIFY, "--junit", "logo.svg"),
+        (*VERIFY, "--out", "empty.json"),
         (*VERIFY, "--out", "new.txt", "--junit", "./new.txt"),
+        (*VERIFY, "--out", "new.json", "--junit", "new.json.sig"),
+        (*VERIFY, "--out", "new.json", "--junit", "new.images.npz"),
         ("report", "photos", "--out", "notes.txt"),
         ("report", "photos"),
         ("report", "--compare", "a.json", "b.json"),
@@ -117,6 +122,7 @@ def test_results_are_replaced_by_newer_ones(here, edgerkd):
         assert edgerkd(*VERIFY, "--out", "found.json", "--junit", "found.xml").code == 0
     made = edgerkd("bundle", "mine.onnx", *ASKED, "--attack", "fgsm", "--min-robust", "0.5")
     assert "in place of" not in made.out
+    (here / "bundles" / "mine" / ".DS_Store").write_text("left by a desktop")
     again = edgerkd("bundle", "mine.onnx", *ASKED, "--attack", "fgsm", "--min-robust", "0.5")
     assert again.code == 0, again.err
     assert "bundle: bundles/mine, in place of the one that was there" in again.out

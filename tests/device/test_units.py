@@ -70,6 +70,13 @@ def test_a_radius_above_one_is_of_whole_images_alone(text):
     assert ThreatModel(norm="L2", eps=Radius(text)).eps == Radius(text)
 
 
+def test_a_radius_is_compared_with_numbers_that_are_none():
+    """Catches a comparison with a float that ends in a TypeError of Fraction's."""
+    assert Radius("0.25") == 0.25
+    assert Radius("0.25") != -1.5
+    assert Radius("0.25") < 1e6
+
+
 def test_a_threat_model_reads_as_people_write_it():
     """Catches a norm or radius lost in the text of every report."""
     assert str(ThreatModel(norm="Linf", eps=Radius("8/255"))) == "Linf 8/255"

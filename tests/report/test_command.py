@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from edgerkd.core.run import mark_latest
+from edgerkd.report.document import document
 from edgerkd.report.page import render_page
 from tests.report import samples
 
@@ -50,7 +51,7 @@ def test_no_run_is_bad_input(edgerkd, workdir):
 def test_a_damaged_file_exits_5_and_keeps_the_old_page(edgerkd, workdir):
     """Catches a page of half the facts."""
     run = samples.written(FACTS, workdir / "mine")
-    old = '<!DOCTYPE html><meta name="generator" content="edgerkd">old'
+    old = document("old")
     run.page.write_text(old)
     run.verification(samples.VERIFICATION_KEY).write_text("{")
     code, _, err = edgerkd("report", "--run", "mine")

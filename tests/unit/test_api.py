@@ -155,6 +155,7 @@ def test_eps_is_a_text_or_a_float() -> None:
     assert str(api._radius(8 / 255)) == str(api._radius("8/255")) == "8/255"
     assert str(api._radius(0.3)) == "0.3"
     assert float(api._radius(np.float32(0.25))) == 0.25
+    assert api._radius(api._radius("0.3")) == api._radius("0.3")
     for wrong in (8, -0.1, float("nan"), float("inf"), "eight"):
         with pytest.raises(ConfigError, match="radius"):
             edgerkd.attack(module(), IMAGES, LABELS, eps=wrong)
@@ -267,7 +268,16 @@ VERIFIED = partial(edgerkd.verify_bundle, "bundles/mine", backend="onnx")
         (MADE, {"out": "."}, "out: .: write the name of a new folder"),
         (MADE, {"out": "x" * 300}, "no folder can have this name"),
         (MADE, {"sign": "~nobody-there/key.pem"}, "there is no such user"),
-        (VERIFIED, {"n": 0}, "n: 0"),
+        (MADE, {"precision": None}, "precision: None is no text"),
+        (MADE, {"format": 3}, "format: 3 is no text"),
+        (MADE, {"norm": 3}, "norm: 3 is no text"),
+        (MADE, {"min_clean": np.array([0.5, 0.6])}, "is no share"),
+        (VERIFIED, {"backend": 3}, "backend: 3 is no text"),
+        (VERIFIED, {"variant": 3}, "variant: 3 is no text"),
+        (VERIFIED, {"trust": None}, "trust: None is one"),
+        (VERIFIED, {"trust": b"abc"}, "trust: b'abc' is one"),
+        (VERIFIED, {"n": 5}, "n: it is about images of your own"),
+        (VERIFIED, {"n": 0, "data": "data.npz"}, "n: 0"),
         (VERIFIED, {"seed": -1}, "seed: -1"),
         (VERIFIED, {"measure": True, "min_robust": 0.9}, "they ask for a verdict"),
         (VERIFIED, {"attack": None, "min_clean": 0.9}, "they ask for a verdict"),
