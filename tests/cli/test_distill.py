@@ -203,10 +203,10 @@ def test_a_student_attacked_otherwise_than_its_teacher_is_told_from_it(bars, edg
     """Catches one line about the attack below figures of two."""
     ended = edgerkd(*bars, "--method", "standard", "--epochs", 1)
     assert (ended.code, "not measured alike" in ended.out) == (0, False)
-    assert edgerkd("evaluate", "--attack", "fgsm", "-n", 5, "--eps", "1/255").code == 0
+    assert edgerkd("evaluate", "--attack", "apgd-ce", "-n", 5).code == 0
     ended = edgerkd("distill", "--resume")
     assert "These were not measured alike: compare with care." in ended.out
-    assert "student: Linf 1/255, 5 of 80 test images drawn by class, seed 0, FGSM" in ended.out
+    assert "5 of 80 test images drawn by class, seed 0, APGD-CE" in ended.out
 
 
 def test_a_run_is_resumed_by_as_many_processes_as_it_began_with(bars, edgerkd, workdir):
