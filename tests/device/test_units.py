@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edgerkd.core.accuracy import accuracy_from_correct, wilson_interval
 from edgerkd.core.errors import ConfigError, EdgerkdError, UnknownNameError, problems_text
 from edgerkd.core.threat import ThreatModel
-from edgerkd.core.units import LARGEST_RADIUS, Radius, format_count, format_size, parse_size
+from edgerkd.core.units import FINEST, LARGEST_RADIUS, Radius, format_count, format_size, parse_size
 
 radii = st.fractions(min_value=0, max_value=1, max_denominator=10**6) | st.fractions(
     min_value=1, max_value=LARGEST_RADIUS, max_denominator=10**6
@@ -28,7 +28,7 @@ def test_a_radius_of_any_float_reads_what_it_writes(value):
     """Catches a radius that is accepted, and written in a form that is refused when hours of work are read back."""
     radius = Radius(repr(value))
     assert Radius(str(radius)) == radius
-    assert abs(radius - Fraction(value)) < Fraction(1, 10**15)
+    assert abs(radius - Fraction(value)) < Fraction(1, FINEST)
 
 
 @pytest.mark.parametrize(
