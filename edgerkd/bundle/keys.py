@@ -147,9 +147,10 @@ def own_signer() -> Signer:
     """
     path = made_once(PRIVATE, _make)
     signer, public = load_signer(path), path.with_name(PUBLIC)
-    if _public_half(public) not in (b"", signer.key.pem):
+    found = _public_half(public)
+    if found not in (b"", signer.key.pem):
         raise ConfigError(_another(public))
-    if not _public_half(public):
+    if not found:
         with suppress(StorageError):
             write_atomic(public, signer.key.pem)
     return signer

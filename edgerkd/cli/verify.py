@@ -1,6 +1,5 @@
 """`edgerkd verify`: is the deployed engine robust? Runs without torch."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -34,6 +33,7 @@ from edgerkd.cli.options import (
 from edgerkd.cli.output import Json, emit_json, note, progress, put_line, show_verification
 from edgerkd.core.data_request import DataRequest
 from edgerkd.core.model_request import ModelRequest
+from edgerkd.core.text import is_sha256
 
 if TYPE_CHECKING:
     from edgerkd.bundle.keys import Key, Signer
@@ -261,7 +261,7 @@ def _check_report(
 
 def _digest(text: str) -> str:
     """The digest written. Raises BadParameter for what is no SHA-256."""
-    if re.fullmatch("[0-9a-fA-F]{64}", text) is None:
+    if not is_sha256(text):
         raise typer.BadParameter("a SHA-256 has 64 hexadecimal digits", param_hint="--expect-sha256")
     return text
 

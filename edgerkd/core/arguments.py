@@ -1,12 +1,12 @@
 """What a program gives to the Python API, checked as the command line checks its flags: one ConfigError by its name."""
 
 import operator
-import re
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from edgerkd.core.errors import ConfigError
+from edgerkd.core.text import is_sha256
 
 
 def whole(value: Any, name: str, *, least: int = 0) -> int:
@@ -45,6 +45,6 @@ def text(value: Any, name: str) -> str:
 
 def digest(value: str | None, name: str) -> str | None:
     """A SHA-256 in hexadecimal digits, or None."""
-    if value is not None and re.fullmatch("[0-9a-fA-F]{64}", text(value, name)) is None:
+    if value is not None and not is_sha256(text(value, name)):
         raise ConfigError(f"{name}: {value[:80]!r}, and a SHA-256 has 64 hexadecimal digits")
     return value

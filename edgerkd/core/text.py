@@ -1,5 +1,6 @@
 """Text from files and names: what may be shown on a terminal or a page."""
 
+import re
 import unicodedata
 
 LONGEST_NAME = 200
@@ -37,3 +38,8 @@ def one_line(text: str) -> str:
 
 def _escaped(character: str) -> str:
     return ascii(character)[1:-1]
+
+
+def is_sha256(text: str) -> bool:
+    """Whether this is a SHA-256 as people write it: 64 hexadecimal digits, capital or not."""
+    return re.fullmatch("[0-9a-fA-F]{64}", text) is not None

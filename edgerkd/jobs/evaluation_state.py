@@ -128,5 +128,5 @@ def forget_all_but(stores: Sequence[ChunkStore]) -> None:
     """Remove other stores beside these, in the folder that they share: of other weights, images or versions."""
     kept = {store.path for store in stores}
     for path in {other for store in stores for other in store.folder.glob("*")} - kept:
-        if re.fullmatch("[0-9a-f]{16}", path.name) and {each.suffix for each in path.glob("*")} <= {".npz"}:
+        if re.fullmatch("[0-9a-f]{16}", path.name) and {each.suffix for each in path.glob("*")} <= {".npz", ".part"}:
             shutil.rmtree(path, ignore_errors=True)

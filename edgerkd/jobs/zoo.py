@@ -16,6 +16,7 @@ from torch import Tensor
 
 from edgerkd.core.errors import ArtefactError, ConfigError, MissingDependencyError, UnknownNameError
 from edgerkd.core.progress import Progress
+from edgerkd.core.text import is_sha256
 from edgerkd.files.atomic import sha256_of
 from edgerkd.files.download import check_address, download
 from edgerkd.files.paths import given_path
@@ -79,7 +80,7 @@ def load_weights(source: str, *, sha256: str | None, progress: Progress) -> Weig
     With `sha256` they are those of that digest. Raises ArtefactError for others, ConfigError where a digest
     is needed and not given, UnknownNameError, and MissingDependencyError where they cannot be had here.
     """
-    if sha256 is not None and re.fullmatch(r"[0-9a-fA-F]{64}", sha256) is None:
+    if sha256 is not None and not is_sha256(sha256):
         raise ConfigError(f"--sha256 {sha256!r}: a SHA-256 digest is 64 hexadecimal digits")
     kind, _, name = source.partition(":")
     if kind in _ZOOS:
